@@ -1,0 +1,291 @@
+//! Processes that cannot outlive their owner. In: commands. Out: running children in a directory of their own; when
+//! the [`Nursery`] is dropped, or this process ends in whatever way, they are killed and the directory is removed.
+//!
+//! How: each nursery has a *janitor*, a tiny shell in a process group of its own that reads the ids of the children's
+//! process groups from a pipe held by us. When we close the pipe, or panic, or are killed by Ctrl-C or SIGKILL, the
+//! kernel closes it for us: the janitor reads the end of file, kills every group and removes the directory. A
+//! parent-death signal would not do: it is sent when the *thread* that started the child ends, needs Linux, and leaves
+//! the directory behind.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// What the janitor runs. `+ID` and `-ID` lines add and forget a process group; the end of input means clean up.
+/// Removing is tried again because a killed process may still be closing its files.
+const JANITOR: &str = r#"
+trap '' INT TERM HUP QUIT
+groups=' '
+while read -r line; do
+  case $line in
+    +*) groups="$groups${line#+} " ;;
+    -*) id=${line#-}; case $groups in *" $id "*) groups="${groups%%" $id "*} ${groups#*" $id "}" ;; esac ;;
+  esac
+done
+for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+tries=0
+while [ -e "$1" ] && [ $tries -lt 100 ]; do
+  rm -rf -- "$1" 2>/dev/null || sleep 0.05
+  tries=$((tries + 1))
+done
+"#;
+
+/// How often a condition on a process is looked at.
+pub(crate) const POLL_EVERY: Duration = Duration::from_millis(25);
+
+/// A directory, the processes that work in it, and the janitor that ends both.
+#[derive(Debug)]
+pub struct Nursery {
+    directory: PathBuf,
+    janitor: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Nursery {
+    /// A new empty directory called after `purpose`, in memory if the machine has a usable `/dev/shm`.
+    pub fn new(purpose: &str) -> Result<Self> {
+        let directory = storage_root().join(format!("steading-{purpose}-{}", uuid::Uuid::new_v4().simple()));
+        create_private(&directory)?;
+        let mut janitor = Command::new("/bin/sh")
+            .args(["-c", JANITOR, "janitor"])
+            .arg(&directory)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start /bin/sh to clean up after the cluster")?;
+        let pipe = janitor.stdin.take();
+        Ok(Self { directory, janitor, pipe })
+    }
+
+    /// The directory that lives as long as this nursery.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Creates a directory below the nursery's own, readable by us alone, and returns its path.
+    pub fn subdirectory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.directory.join(name);
+        create_private(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a file below the nursery's directory, readable by us alone, and returns its path.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.directory.join(name);
+        write_private(&path, content.as_ref())?;
+        Ok(path)
+    }
+
+    /// Starts `command` in a process group of its own; what it prints goes to `<name>.log` in the directory.
+    pub fn spawn(&mut self, name: &str, command: &mut Command) -> Result<Process> {
+        let log = self.directory.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let process = Process { name: name.to_owned(), child, log };
+        self.tell(&format!("+{}", process.id()))?;
+        Ok(process)
+    }
+
+    /// Kills `process` with its whole group and waits for its end.
+    pub fn kill(&mut self, mut process: Process) -> Result<()> {
+        let id = process.id();
+        signal_group("KILL", id)?;
+        process.child.wait().with_context(|| format!("cannot wait for {}", process.name))?;
+        self.tell(&format!("-{id}"))
+    }
+
+    fn tell(&mut self, line: &str) -> Result<()> {
+        let pipe = self.pipe.as_mut().context("the janitor is gone")?;
+        writeln!(pipe, "{line}").and_then(|()| pipe.flush()).context("the janitor no longer listens")
+    }
+}
+
+impl Drop for Nursery {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        self.janitor.wait().ok();
+    }
+}
+
+/// A child of a [`Nursery`]. Dropping it reaps the child if it has ended; it is the nursery that ends it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// The process id, which is also the id of its process group.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its output goes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("cannot look at {}", self.name))
+    }
+
+    /// Asks `ready` again and again until it says yes; fails at once if the process ends before, or at the deadline.
+    pub async fn until_ready<F, T>(&mut self, deadline: Duration, mut ready: F) -> Result<T>
+    where
+        F: AsyncFnMut() -> Option<T>,
+    {
+        let started = Instant::now();
+        loop {
+            if let Some(answer) = ready().await {
+                return Ok(answer);
+            }
+            if let Some(status) = self.ended()? {
+                bail!("{} ended with {status} before it was ready.\n{}", self.name, self.last_lines());
+            }
+            if started.elapsed() >= deadline {
+                bail!("{} was not ready after {} s.\n{}", self.name, deadline.as_secs(), self.last_lines());
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// The end of its log, for error messages.
+    fn last_lines(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(20)).copied().collect::<Vec<_>>().join("\n");
+        format!("Last lines of {}:\n{last}", self.log.display())
+    }
+}
+
+/// Sends a signal to a whole process group; that the group is gone already is not an error.
+pub(crate) fn signal_group(signal: &str, group: u32) -> Result<()> {
+    Command::new("/bin/sh")
+        .args(["-c", "kill -\"$1\" -- \"-$2\" 2>/dev/null || true", "kill", signal, &group.to_string()])
+        .status()
+        .context("cannot run /bin/sh to send a signal")?;
+    Ok(())
+}
+
+/// Memory if there is any to write files to, else the directory for temporary files. Etcd is several times faster there.
+fn storage_root() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let probe = memory.join(format!("steading-probe-{}", uuid::Uuid::new_v4().simple()));
+    if std::fs::write(&probe, "").is_ok() {
+        std::fs::remove_file(&probe).ok();
+        return memory.to_owned();
+    }
+    std::env::temp_dir()
+}
+
+fn create_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Writes a file that nobody else may read: keys and tokens lie in such files.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
+    file.write_all(content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_alive(id: u32) -> bool {
+        Command::new("/bin/sh").args(["-c", "kill -0 \"$1\" 2>/dev/null", "alive", &id.to_string()]).status().unwrap().success()
+    }
+
+    #[test]
+    fn a_dropped_nursery_leaves_neither_process_nor_directory() {
+        let mut nursery = Nursery::new("test").unwrap();
+        let directory = nursery.directory().to_owned();
+        let mut sleeper = nursery.spawn("sleeper", Command::new("sleep").arg("600")).unwrap();
+        assert!(is_alive(sleeper.id()));
+        drop(nursery);
+        let status = sleeper.child.wait().unwrap();
+        assert!(!status.success());
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_grandchild_is_ended_with_its_group() {
+        let mut nursery = Nursery::new("test").unwrap();
+        let told = nursery.directory().join("grandchild");
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", told.display());
+        let mut parent = nursery.spawn("parent", Command::new("/bin/sh").args(["-c", &script])).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let grandchild: u32 = runtime
+            .block_on(parent.until_ready(Duration::from_secs(10), async || std::fs::read_to_string(&told).ok()))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        assert!(is_alive(grandchild));
+        drop(nursery);
+        parent.child.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_zombie_or_alive(grandchild) {
+            assert!(Instant::now() < deadline, "grandchild {grandchild} still runs");
+            std::thread::sleep(POLL_EVERY);
+        }
+    }
+
+    /// An orphan that is dead but not yet reaped by init counts as gone.
+    fn is_zombie_or_alive(id: u32) -> bool {
+        match std::fs::read_to_string(format!("/proc/{id}/stat")) {
+            Ok(stat) => !stat.contains(") Z "),
+            Err(_) => Path::new("/proc").exists() && is_alive(id) && !Path::new("/proc/self").exists(),
+        }
+    }
+
+    #[test]
+    fn a_killed_process_is_forgotten_while_its_siblings_stay() {
+        let mut nursery = Nursery::new("test").unwrap();
+        let first = nursery.spawn("first", Command::new("sleep").arg("600")).unwrap();
+        let mut second = nursery.spawn("second", Command::new("sleep").arg("600")).unwrap();
+        let first_id = first.id();
+        nursery.kill(first).unwrap();
+        assert!(!is_alive(first_id));
+        assert_eq!(second.ended().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_before_it_is_ready_is_reported_with_its_last_words() {
+        let mut nursery = Nursery::new("test").unwrap();
+        let mut process =
+            nursery.spawn("failing", Command::new("/bin/sh").args(["-c", "echo no such flag; exit 3"])).unwrap();
+        let error = process.until_ready(Duration::from_secs(30), async || None::<()>).await.unwrap_err().to_string();
+        assert!(error.contains("failing ended with exit status: 3"), "{error}");
+        assert!(error.contains("no such flag"), "{error}");
+    }
+}

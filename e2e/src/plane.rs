@@ -1,0 +1,134 @@
+//! A real Kubernetes control plane. In: a [`Tier`] and [`PlaneOptions`]. Out: a [`Plane`] that answers, clients for
+//! any user, and a record of every call.
+
+mod access;
+mod audit;
+mod control;
+mod nodes;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::OnceCell;
+
+use crate::certificates::{Authority, install_tls_provider};
+use crate::components::{self, Component};
+use crate::nursery::Nursery;
+use crate::slots::{Kind, Slot};
+
+pub use access::Identity;
+pub use audit::{Calls, Entry, Mark};
+
+/// How much of a cluster is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// etcd and the API server: validation, admission, storage, watches. Ready in 3 to 4 seconds. Nothing acts on
+    /// objects: namespaces stay `Terminating`, quotas are not counted, aggregated roles are empty, nothing is garbage
+    /// collected, and no ServiceAccount appears by itself.
+    One,
+    /// Also the controller manager, the scheduler and fake nodes on which pods become Ready.
+    Two,
+}
+
+/// What can be chosen about a plane.
+#[derive(Debug, Clone)]
+pub struct PlaneOptions {
+    /// Number of fake nodes of a T2 plane.
+    pub nodes: usize,
+}
+
+impl Default for PlaneOptions {
+    fn default() -> Self {
+        Self { nodes: 3 }
+    }
+}
+
+/// A running control plane. Dropping it ends every process and removes every file of it.
+pub struct Plane {
+    tier: Tier,
+    url: String,
+    authority: Authority,
+    admin: Identity,
+    audit_log: PathBuf,
+    // Fields drop in this order: first the processes end, then their ports and the slot are given back.
+    nursery: std::sync::Mutex<Nursery>,
+    _ports: Vec<crate::ports::Port>,
+    _slot: Slot,
+}
+
+impl Plane {
+    /// Starts a plane of one's own: for tests that count calls, inject faults or try the fence.
+    pub async fn start(tier: Tier, options: PlaneOptions) -> Result<Self> {
+        Self::start_as(Kind::Own, tier, options).await
+    }
+
+    /// The plane shared by all tests of this test binary; started at first use. Keep apart from other tests by
+    /// names: see [`crate::unique`].
+    pub async fn shared(tier: Tier) -> Result<&'static Self> {
+        static ONE: OnceCell<Plane> = OnceCell::const_new();
+        static TWO: OnceCell<Plane> = OnceCell::const_new();
+        let cell = match tier {
+            Tier::One => &ONE,
+            Tier::Two => &TWO,
+        };
+        cell.get_or_try_init(|| Self::start_as(Kind::Shared, tier, PlaneOptions::default())).await
+    }
+
+    async fn start_as(kind: Kind, tier: Tier, options: PlaneOptions) -> Result<Self> {
+        install_tls_provider();
+        components::build_all(components_of(tier)).await?;
+        let slot = Slot::acquire(kind).await?;
+        let mut nursery = Nursery::new("plane")?;
+        let authority = Authority::new("steading-e2e")?;
+        let admin = Identity::certificate(&authority, "steading-e2e-admin", &["system:masters"])?;
+        let control = control::start(&mut nursery, &authority, &admin).await?;
+        let plane = Self {
+            tier,
+            url: control.url,
+            authority,
+            admin,
+            audit_log: control.audit_log,
+            nursery: std::sync::Mutex::new(nursery),
+            _ports: control.ports,
+            _slot: slot,
+        };
+        if tier == Tier::Two {
+            nodes::start(&plane, &options).await.context("the API server is up, but the rest of the plane is not")?;
+        }
+        Ok(plane)
+    }
+
+    /// The tier it was started with.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// The address of the API server, such as `https://127.0.0.1:20123`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The authority that signed the API server's certificate; its clients' certificates are signed by it too.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Ends every process and removes every file. The same happens on drop; this waits without blocking the runtime.
+    pub async fn stop(self) -> Result<()> {
+        tokio::task::spawn_blocking(move || drop(self)).await.context("stopping the plane failed")
+    }
+}
+
+/// What a tier consists of.
+pub(crate) fn components_of(tier: Tier) -> &'static [Component] {
+    match tier {
+        Tier::One => &[Component::Etcd, Component::KubeApiserver],
+        Tier::Two => &[
+            Component::Etcd,
+            Component::KubeApiserver,
+            Component::KubeControllerManager,
+            Component::KubeScheduler,
+            Component::Kwok,
+        ],
+    }
+}

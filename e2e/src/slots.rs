@@ -1,0 +1,74 @@
+//! A bound on how many control planes are alive at once on this machine. In: which kind of plane. Out: a [`Slot`]
+//! whose life is that of the plane. File locks carry it across test processes, and the kernel frees them on any death.
+//!
+//! Planes shared by the tests of a binary and planes of a single test are counted apart, so that processes that each
+//! hold a shared one while waiting for an own one cannot wait for each other in a circle.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::components::cache_root;
+
+/// How many planes of each kind may be alive, unless `STEADING_PLANES` says otherwise. A T1 plane takes about 330 MB.
+const DEFAULT_LIMIT: usize = 4;
+
+/// How long a test waits for its turn before it gives up.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Which count a plane belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Lives as long as the test binary.
+    Shared,
+    /// Lives as long as one test.
+    Own,
+}
+
+/// The right to keep one plane alive.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _lock: File,
+}
+
+impl Slot {
+    /// Waits until fewer planes than the limit are alive.
+    pub(crate) async fn acquire(kind: Kind) -> Result<Self> {
+        let limit = limit()?;
+        let directory = cache_root()?.join("locks");
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let prefix = match kind {
+            Kind::Shared => "plane-shared",
+            Kind::Own => "plane-own",
+        };
+        let started = Instant::now();
+        loop {
+            for index in 0..limit {
+                let path = directory.join(format!("{prefix}-{index}.lock"));
+                let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+                if lock.try_lock().is_ok() {
+                    return Ok(Self { _lock: lock });
+                }
+            }
+            if started.elapsed() >= PATIENCE {
+                bail!(
+                    "{limit} control planes are alive and none ended within {} min. Look for a hanging test, or raise \
+                     the limit with STEADING_PLANES (each takes about 330 MB).",
+                    PATIENCE.as_secs() / 60
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn limit() -> Result<usize> {
+    match std::env::var("STEADING_PLANES") {
+        Err(_) => Ok(DEFAULT_LIMIT),
+        Ok(text) => match text.parse() {
+            Ok(limit) if limit > 0 => Ok(limit),
+            _ => bail!("STEADING_PLANES is `{text}`: give the number of control planes that may be alive, 1 or more"),
+        },
+    }
+}

@@ -1,0 +1,129 @@
+//! Condition types and the reasons that they can have, with what each means and what to do.
+//!
+//! In: nothing. Out: constants for the code, [`REASONS`] for the generated reference and the troubleshooting page. A reason that
+//! is not in the table does not exist: tests compare what was seen with it.
+
+/// Everything that the spec asks for was observed at this generation, each part within its validity.
+pub const READY: &str = "Ready";
+/// Present only while work is under way.
+pub const RECONCILING: &str = "Reconciling";
+/// Present only while a person or another system must act.
+pub const STALLED: &str = "Stalled";
+/// The tenant's key exists, is enabled and rotates as asked.
+pub const KEY_READY: &str = "KeyReady";
+/// Namespace, policies, quota, limits and role bindings of the stack stand.
+pub const ISOLATED: &str = "Isolated";
+/// The Tenant's ledger holds what the Workspace asks for.
+pub const QUOTA_RESERVED: &str = "QuotaReserved";
+/// The bucket exists with its owner marks, key, versioning and policy.
+pub const BUCKET_READY: &str = "BucketReady";
+
+/// Which consequence a reason has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// The condition is True.
+    Good,
+    /// Steading comes back by itself: `Reconciling`.
+    Waiting,
+    /// A person or another system must act: `Stalled`. It is looked at again every five minutes and on any change.
+    Stalled,
+    /// A failure that is retried with growing delay: `Reconciling`.
+    Transient,
+}
+
+/// One documented reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// As it stands in a condition or event.
+    pub name: &'static str,
+    /// Which consequence it has.
+    pub consequence: Consequence,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($($constant:ident = $name:literal, $consequence:ident, $meaning:literal, $remedy:literal;)+) => {
+        $(
+            #[doc = $meaning]
+            pub const $constant: &str = $name;
+        )+
+
+        /// Every reason there is.
+        pub const REASONS: &[Reason] = &[
+            $(Reason { name: $name, consequence: Consequence::$consequence, meaning: $meaning, remedy: $remedy },)+
+        ];
+    };
+}
+
+reasons! {
+    AVAILABLE = "Available", Good, "What the condition speaks of was observed as asked for.", "Nothing.";
+    ASSUMED = "Assumed", Good, "Isolation objects stand; that the network enforces them is taken on trust, as the class says.", "Set network.enforcement: Required in a class whose cluster can show enforcement.";
+    RESERVED = "Reserved", Good, "The Tenant's ledger holds what the Workspace asks for.", "Nothing.";
+    NOT_LIMITED = "NotLimited", Good, "The Workspace asks for no amounts and its Tenant limits none.", "Nothing; set spec.quota on the Tenant to limit it.";
+    DISABLED = "Disabled", Good, "The part is turned off in the spec.", "Nothing; set bucket.disabled: false to turn it on.";
+    PAUSED = "Paused", Waiting, "spec.paused is true on the object or on its Tenant: nothing is changed.", "Set spec.paused: false when changes may go on.";
+    PROGRESSING = "Progressing", Waiting, "Work is under way; the message says on what.", "Wait; the message changes as it goes on.";
+    DELETING = "Deleting", Waiting, "The object is being deleted; the message says what is being removed.", "Wait.";
+    WORKSPACES_REMAIN = "WorkspacesRemain", Waiting, "The Tenant is being deleted but still has Workspaces.", "Delete the Workspaces that the message names.";
+    TENANTS_REMAIN = "TenantsRemain", Waiting, "The TenantClass is being deleted but Tenants still use it.", "Delete the Tenants that the message names, or keep the class.";
+    NAMESPACE_TERMINATING = "NamespaceTerminating", Waiting, "A namespace of ours is still being deleted; the message names what holds it.", "Wait; if it lasts, remove the finalizer or object that the message names.";
+    TENANT_NOT_FOUND = "TenantNotFound", Waiting, "No Tenant stands in the control namespace of the Workspace.", "Apply a Tenant named like the namespace.";
+    CLASS_NOT_FOUND = "ClassNotFound", Waiting, "The TenantClass that the Tenant names does not exist.", "Apply the TenantClass, or create the Tenant anew with an existing one.";
+    TENANT_NOT_READY = "TenantNotReady", Waiting, "The Workspace waits for its Tenant's identity or key.", "See the conditions of the Tenant.";
+    QUOTA_PENDING = "QuotaPending", Waiting, "The Tenant's ledger has not yet answered the Workspace.", "Wait; it takes a moment.";
+    CREDENTIALS_NOT_FOUND = "CredentialsNotFound", Waiting, "A Secret that the class names does not exist in Steading's namespace, or lacks a key.", "Create the Secret with the keys that the message names.";
+    CREATING = "Creating", Waiting, "A thing outside the cluster was created and is not yet visible.", "Wait.";
+    FENCE_DOWN = "FenceDown", Waiting, "The admission policies that fence Steading in are missing or changed, so nothing new is created.", "Install the chart's policies again (helm upgrade); see the canary's message.";
+    QUOTA_REQUIRED = "QuotaRequired", Stalled, "The Tenant limits a resource that the Workspace does not name.", "Name the resource in the Workspace's spec.quota.";
+    QUOTA_EXCEEDED = "QuotaExceeded", Stalled, "The Tenant's quota has no room for what the Workspace asks for.", "Raise the Tenant's quota, lower this Workspace's, or delete another.";
+    NAMESPACE_TAKEN = "NamespaceTaken", Stalled, "A namespace with the stack's name exists and is not ours; it is left alone.", "Delete or rename the namespace that the message names.";
+    OBJECT_TAKEN = "ObjectTaken", Stalled, "An object with a child's name exists and is not ours; it is left alone.", "Delete or rename the object that the message names.";
+    IDENTITY_TAKEN = "IdentityTaken", Stalled, "Another live object holds the identity that the spec asks for.", "Delete the other object, or create this one without spec.identity.";
+    IDENTITY_CHANGED = "IdentityChanged", Stalled, "status.identity does not match the object: it was edited or restored from elsewhere.", "Restore status.identity to the value that the message names.";
+    NAME_MISMATCH = "NameMismatch", Stalled, "The Tenant is not named like its namespace.", "Create it in a namespace of its own name.";
+    ROTATION_OUT_OF_BOUNDS = "RotationOutOfBounds", Stalled, "The rotation period is outside the bounds of the class.", "Set encryption.rotationPeriod within the bounds that the message names.";
+    ENFORCEMENT_UNPROVEN = "EnforcementUnproven", Stalled, "The class requires that enforcement of NetworkPolicies is shown, and nothing shows it.", "Use a class with network.enforcement: Assumed if you vouch for the network yourself.";
+    INVALID_SPEC = "InvalidSpec", Stalled, "A field holds what admission should have refused.", "Correct the field that the message names; check that the CRDs are those of this version.";
+    FORBIDDEN = "Forbidden", Stalled, "The API server refuses Steading a request for longer than fresh role bindings need.", "Grant the verb and resource that the message names (helm upgrade restores the chart's rights).";
+    REJECTED = "Rejected", Stalled, "The API server finds a request of Steading's invalid.", "Check that the CRDs and policies are those of this version; report it with the message.";
+    DENIED = "Denied", Stalled, "A provider refuses Steading's credentials or the operation.", "Grant what the message names at the provider.";
+    FOREIGN = "Foreign", Stalled, "A key or bucket of the expected name carries the marks of another owner; it is left alone.", "Remove or rename what the message names, or check that the installation id is right.";
+    ENCRYPTION_CONSENT_REQUIRED = "EncryptionConsentRequired", Stalled, "The store can only encrypt under a key of its own, and the class does not consent to that.", "Set up a key server, or set allowProviderManagedEncryption in a new class.";
+    KEY_DISABLED = "KeyDisabled", Stalled, "The tenant's key was disabled or deleted outside Steading.", "Enable or restore it at the provider.";
+    BUCKET_NOT_EMPTY = "BucketNotEmpty", Stalled, "The bucket cannot be emptied, for example because objects are locked.", "Release the locks that the message names, or set deletionPolicy: Retain.";
+    API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
+    CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
+    PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";
+    THROTTLED = "Throttled", Waiting, "A provider asks for fewer requests.", "Wait; raise the limit at the provider if it lasts.";
+    DEADLINE = "Deadline", Transient, "One round took longer than its deadline and was cut off; what was done stays done.", "See which call was slow in the message.";
+}
+
+/// The documented reason of this name.
+#[must_use]
+pub fn reason(name: &str) -> Option<&'static Reason> {
+    REASONS.iter().find(|reason| reason.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_camel_case_and_told_once() {
+        for (index, reason) in REASONS.iter().enumerate() {
+            let camel = reason.name.starts_with(|c: char| c.is_ascii_uppercase()) && reason.name.chars().all(|c| c.is_ascii_alphanumeric());
+            assert!(camel, "{}", reason.name);
+            assert!(REASONS.iter().skip(index + 1).all(|other| other.name != reason.name), "{} stands twice", reason.name);
+        }
+    }
+
+    #[test]
+    fn every_reason_says_what_to_do() {
+        for reason in REASONS {
+            assert!(reason.meaning.ends_with('.') && reason.remedy.ends_with('.'), "{}", reason.name);
+        }
+    }
+}

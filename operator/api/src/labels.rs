@@ -1,0 +1,52 @@
+//! Labels, annotations, finalizers and field managers that Steading writes and reads. Nobody else may write the ones it owns:
+//! the fence of the chart sees to it.
+
+use std::collections::BTreeMap;
+
+use crate::names::{Identity, TenantName, WorkspaceName};
+
+/// Marks everything that Steading stamps out; watches select by it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`].
+pub const STEADING: &str = "steading";
+/// Selector of everything that Steading stamps out.
+pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=steading";
+/// The fenced label: on stack namespaces only, its value is the Workspace's identity. Set at creation, never changed.
+pub const STACK: &str = "steading.dev/stack";
+/// Name of the Tenant, which is also the name of its control namespace.
+pub const TENANT: &str = "steading.dev/tenant";
+/// Name of the Workspace within its control namespace.
+pub const WORKSPACE: &str = "steading.dev/workspace";
+/// Identity of the object for which a child was made; pruning and repair go by it.
+pub const OWNER: &str = "steading.dev/owner";
+/// On pods of Steading's own parts in a stack (database, canary, …): the allow policies select by its presence.
+pub const PART: &str = "steading.dev/part";
+
+/// SHA-256 of what was applied, so that a child is known to be right without reading it.
+pub const DESIRED_HASH: &str = "steading.dev/desired-hash";
+/// On a Tenant: every new value asks for one rotation of the tenant's key.
+pub const ROTATE_REQUESTED_AT: &str = "steading.dev/rotate-requested-at";
+
+/// Held on Tenants, Workspaces and TenantClasses until what they stand for is gone or released.
+pub const CLEANUP_FINALIZER: &str = "steading.dev/cleanup";
+
+/// Field manager for the children of a Workspace.
+pub const MANAGER_WORKSPACE: &str = "steading/workspace";
+/// Field manager for status.
+pub const MANAGER_STATUS: &str = "steading/status";
+/// Field manager for finalizers.
+pub const MANAGER_FINALIZER: &str = "steading/finalizer";
+
+/// The labels that every child of a Workspace carries.
+#[must_use]
+pub fn of_workspace(tenant: &TenantName, workspace: &WorkspaceName, owner: &Identity) -> BTreeMap<String, String> {
+    [
+        (MANAGED_BY, STEADING.to_owned()),
+        (TENANT, tenant.to_string()),
+        (WORKSPACE, workspace.to_string()),
+        (OWNER, owner.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}

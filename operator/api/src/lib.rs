@@ -1,0 +1,30 @@
+//! What users of Steading write, and the vocabulary that every other crate shares.
+//!
+//! In: nothing but types and constants. Out: the kinds with their schemas and CEL rules ([`tenant_class`], [`tenant`],
+//! [`workspace`]), the CRDs made of them ([`crds`]), names that are safe everywhere ([`names`]), labels ([`labels`]),
+//! conditions with their documented reasons ([`conditions`]). This crate has no client and does no I/O.
+
+pub mod amounts;
+pub mod conditions;
+pub mod crds;
+pub mod duration;
+pub mod labels;
+pub mod names;
+pub mod rules;
+pub mod status;
+pub mod subject;
+pub mod tenant;
+pub mod tenant_class;
+pub mod workspace;
+
+pub use amounts::{Amounts, InvalidAmount};
+pub use duration::Duration;
+pub use names::{Identity, Installation, InvalidName, StackNamespace, TenantName, WorkspaceName};
+pub use tenant::{Tenant, TenantSpec, TenantStatus};
+pub use tenant_class::{TenantClass, TenantClassSpec, TenantClassStatus};
+pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "steading.dev";
+/// The only served version.
+pub const VERSION: &str = "v1alpha1";

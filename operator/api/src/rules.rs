@@ -1,0 +1,112 @@
+//! The CEL rules that several fields share: an expression and the message that says what to write instead.
+//!
+//! In: nothing. Out: one function per rule, used as `#[x_kube(validation = rules::…())]`. Formats are rules rather than
+//! `pattern`s because a schema failure would hide every CEL message of the object.
+
+use kube::core::Rule;
+
+/// Longest Tenant or Workspace name: two of them, two dashes and six characters of hash fit a 63-character label.
+pub const NAME_MAX: usize = 27;
+/// Longest TenantClass name.
+pub const CLASS_NAME_MAX: usize = 40;
+
+/// `metadata.name` of a Tenant or Workspace.
+pub fn object_name() -> Rule {
+    Rule::new("self.metadata.name.size() <= 27 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "metadata.name must be a DNS label of at most 27 characters: lower-case letters, digits and dashes, such as acme-finance (no dots)",
+    )
+}
+
+/// `metadata.name` of a TenantClass.
+pub fn class_name() -> Rule {
+    Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "metadata.name must be a DNS label of at most 40 characters: lower-case letters, digits and dashes, such as on-premises (no dots)",
+    )
+}
+
+/// A reference to a TenantClass by name.
+pub fn class_reference() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("must be the name of a TenantClass: lower-case letters, digits and dashes; see kubectl get tenantclasses")
+}
+
+/// A field that cannot change once it was set. Presence is guarded by the parent where the field is optional.
+pub fn immutable(what: &'static str) -> Rule {
+    Rule::new("self == oldSelf").message(format!("{what} is immutable: create a new object to use another").as_str())
+}
+
+/// An identity in canonical form.
+pub fn identity() -> Rule {
+    Rule::new("self.matches('^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')")
+        .message("identity must be a lower-case UUID, such as 3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b; leave it out to get a new one")
+}
+
+/// `spec.identity` of Tenant and Workspace: given at creation or never.
+pub fn identity_is_immutable() -> Rule {
+    Rule::new("has(self.identity) == has(oldSelf.identity) && (!has(self.identity) || self.identity == oldSelf.identity)")
+        .message("identity can only be given at creation: delete the object (deletionPolicy Retain keeps its data) and create it anew with the identity")
+}
+
+/// A [`crate::Duration`].
+pub fn duration() -> Rule {
+    Rule::new("self.matches('^[1-9][0-9]{0,4}(m|h|d)$')")
+        .message("must be a whole number of minutes, hours or days with its unit, such as 90m, 12h or 90d")
+}
+
+/// Cores.
+pub fn cpu() -> Rule {
+    Rule::new("self.matches('^[1-9][0-9]{0,6}m?$')").message("cpu must be whole cores or millicores above zero, such as 16 or 500m")
+}
+
+/// Bytes of memory or storage.
+pub fn bytes() -> Rule {
+    Rule::new("self.matches('^[1-9][0-9]{0,5}(Mi|Gi|Ti)$')")
+        .message("must be a whole number above zero with the unit Mi, Gi or Ti, such as 64Gi")
+}
+
+/// A region name as providers write them.
+pub fn region() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("must be a region name of lower-case letters, digits and dashes, such as eu-central-1 or site-a")
+}
+
+/// The address of a service: https, a host, nothing else.
+pub fn endpoint() -> Rule {
+    Rule::new("isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && !self.contains('@') && !self.contains('?') && !self.contains('#')")
+        .message("must be an https address with nothing but host and port, such as https://bao.example:8200 (no user, path or query)")
+}
+
+/// Certificates that are trusted for one endpoint.
+pub fn ca_bundle() -> Rule {
+    Rule::new("self.startsWith('-----BEGIN CERTIFICATE-----')")
+        .message("caBundle must be PEM text that begins with -----BEGIN CERTIFICATE-----")
+}
+
+/// A mount or namespace path of OpenBao.
+pub fn path() -> Rule {
+    Rule::new("self.matches('^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$')")
+        .message("must be a path of letters, digits, dashes and underscores without leading or trailing slash, such as transit or teams/platform")
+}
+
+/// A plain identifier: role names, audiences.
+pub fn identifier() -> Rule {
+    Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9._:/-]*[A-Za-z0-9])?$')")
+        .message("must be letters, digits and . _ : / - , beginning and ending with a letter or digit")
+}
+
+/// The name of a Secret.
+pub fn secret_name() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("must be the name of a Secret in Steading's own namespace: lower-case letters, digits and dashes")
+}
+
+/// The name of a user or group as the API server authenticates it.
+pub fn subject_name() -> Rule {
+    Rule::new("!self.startsWith('system:')").message("subjects that begin with system: belong to the cluster and cannot be owners or members; name a user or group of your identity provider")
+}
+
+/// The characters of a subject's name.
+pub fn subject_characters() -> Rule {
+    Rule::new("self.matches('^[^\\\\p{C}\\\\p{Z}]([^\\\\p{C}]*[^\\\\p{C}\\\\p{Z}])?$')")
+        .message("subject names must have no control or invisible characters and no space at either end")
+}

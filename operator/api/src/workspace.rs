@@ -1,0 +1,164 @@
+//! Workspace: a space of a Tenant with its own stack namespace, bucket and members.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    amounts::ResourceText,
+    rules,
+    status::{EncryptionPlace, unobserved},
+    subject::Member,
+    tenant::ResourceTextStatus,
+};
+
+/// A space of a Tenant. It lives in the Tenant's control namespace; what it stands for lives in its stack namespace.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "steading.dev",
+    version = "v1alpha1",
+    kind = "Workspace",
+    plural = "workspaces",
+    shortname = "wsp",
+    namespaced,
+    category = "steading",
+    status = "WorkspaceStatus",
+    derive = "PartialEq",
+    doc = "A space of a Tenant with its own isolated stack namespace, its own bucket and its own members.",
+    validation = rules::object_name(),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Stack", type_ = "string", json_path = ".status.namespace.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Bucket", type_ = "string", json_path = ".status.bucket.name", priority = 1),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".status.quota.cpu", priority = 1),
+    printcolumn(name = "Memory", type_ = "string", json_path = ".status.quota.memory", priority = 1),
+    printcolumn(name = "Storage", type_ = "string", json_path = ".status.quota.storage", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1)
+)]
+#[x_kube(
+    validation = rules::identity_is_immutable(),
+    validation = Rule::new("!(has(self.bucket) && has(self.bucket.disabled) && self.bucket.disabled) || (has(oldSelf.bucket) && has(oldSelf.bucket.disabled) && oldSelf.bucket.disabled)")
+        .message("bucket.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its Tenant's deletionPolicy decides what remains)")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceSpec {
+    /// Takes up the data of an earlier Workspace: its identity, as that one's status showed it. Only at creation, and only
+    /// for whoever has the verb `adopt` on workspaces. Left out, the object's UID is its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 36, max = 36))]
+    #[x_kube(validation = rules::identity())]
+    pub identity: Option<String>,
+    /// How much the stack may use; reserved from the Tenant's quota. A resource that the Tenant limits must be named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ResourceText>,
+    /// Who may look into the stack, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
+    pub members: Vec<Member>,
+    /// The bucket. Left out, there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Bucket>,
+    /// Stops all changes to the Workspace while true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// The bucket of a Workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bucket {
+    /// No bucket at all. Can be turned off later, not on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+impl WorkspaceSpec {
+    /// Whether the Workspace has a bucket.
+    #[must_use]
+    pub fn wants_bucket(&self) -> bool {
+        !self.bucket.as_ref().is_some_and(|bucket| bucket.disabled)
+    }
+}
+
+/// What was observed of a Workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceStatus {
+    /// Generation of the spec that the rest of this status speaks of; -1 before the first look.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// What everything of this Workspace is named after. Fixed once written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 36))]
+    pub identity: Option<String>,
+    /// The stack namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceStatus>,
+    /// What the stack's ResourceQuota was last set to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ResourceTextStatus>,
+    /// The bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketStatus>,
+    /// Each place where data of the Workspace rests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["place".into()]))]
+    pub encryption: Vec<EncryptionPlace>,
+    /// Ready, Isolated, QuotaReserved, BucketReady; Reconciling and Stalled only while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+impl Default for WorkspaceStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: unobserved(),
+            identity: None,
+            namespace: None,
+            quota: None,
+            bucket: None,
+            encryption: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+}
+
+/// The stack namespace of a Workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceStatus {
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Its UID: a namesake is not ours.
+    #[schemars(length(max = 36))]
+    pub uid: String,
+}
+
+/// The bucket of a Workspace as last observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketStatus {
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Address of the store.
+    #[schemars(length(max = 253))]
+    pub endpoint: String,
+    /// Its region.
+    #[schemars(length(max = 32))]
+    pub region: String,
+    /// The key under which new objects are encrypted by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub key: Option<String>,
+    /// When it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}

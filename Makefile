@@ -1,0 +1,118 @@
+# Every command of the project. `make help` lists them; `make test` is what CI runs.
+#
+# Nothing is kept in the work tree but target/cluster/kubeconfig. Compiled code and the programs of the test
+# clusters live in a cache that can be deleted at any time.
+
+STEADING_CACHE ?= $(HOME)/.cache/steading
+CARGO_TARGET_DIR ?= $(STEADING_CACHE)/target
+export STEADING_CACHE CARGO_TARGET_DIR
+
+# Read from where they are decided, so that they cannot drift apart.
+rust_minimum := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+go_minimum := $(shell sed -n 's/^go //p' e2e/modules/kubernetes/go.mod)
+
+deny_version := 0.20.2
+deny := $(STEADING_CACHE)/tools/cargo-deny-$(deny_version)/bin/cargo-deny
+
+# Tests of a cluster wait more than they compute, so there are more of them at once than cores.
+TEST_THREADS ?= 8
+TIER ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test tools fmt fmt-check lint licences unit e2e generate docs cluster-up cluster-down fence-negate
+
+help: ## List every target.
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: TIER (cluster-up), REQUIRE_TIER, TEST_THREADS (test),"
+	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
+
+demo: tools ## Show two isolated stacks come up, change and go.
+	@cargo run --locked -q -p e2e --bin demo
+
+# One phase after the other, each with its duration. The first that fails ends the run.
+phases := tools fmt-check lint licences unit e2e
+
+test: required-tier ## Run every check and test; sets up all that it needs.
+	@begin=$$(date +%s); for phase in $(phases); do \
+	  printf '\n==> %s\n' "$$phase"; start=$$(date +%s); \
+	  $(MAKE) --no-print-directory "$$phase" \
+	    || { printf '\n==> %s FAILED after %s s\n' "$$phase" "$$(( $$(date +%s) - start ))"; exit 1; }; \
+	  printf '==> %s: %s s\n' "$$phase" "$$(( $$(date +%s) - start ))"; \
+	done; printf '\n==> all of %s: %s s\n' "$(phases)" "$$(( $$(date +%s) - begin ))"
+
+# There are no T3 tests (real nodes) yet, so nobody may be led to believe that they ran.
+.PHONY: required-tier
+required-tier:
+	@case "$(REQUIRE_TIER)" in \
+	  ''|1|2) echo "steading: T1 and T2 tests run; there are no T3 tests (real nodes) yet." ;; \
+	  3) echo "steading: REQUIRE_TIER=3 cannot be met: this version has no T3 tests (real nodes, gVisor, packets)." >&2; \
+	     echo "steading: next: unset REQUIRE_TIER, or set it to 1 or 2, to run the tiers that exist." >&2; exit 1 ;; \
+	  *) echo "steading: REQUIRE_TIER=$(REQUIRE_TIER) is not a tier: leave it out or set it to 1 or 2." >&2; exit 1 ;; \
+	esac
+
+# `need PROGRAM MINIMUM FOUND NEXT-STEP` ends the recipe unless FOUND is at least MINIMUM.
+define need
+need() { \
+  if [ -z "$$3" ]; then \
+    echo "steading: $$1 $$2 or newer is needed and none was found in PATH. Next: $$4." >&2; exit 1; \
+  elif [ "$$(printf '%s\n%s\n' "$$2" "$$3" | sort -V | head -n 1)" != "$$2" ]; then \
+    echo "steading: $$1 $$2 or newer is needed, but this machine has $$1 $$3. Next: $$4." >&2; exit 1; \
+  fi; echo "steading: $$1 $$3 (at least $$2)"; }
+endef
+
+tools: ## Check that Rust, Go and a C compiler are there and new enough.
+	@$(need); \
+	need cargo "$(rust_minimum)" "$$(cargo --version 2>/dev/null | cut -d ' ' -f 2)" \
+	  "get Rust from https://rustup.rs, or run 'rustup update stable'"; \
+	need rustfmt "1" "$$(cargo fmt --version 2>/dev/null | cut -d ' ' -f 2)" "run 'rustup component add rustfmt'"; \
+	need clippy "0.1" "$$(cargo clippy --version 2>/dev/null | cut -d ' ' -f 2)" "run 'rustup component add clippy'"; \
+	need go "$(go_minimum)" "$$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
+	  "get Go from https://go.dev/dl and put it first in PATH"; \
+	need cc "0" "$$(cc -dumpversion 2>/dev/null)" \
+	  "install a C compiler (Debian: apt-get install gcc libc6-dev; macOS: xcode-select --install)"
+
+fmt: ## Format all Rust code.
+	@cargo fmt --all
+
+fmt-check: ## Fail where Rust code is not formatted.
+	@cargo fmt --all --check
+
+lint: ## Run clippy on everything; every warning is an error.
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# `advisories` needs a database that is fetched from outside, so it is not part of the tests: see CONTRIBUTING.md.
+licences: $(deny) ## Check licences, bans and sources of all dependencies.
+	@$(deny) --locked check licenses bans sources
+
+# Built once per version, little optimised: it runs for a second and is built for minutes.
+$(deny):
+	@echo "steading: building cargo-deny $(deny_version) (about 2 min on 2 cores, once)"
+	@CARGO_TARGET_DIR="$(STEADING_CACHE)/tools/build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \
+	  cargo install --quiet --locked --version "$(deny_version)" --root "$(STEADING_CACHE)/tools/cargo-deny-$(deny_version)" cargo-deny
+	@rm -rf "$(STEADING_CACHE)/tools/build"
+
+unit: ## Run the unit tests; no cluster.
+	@cargo test --locked --workspace --exclude e2e --lib --bins --tests --no-fail-fast
+
+# Plain cargo test, not nextest: nextest runs each test in a process of its own, and tests of one file share a
+# control plane that takes seconds to start.
+e2e: ## Run the T1 and T2 tests; builds what the clusters need first.
+	@cargo test --locked -p e2e --lib --bins --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+generate: ## Write crds/ and docs/reference/ anew from the code.
+	@cargo run --locked -q -p api --bin crdgen crds
+	@$(MAKE) --no-print-directory docs
+
+docs: ## Write docs/reference/ anew from the code and the chart.
+	@cargo run --locked -q -p e2e --bin docgen
+
+cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 or 2).
+	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"
+
+cluster-down: ## End the cluster that cluster-up started.
+	@cargo run --locked -q -p e2e --bin cluster -- down
+
+fence-negate: ## Show for each rule of the fence that a test fails without it.
+	@cargo run --locked -q -p e2e --bin fence-negate

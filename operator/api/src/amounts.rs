@@ -65,13 +65,21 @@ impl Amounts {
     /// The amounts in the form of a spec. Values that are no whole number of Mi are rounded up, so nothing is understated.
     #[must_use]
     pub fn to_text(self) -> ResourceText {
-        ResourceText { cpu: self.cpu.map(format_cpu), memory: self.memory.map(format_bytes), storage: self.storage.map(format_bytes) }
+        ResourceText {
+            cpu: self.cpu.map(format_cpu),
+            memory: self.memory.map(format_bytes),
+            storage: self.storage.map(format_bytes),
+        }
     }
 
     /// Applies `f` to each resource of both.
     #[must_use]
     pub fn zip(self, other: Self, f: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) -> Self {
-        Self { cpu: f(self.cpu, other.cpu), memory: f(self.memory, other.memory), storage: f(self.storage, other.storage) }
+        Self {
+            cpu: f(self.cpu, other.cpu),
+            memory: f(self.memory, other.memory),
+            storage: f(self.storage, other.storage),
+        }
     }
 
     /// Sum of each resource; unlimited counts as nothing.
@@ -97,13 +105,18 @@ impl Amounts {
 }
 
 fn parse_cpu(text: &str) -> Result<u64, InvalidAmount> {
-    let invalid = || InvalidAmount { field: "cpu", text: text.to_owned(), expected: "whole cores or millicores, such as 16 or 500m" };
+    let invalid = || InvalidAmount {
+        field: "cpu",
+        text: text.to_owned(),
+        expected: "whole cores or millicores, such as 16 or 500m",
+    };
     let (number, factor) = text.strip_suffix('m').map_or((text, 1_000), |number| (number, 1));
     whole(number, 7).map(|n| n * factor).ok_or_else(invalid)
 }
 
 fn parse_bytes(field: &'static str, text: &str) -> Result<u64, InvalidAmount> {
-    let invalid = || InvalidAmount { field, text: text.to_owned(), expected: "a whole number with Mi, Gi or Ti, such as 64Gi" };
+    let invalid =
+        || InvalidAmount { field, text: text.to_owned(), expected: "a whole number with Mi, Gi or Ti, such as 64Gi" };
     [("Mi", 20), ("Gi", 30), ("Ti", 40)]
         .into_iter()
         .find_map(|(unit, shift)| text.strip_suffix(unit).map(|number| (number, shift)))
@@ -113,7 +126,8 @@ fn parse_bytes(field: &'static str, text: &str) -> Result<u64, InvalidAmount> {
 
 /// A number above zero of at most `digits` digits without sign or leading zero.
 fn whole(text: &str, digits: usize) -> Option<u64> {
-    let plain = (1..=digits).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    let plain =
+        (1..=digits).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     if plain { text.parse().ok() } else { None }
 }
 
@@ -169,7 +183,10 @@ mod tests {
     #[test]
     fn hostile_amounts_are_refused() {
         for bad in ["", "0", "-1", "1.5", "1e9", "99999999", "1 ", "0x10", "m", "1M", "١"] {
-            assert!(Amounts::parse(&ResourceText { cpu: Some(bad.into()), ..Default::default() }).is_err(), "cpu {bad:?}");
+            assert!(
+                Amounts::parse(&ResourceText { cpu: Some(bad.into()), ..Default::default() }).is_err(),
+                "cpu {bad:?}"
+            );
             let memory = ResourceText { memory: Some(format!("{bad}Gi")), ..Default::default() };
             assert!(bad == "1" || Amounts::parse(&memory).is_err(), "memory {bad:?}Gi");
         }

@@ -114,9 +114,14 @@ mod tests {
     #[test]
     fn reasons_are_camel_case_and_told_once() {
         for (index, reason) in REASONS.iter().enumerate() {
-            let camel = reason.name.starts_with(|c: char| c.is_ascii_uppercase()) && reason.name.chars().all(|c| c.is_ascii_alphanumeric());
+            let camel = reason.name.starts_with(|c: char| c.is_ascii_uppercase())
+                && reason.name.chars().all(|c| c.is_ascii_alphanumeric());
             assert!(camel, "{}", reason.name);
-            assert!(REASONS.iter().skip(index + 1).all(|other| other.name != reason.name), "{} stands twice", reason.name);
+            assert!(
+                REASONS.iter().skip(index + 1).all(|other| other.name != reason.name),
+                "{} stands twice",
+                reason.name
+            );
         }
     }
 

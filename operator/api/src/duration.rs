@@ -36,7 +36,8 @@ impl Duration {
             _ => return Err(invalid()),
         };
         let number = self.0.strip_suffix(unit).unwrap_or_default();
-        let plain = (1..=5).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+        let plain =
+            (1..=5).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
         if !plain {
             return Err(invalid());
         }

@@ -141,7 +141,8 @@ mod tests {
     const OTHER: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5c";
 
     fn stack(tenant: &str, workspace: &str, identity: &str) -> String {
-        StackNamespace::of(&tenant.parse().unwrap(), &workspace.parse().unwrap(), &identity.parse().unwrap()).to_string()
+        StackNamespace::of(&tenant.parse().unwrap(), &workspace.parse().unwrap(), &identity.parse().unwrap())
+            .to_string()
     }
 
     #[test]
@@ -162,7 +163,22 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for text in ["", "-a", "a-", "A", "a.b", "a b", "a/b", "a\n", "ä", "a\u{202e}b", "a'b", "$(id)", "{{x}}", &"x".repeat(28)] {
+        for text in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a b",
+            "a/b",
+            "a\n",
+            "ä",
+            "a\u{202e}b",
+            "a'b",
+            "$(id)",
+            "{{x}}",
+            &"x".repeat(28),
+        ] {
             assert!(text.parse::<TenantName>().is_err(), "{text:?} was accepted");
         }
     }
@@ -170,7 +186,11 @@ mod tests {
     #[test]
     fn an_identity_has_one_spelling() {
         assert!(IDENTITY.parse::<Identity>().is_ok());
-        for text in ["3F0A4C8E-2B1D-4E5F-8A9B-0C1D2E3F4A5B", "3f0a4c8e2b1d4e5f8a9b0c1d2e3f4a5b", "{3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b}"] {
+        for text in [
+            "3F0A4C8E-2B1D-4E5F-8A9B-0C1D2E3F4A5B",
+            "3f0a4c8e2b1d4e5f8a9b0c1d2e3f4a5b",
+            "{3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b}",
+        ] {
             assert!(text.parse::<Identity>().is_err(), "{text}");
         }
     }

@@ -26,8 +26,9 @@ pub fn class_name() -> Rule {
 
 /// A reference to a TenantClass by name.
 pub fn class_reference() -> Rule {
-    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-        .message("must be the name of a TenantClass: lower-case letters, digits and dashes; see kubectl get tenantclasses")
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "must be the name of a TenantClass: lower-case letters, digits and dashes; see kubectl get tenantclasses",
+    )
 }
 
 /// A field that cannot change once it was set. Presence is guarded by the parent where the field is optional.
@@ -55,7 +56,8 @@ pub fn duration() -> Rule {
 
 /// Cores.
 pub fn cpu() -> Rule {
-    Rule::new("self.matches('^[1-9][0-9]{0,6}m?$')").message("cpu must be whole cores or millicores above zero, such as 16 or 500m")
+    Rule::new("self.matches('^[1-9][0-9]{0,6}m?$')")
+        .message("cpu must be whole cores or millicores above zero, such as 16 or 500m")
 }
 
 /// Bytes of memory or storage.
@@ -70,16 +72,16 @@ pub fn region() -> Rule {
         .message("must be a region name of lower-case letters, digits and dashes, such as eu-central-1 or site-a")
 }
 
-/// The address of a service: https, a host, nothing else.
+/// The address of a service: https, a host, nothing else. `isURL` alone lets quotes, `;` and `$()` stand in a host.
 pub fn endpoint() -> Rule {
-    Rule::new("isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != '' && url(self).getEscapedPath() in ['', '/'] && !self.contains('@') && !self.contains('?') && !self.contains('#')")
-        .message("must be an https address with nothing but host and port, such as https://bao.example:8200 (no user, path or query)")
+    Rule::new("self.matches('^https://([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\\\\[[0-9a-f:.]+\\\\])(:[1-9][0-9]{0,4})?/?$') && isURL(self) && (url(self).getPort() == '' || int(url(self).getPort()) <= 65535)")
+        .message("must be an https address in lower case with nothing but host and port, such as https://bao.example:8200 (no user, path or query)")
 }
 
 /// Certificates that are trusted for one endpoint.
 pub fn ca_bundle() -> Rule {
-    Rule::new("self.startsWith('-----BEGIN CERTIFICATE-----')")
-        .message("caBundle must be PEM text that begins with -----BEGIN CERTIFICATE-----")
+    Rule::new("self.startsWith('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')")
+        .message("caBundle must be PEM text that begins with -----BEGIN CERTIFICATE----- and holds certificates only, never a private key")
 }
 
 /// A mount or namespace path of OpenBao.
@@ -105,8 +107,9 @@ pub fn subject_name() -> Rule {
     Rule::new("!self.startsWith('system:')").message("subjects that begin with system: belong to the cluster and cannot be owners or members; name a user or group of your identity provider")
 }
 
-/// The characters of a subject's name.
+/// The characters of a subject's name. Line and paragraph separators are spaces to Unicode, but break lines.
 pub fn subject_characters() -> Rule {
-    Rule::new("self.matches('^[^\\\\p{C}\\\\p{Z}]([^\\\\p{C}]*[^\\\\p{C}\\\\p{Z}])?$')")
-        .message("subject names must have no control or invisible characters and no space at either end")
+    Rule::new("self.matches('^[^\\\\p{C}\\\\p{Z}]([^\\\\p{C}\\\\p{Zl}\\\\p{Zp}]*[^\\\\p{C}\\\\p{Z}])?$')").message(
+        "subject names must have no control or invisible characters, no line breaks and no space at either end",
+    )
 }

@@ -113,7 +113,11 @@ pub struct TenantQuota {
 impl TenantQuota {
     /// The amounts that may be reserved.
     pub fn amounts(&self) -> Result<Amounts, InvalidAmount> {
-        Amounts::parse(&ResourceText { cpu: self.cpu.clone(), memory: self.memory.clone(), storage: self.storage.clone() })
+        Amounts::parse(&ResourceText {
+            cpu: self.cpu.clone(),
+            memory: self.memory.clone(),
+            storage: self.storage.clone(),
+        })
     }
 }
 
@@ -158,7 +162,14 @@ pub struct TenantStatus {
 
 impl Default for TenantStatus {
     fn default() -> Self {
-        Self { observed_generation: unobserved(), identity: None, key: None, encryption: Vec::new(), quota: None, conditions: Vec::new() }
+        Self {
+            observed_generation: unobserved(),
+            identity: None,
+            key: None,
+            encryption: Vec::new(),
+            quota: None,
+            conditions: Vec::new(),
+        }
     }
 }
 

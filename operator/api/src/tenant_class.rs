@@ -151,7 +151,9 @@ fn bounds_in_order() -> kube::core::Rule {
             "int(self.{field}.substring(0, size(self.{field}) - 1)) * (self.{field}.endsWith('m') ? 1 : self.{field}.endsWith('h') ? 60 : 1440)"
         )
     };
-    let well_formed = ["default", "min", "max"].map(|field| format!("self.{field}.matches('^[1-9][0-9]{{0,4}}(m|h|d)$')")).join(" && ");
+    let well_formed = ["default", "min", "max"]
+        .map(|field| format!("self.{field}.matches('^[1-9][0-9]{{0,4}}(m|h|d)$')"))
+        .join(" && ");
     kube::core::Rule::new(format!(
         "!({well_formed}) || (60 <= {min} && {min} <= {default} && {default} <= {max})",
         min = minutes("min"),

@@ -52,7 +52,7 @@ macro_rules! dns_label {
                     Err(InvalidName {
                         what: $what,
                         text: text.chars().take(80).collect(),
-                        expected: concat!("write lower-case letters, digits and dashes, beginning and ending with a letter or digit"),
+                        expected: "write lower-case letters, digits and dashes, beginning and ending with a letter or digit",
                     })
                 }
             }

@@ -2,3 +2,4 @@
 //! makes outside the cluster. [`run`] is all that `main` and the tests call.
 
 pub mod engine;
+pub mod metrics;

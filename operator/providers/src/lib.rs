@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The world outside Kubernetes, behind one small protocol.
+//!
+//! In: what a tenant or workspace shall have there, as plain checked values. Out: what is there, or a [`Fault`] whose class says
+//! what must happen next. This crate knows nothing of Kubernetes.
+//!
+//! | For | Wanted | Seen | Adapters |
+//! |---|---|---|---|
+//! | a tenant's key | [`KeySpec`] | [`KeyObserved`] | [`Keys`] |
+//! | a workspace's bucket and the tenant's key under it | [`BucketSpec`] | [`BucketObserved`] | [`Buckets`] |
+//! | use of one bucket for a while | [`IdentitySpec`] | [`IssuedCredentials`] | [`Identities`] |
+//!
+//! Keys and buckets go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's) and [`ensure_gone`]
+//! (take it away; keys are disabled, never destroyed). Each may be called again at any time, whatever happened before: nothing is
+//! remembered in between, and a thing that bears another owner's marks is never written to.
+//!
+//! ```
+//! # async fn show() -> Result<(), providers::Fault> {
+//! use std::time::Duration;
+//! use providers::{Identity, Installation, KeySpec, Keys, ensure, memory::{MemoryKeys, World}};
+//!
+//! let keys = Keys::Memory(MemoryKeys::new(&World::new()));
+//! let want = KeySpec {
+//!     installation: Installation::new("prod-eu")?,
+//!     tenant: Identity::new("11111111-1111-4111-8111-111111111111")?,
+//!     rotation_period: Duration::from_hours(24 * 90),
+//!     rotate: None,
+//! };
+//! assert_eq!(ensure(&keys, &want).await?.latest_version, 1);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(show()).unwrap();
+//! ```
+
+pub mod buckets;
+pub mod external;
+pub mod fault;
+pub mod identities;
+pub mod keys;
+pub mod memory;
+pub mod owner;
+
+pub use buckets::{BucketObserved, BucketSpec, Buckets, DefaultEncryption, WantedEncryption};
+pub use external::{External, ensure, ensure_gone, ensure_released};
+pub use fault::{Class, Fault, reasons};
+pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials};
+pub use keys::{KeyObserved, KeySpec, Keys, RotateOnce};
+pub use owner::{Identity, Installation};

@@ -1,0 +1,91 @@
+//! Short-lived identities that can use one bucket, and nothing else.
+//!
+//! In: an [`IdentitySpec`]. Out: [`IssuedCredentials`] that end by themselves. What an identity may do stands in the policy of its
+//! session, because not every store holds signed callers to the bucket's own policy.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use crate::{fault::Fault, memory::MemoryIdentities};
+
+pub mod policy;
+
+/// Shortest life of an identity.
+pub const SHORTEST_LIFE: Duration = Duration::from_mins(15);
+/// Longest life of an identity.
+pub const LONGEST_LIFE: Duration = Duration::from_hours(1);
+
+/// The identity that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySpec {
+    /// The one bucket.
+    pub bucket: String,
+    /// The one key that it may name when it writes; `None` if the store encrypts under its own.
+    pub key_name: Option<String>,
+    /// What it may do.
+    pub access: Access,
+    /// Who it is for, as the store's log shows it: 2 to 64 letters, digits and `=,.@-`.
+    pub session_name: String,
+    /// How long it lives: [`SHORTEST_LIFE`] to [`LONGEST_LIFE`].
+    pub life: Duration,
+}
+
+/// What an identity may do in its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// List and read, older versions too.
+    Read,
+    /// List, read, write and delete; older versions are read but not removed.
+    ReadWrite,
+}
+
+impl IdentitySpec {
+    /// Refuses what the store would refuse, or what would not be bounded.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let name_is_legal = (2..=64).contains(&self.session_name.len())
+            && self.session_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"=,.@-_".contains(&b));
+        if !name_is_legal {
+            return Err(Fault::invalid("the session name of an identity must be 2 to 64 letters, digits and =,.@-_"));
+        }
+        if !(SHORTEST_LIFE..=LONGEST_LIFE).contains(&self.life) {
+            return Err(Fault::invalid("an identity lives 15 minutes to 1 hour"));
+        }
+        let bucket_is_legal = (3..=63).contains(&self.bucket.len())
+            && self.bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+        if !bucket_is_legal {
+            return Err(Fault::invalid("an identity is for one bucket; name it by its full name without wildcards"));
+        }
+        Ok(())
+    }
+}
+
+/// Credentials that end by themselves. Their secrets do not show in `Debug`.
+#[derive(Clone, Debug)]
+pub struct IssuedCredentials {
+    /// Names the credentials; no secret.
+    pub access_key_id: String,
+    /// Signs requests.
+    pub secret_access_key: SecretString,
+    /// Goes with every request.
+    pub session_token: SecretString,
+    /// When they end.
+    pub expires_at: Timestamp,
+}
+
+/// Who issues identities.
+#[derive(Clone, Debug)]
+pub enum Identities {
+    /// In memory, with faults on demand; for tests.
+    Memory(MemoryIdentities),
+}
+
+impl Identities {
+    /// Issues an identity. May be repeated: each call issues one more, and each ends by itself.
+    pub async fn issue(&self, spec: &IdentitySpec) -> Result<IssuedCredentials, Fault> {
+        match self {
+            Self::Memory(inner) => inner.issue(spec).await,
+        }
+    }
+}

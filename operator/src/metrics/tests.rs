@@ -34,8 +34,12 @@ fn the_table_says_exactly_what_the_registry_exposes() {
     metrics.encode().unwrap();
     let mut exposed = BTreeMap::new();
     for family in metrics.0.registry.gather() {
-        let labels: BTreeSet<String> =
-            family.get_metric().iter().flat_map(|m| m.get_label()).map(|label| label.name().to_owned()).collect();
+        let labels: BTreeSet<String> = family
+            .get_metric()
+            .iter()
+            .flat_map(prometheus::proto::Metric::get_label)
+            .map(|label| label.name().to_owned())
+            .collect();
         let kind = format!("{:?}", family.get_field_type()).to_lowercase();
         exposed.insert(family.name().to_owned(), (kind, labels, family.help().to_owned()));
     }

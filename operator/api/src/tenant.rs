@@ -210,7 +210,8 @@ pub struct RotationStatus {
 pub struct LedgerStatus {
     /// Sum of what is held.
     pub used: LedgerUse,
-    /// One entry for each Workspace that holds something.
+    /// One entry for each Workspace that was answered: first those that hold something, then those that were refused, as
+    /// many as fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
@@ -247,11 +248,19 @@ pub struct Reservation {
     /// UID of the Workspace: a namesake that came later holds nothing of it.
     #[schemars(length(max = 36))]
     pub uid: String,
-    /// What its ResourceQuota may be set to.
-    pub granted: ResourceTextStatus,
+    /// Number of the grant: it grows whenever `granted` changes. The Workspace repeats it once its ResourceQuota is set so.
+    pub revision: i64,
+    /// What its ResourceQuota may be set to; a resource left out is not limited. Absent altogether if nothing was ever granted:
+    /// then the Workspace neither holds anything nor counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<ResourceTextStatus>,
     /// What counts against the Tenant: the granted, and while it shrinks still what was in force before.
     pub held: ResourceTextStatus,
-    /// Which resource did not fit, if the Workspace asks for more than it was granted.
+    /// Why the Workspace was granted less than it asks for: QuotaRequired or QuotaExceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// Which resource was refused and how much was free, if the Workspace asks for more than it was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub refused: Option<String>,

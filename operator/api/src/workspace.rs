@@ -100,6 +100,10 @@ pub struct WorkspaceStatus {
     /// What the stack's ResourceQuota was last set to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ResourceTextStatus>,
+    /// Number of the grant that the ResourceQuota was last set to. The Tenant's ledger frees what shrank only once it sees the
+    /// number of its newest grant here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_revision: Option<i64>,
     /// The bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketStatus>,
@@ -122,6 +126,7 @@ impl Default for WorkspaceStatus {
             identity: None,
             namespace: None,
             quota: None,
+            quota_revision: None,
             bucket: None,
             encryption: Vec::new(),
             conditions: Vec::new(),

@@ -1,0 +1,182 @@
+//! What the server records as ours: the field set of an object that we applied.
+//!
+//! In: an object as JSON, its kind. Out: the `fieldsV1` that the server's managedFields hold for an apply of exactly this object.
+//! Compared with the entry that a metadata-only watch brings, it shows without a read whether somebody changed a field of ours.
+//!
+//! The server's own rules: a scalar is a field; an atomic list or map is one field, whatever is in it; every other map is the
+//! fields of its entries, and each entry of a free map is one too; a list with keys names each item by them. Which is which
+//! stands in [`shape_of`] and is compared with a real server by a test.
+
+use serde_json::{Map, Value};
+
+/// The kinds of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Namespace.
+    Namespace,
+    /// NetworkPolicy.
+    NetworkPolicy,
+    /// ResourceQuota.
+    ResourceQuota,
+    /// LimitRange.
+    LimitRange,
+    /// RoleBinding.
+    RoleBinding,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Namespace, Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
+
+    /// The API group; empty for the core group.
+    #[must_use]
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::ResourceQuota | Self::LimitRange => "",
+            Self::NetworkPolicy => "networking.k8s.io",
+            Self::RoleBinding => "rbac.authorization.k8s.io",
+        }
+    }
+
+    /// The version within the group.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        "v1"
+    }
+
+    /// The kind as objects name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ResourceQuota => "ResourceQuota",
+            Self::LimitRange => "LimitRange",
+            Self::RoleBinding => "RoleBinding",
+        }
+    }
+
+    /// The kind as paths name it.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaces",
+            Self::NetworkPolicy => "networkpolicies",
+            Self::ResourceQuota => "resourcequotas",
+            Self::LimitRange => "limitranges",
+            Self::RoleBinding => "rolebindings",
+        }
+    }
+
+    /// `group/version`, or the version alone in the core group.
+    #[must_use]
+    pub fn api_version(self) -> String {
+        if self.group().is_empty() { self.version().to_owned() } else { format!("{}/{}", self.group(), self.version()) }
+    }
+
+    /// Whether its objects lie in a namespace.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace)
+    }
+}
+
+/// How the server takes a field apart.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// One field as a whole, whatever is in it: an atomic list, map or struct.
+    Atomic,
+    /// A struct: each of its fields by itself.
+    Struct(&'static [(&'static str, Shape)]),
+    /// A map with free keys: each entry by itself.
+    Map,
+    /// A list of distinct scalars: each by its value.
+    Set,
+    /// A list of structs that are told apart by these keys (sorted); each item is one field as a whole.
+    Keyed(&'static [&'static str]),
+}
+
+/// What we can own in any object's metadata. The rest (name, namespace, uid, …) is never anybody's.
+const METADATA: (&str, Shape) = (
+    "metadata",
+    Shape::Struct(&[
+        ("annotations", Shape::Map),
+        ("finalizers", Shape::Set),
+        ("labels", Shape::Map),
+        ("ownerReferences", Shape::Keyed(&["uid"])),
+    ]),
+);
+
+const NAMESPACE: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Struct(&[("finalizers", Shape::Atomic)]))];
+const NETWORK_POLICY: &[(&str, Shape)] = &[
+    METADATA,
+    (
+        "spec",
+        Shape::Struct(&[
+            ("egress", Shape::Atomic),
+            ("ingress", Shape::Atomic),
+            ("podSelector", Shape::Atomic),
+            ("policyTypes", Shape::Atomic),
+        ]),
+    ),
+];
+const RESOURCE_QUOTA: &[(&str, Shape)] = &[
+    METADATA,
+    ("spec", Shape::Struct(&[("hard", Shape::Map), ("scopeSelector", Shape::Atomic), ("scopes", Shape::Atomic)])),
+];
+const LIMIT_RANGE: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Struct(&[("limits", Shape::Atomic)]))];
+const ROLE_BINDING: &[(&str, Shape)] = &[METADATA, ("roleRef", Shape::Atomic), ("subjects", Shape::Atomic)];
+
+/// The table of a kind.
+const fn shape_of(kind: Kind) -> &'static [(&'static str, Shape)] {
+    match kind {
+        Kind::Namespace => NAMESPACE,
+        Kind::NetworkPolicy => NETWORK_POLICY,
+        Kind::ResourceQuota => RESOURCE_QUOTA,
+        Kind::LimitRange => LIMIT_RANGE,
+        Kind::RoleBinding => ROLE_BINDING,
+    }
+}
+
+/// The field set that the server records when this object is applied, as it stands in `fieldsV1`.
+///
+/// Fields that no table knows are left out: identity (`metadata.name`, `uid`, …), `apiVersion`, `kind` and `status`, which the
+/// server leaves out as well. That the tables know all the rest of what is stamped out is tested.
+#[must_use]
+pub fn owned(kind: Kind, object: &Value) -> Value {
+    Value::Object(of_struct(shape_of(kind), object))
+}
+
+fn of_struct(fields: &[(&str, Shape)], value: &Value) -> Map<String, Value> {
+    let present = fields.iter().filter_map(|(name, shape)| Some((*name, *shape, value.get(name)?)));
+    present.filter_map(|(name, shape, value)| Some((format!("f:{name}"), of_field(shape, value)?))).collect()
+}
+
+/// The set below a field; `None` if neither the field nor anything in it is recorded.
+fn of_field(shape: Shape, value: &Value) -> Option<Value> {
+    // A null, and a map without entries, are recorded as themselves.
+    if value.is_null() || value.as_object().is_some_and(Map::is_empty) {
+        return Some(leaf());
+    }
+    let below = match shape {
+        Shape::Atomic => return Some(leaf()),
+        Shape::Struct(fields) => of_struct(fields, value),
+        Shape::Map => value.as_object()?.keys().map(|key| (format!("f:{key}"), leaf())).collect(),
+        Shape::Set => value.as_array()?.iter().map(|item| (format!("v:{item}"), leaf())).collect(),
+        Shape::Keyed(keys) => value.as_array()?.iter().map(|item| (key_of(keys, item), leaf())).collect(),
+    };
+    if below.is_empty() { None } else { Some(Value::Object(below)) }
+}
+
+/// `k:{"uid":"…"}`: the keys in their order, without spaces.
+fn key_of(keys: &[&str], item: &Value) -> String {
+    let pairs: Vec<_> = keys.iter().filter_map(|key| Some(format!("{}:{}", Value::from(*key), item.get(key)?))).collect();
+    format!("k:{{{}}}", pairs.join(","))
+}
+
+fn leaf() -> Value {
+    Value::Object(Map::new())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! The children of a stack, one file per kind.
+//!
+//! In: [`crate::workspace::Facts`]. Out: one typed object per function, complete with its labels. Lists that decide about
+//! isolation are present even when they are empty: only a field that we apply is ours, and only what is ours is put back.
+
+pub(crate) mod limit_range;
+pub(crate) mod namespace;
+pub(crate) mod network_policy;
+pub(crate) mod resource_quota;
+pub(crate) mod role_binding;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::workspace::Facts;
+
+/// Metadata of a namespaced child: its name, the stack namespace, the labels that pruning and watches go by. No owner
+/// reference: the Workspace lives in another namespace, where the garbage collector would not find it.
+fn metadata(facts: &Facts, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(facts.namespace().to_string()),
+        labels: Some(facts.labels()),
+        ..ObjectMeta::default()
+    }
+}

@@ -1,0 +1,90 @@
+//! The stack namespace.
+
+use api::labels;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use crate::workspace::Facts;
+
+/// The three modes of Pod Security: refuse, record, tell the user.
+const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
+
+/// The namespace with nothing but its name, the labels of every child and the fenced stack label. It is POSTed first, so that a
+/// namespace of that name that is not ours is found instead of merged into.
+pub(crate) fn bare(facts: &Facts) -> Namespace {
+    let mut labels = facts.labels();
+    labels.insert(labels::STACK.to_owned(), facts.identity.to_string());
+    Namespace {
+        metadata: ObjectMeta { name: Some(facts.namespace().to_string()), labels: Some(labels), ..ObjectMeta::default() },
+        ..Namespace::default()
+    }
+}
+
+/// The namespace as it stays: Pod Security refuses every pod that is not `restricted`.
+pub(crate) fn namespace(facts: &Facts) -> Namespace {
+    let mut namespace = bare(facts);
+    let labels = namespace.metadata.labels.get_or_insert_default();
+    for mode in POD_SECURITY_MODES {
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
+        labels.insert(format!("pod-security.kubernetes.io/{mode}-version"), "latest".to_owned());
+    }
+    namespace
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{IDENTITY, acme_finance, json_of};
+
+    #[test]
+    fn the_namespace_is_named_after_tenant_workspace_and_identity() {
+        let name = namespace(&acme_finance()).metadata.name.unwrap();
+        assert!(name.starts_with("acme-finance-") && name.len() == "acme-finance-".len() + 6, "{name}");
+    }
+
+    #[test]
+    fn every_pod_must_be_restricted() {
+        let labels = namespace(&acme_finance()).metadata.labels.unwrap();
+        let pod_security: Vec<_> = labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("pod-security.kubernetes.io/")?, value.as_str()))).collect();
+        assert_eq!(
+            pod_security,
+            [
+                ("audit", "restricted"),
+                ("audit-version", "latest"),
+                ("enforce", "restricted"),
+                ("enforce-version", "latest"),
+                ("warn", "restricted"),
+                ("warn-version", "latest"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_post_carries_name_and_labels_only() {
+        assert_eq!(
+            json_of(&bare(&acme_finance())),
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {
+                    "name": acme_finance().namespace().as_str(),
+                    "labels": {
+                        "app.kubernetes.io/managed-by": "steading",
+                        "steading.dev/tenant": "acme",
+                        "steading.dev/workspace": "finance",
+                        "steading.dev/owner": IDENTITY,
+                        "steading.dev/stack": IDENTITY,
+                    },
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn the_full_namespace_takes_back_nothing_of_the_first_post() {
+        let (first, full) = (bare(&acme_finance()).metadata, namespace(&acme_finance()).metadata);
+        let full_labels = full.labels.unwrap();
+        assert!(first.labels.unwrap().iter().all(|(key, value)| full_labels.get(key) == Some(value)));
+        assert_eq!(first.name, full.name);
+    }
+}

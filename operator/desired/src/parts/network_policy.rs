@@ -1,0 +1,147 @@
+//! The NetworkPolicies of a stack: everything is denied, and then as little as its parts need is allowed.
+//!
+//! Each allow policy has exactly one policy type. In at least one enforcer the ingress rules of a policy that names both types
+//! also satisfy egress, so that such a policy would allow more than it says. Only the deny-all, which has no rules, names both.
+
+use api::labels;
+use k8s_openapi::{
+    api::networking::v1::{
+        NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+        NetworkPolicySpec,
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::metadata;
+use crate::workspace::Facts;
+
+/// The port of DNS. Policies see the port of the DNS pod, which listens on the same one.
+const DNS_PORT: i32 = 53;
+
+/// Denies every packet to and from every pod of the stack. Both rule lists are written though they are empty: a rule that
+/// somebody adds would otherwise be in a field that is not ours, and stay.
+pub(crate) fn deny_all(facts: &Facts) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(LabelSelector::default()),
+        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        ingress: Some(Vec::new()),
+        egress: Some(Vec::new()),
+    };
+    NetworkPolicy { metadata: metadata(facts, "deny-all"), spec: Some(spec) }
+}
+
+/// Lets the stack's own parts be reached by its other parts. No namespace selector: only pods of the same namespace are meant.
+pub(crate) fn allow_parts_ingress(facts: &Facts) -> NetworkPolicy {
+    let from_parts = NetworkPolicyIngressRule { from: Some(vec![parts_here()]), ports: None };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(parts()),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(vec![from_parts]),
+        egress: None,
+    };
+    NetworkPolicy { metadata: metadata(facts, "allow-parts-ingress"), spec: Some(spec) }
+}
+
+/// Lets the stack's own parts reach its other parts.
+pub(crate) fn allow_parts_egress(facts: &Facts) -> NetworkPolicy {
+    let to_parts = NetworkPolicyEgressRule { to: Some(vec![parts_here()]), ports: None };
+    NetworkPolicy { metadata: metadata(facts, "allow-parts-egress"), spec: Some(egress_of_parts(to_parts)) }
+}
+
+/// Lets the stack's own parts ask the cluster's DNS, and nothing else in its namespace.
+pub(crate) fn allow_dns(facts: &Facts) -> NetworkPolicy {
+    let port = |protocol: &str| NetworkPolicyPort {
+        port: Some(IntOrString::Int(DNS_PORT)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    };
+    // One peer with both selectors: those pods in that namespace. As two peers it would mean either.
+    let dns_pods = NetworkPolicyPeer {
+        namespace_selector: Some(labelled("kubernetes.io/metadata.name", "kube-system")),
+        pod_selector: Some(labelled("k8s-app", "kube-dns")),
+        ip_block: None,
+    };
+    let to_dns = NetworkPolicyEgressRule { to: Some(vec![dns_pods]), ports: Some(vec![port("UDP"), port("TCP")]) };
+    NetworkPolicy { metadata: metadata(facts, "allow-dns"), spec: Some(egress_of_parts(to_dns)) }
+}
+
+fn egress_of_parts(rule: NetworkPolicyEgressRule) -> NetworkPolicySpec {
+    NetworkPolicySpec {
+        pod_selector: Some(parts()),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        ingress: None,
+        egress: Some(vec![rule]),
+    }
+}
+
+/// The pods that are parts of the stack, whichever part.
+fn parts() -> LabelSelector {
+    let is_part = LabelSelectorRequirement { key: labels::PART.to_owned(), operator: "Exists".to_owned(), values: None };
+    LabelSelector { match_expressions: Some(vec![is_part]), match_labels: None }
+}
+
+/// The parts of this stack, as a peer.
+fn parts_here() -> NetworkPolicyPeer {
+    NetworkPolicyPeer { pod_selector: Some(parts()), namespace_selector: None, ip_block: None }
+}
+
+fn labelled(key: &str, value: &str) -> LabelSelector {
+    LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), match_expressions: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures::{acme_finance, json_of};
+
+    fn spec_of(build: fn(&Facts) -> NetworkPolicy) -> Value {
+        json_of(&build(&acme_finance())).get("spec").unwrap().clone()
+    }
+
+    fn parts_json() -> Value {
+        json!({"matchExpressions": [{"key": "steading.dev/part", "operator": "Exists"}]})
+    }
+
+    #[test]
+    fn deny_all_selects_every_pod_in_both_directions_and_allows_nothing() {
+        assert_eq!(spec_of(deny_all), json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}));
+    }
+
+    #[test]
+    fn parts_are_reached_by_parts_of_the_same_namespace_only() {
+        assert_eq!(
+            spec_of(allow_parts_ingress),
+            json!({"podSelector": parts_json(), "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": parts_json()}]}]})
+        );
+    }
+
+    #[test]
+    fn parts_reach_parts_of_the_same_namespace_only() {
+        assert_eq!(
+            spec_of(allow_parts_egress),
+            json!({"podSelector": parts_json(), "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": parts_json()}]}]})
+        );
+    }
+
+    #[test]
+    fn parts_reach_the_dns_pods_of_kube_system_on_the_dns_port_only() {
+        assert_eq!(
+            spec_of(allow_dns),
+            json!({
+                "podSelector": parts_json(), "policyTypes": ["Egress"],
+                "egress": [{
+                    "to": [{
+                        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+                        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+                    }],
+                    "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+                }],
+            })
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! A Workspace's stack: the facts it depends on, and all of its children in the cluster.
+//!
+//! In: a Tenant and a Workspace as read, what the ledger granted. Out: [`Facts`], which can hold nothing that admission would have
+//! refused, and [`Stack`], the children that isolate the stack. Nothing later reads a raw spec.
+
+use std::collections::BTreeMap;
+
+use api::{
+    Amounts, Identity, InvalidName, StackNamespace, Tenant, TenantName, Workspace, WorkspaceName, labels,
+    subject::{Member, Owner},
+};
+use k8s_openapi::api::{
+    core::v1::{LimitRange, Namespace, ResourceQuota},
+    networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
+};
+
+use crate::parts::{limit_range, namespace, network_policy, resource_quota, role_binding};
+
+/// All facts on which the stack of a Workspace depends, parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Name of the Tenant and of its control namespace.
+    pub tenant: TenantName,
+    /// Name of the Workspace.
+    pub workspace: WorkspaceName,
+    /// Identity of the Workspace, from which the stack namespace takes its name.
+    pub identity: Identity,
+    /// Owners of the Tenant: editors in the stack.
+    pub owners: Vec<Owner>,
+    /// Members of the Workspace.
+    pub members: Vec<Member>,
+    /// What the ledger granted: all that the stack may use. A resource that is `None` is not limited.
+    pub granted: Amounts,
+}
+
+/// A spec holds what admission should have refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFacts {
+    /// The object's name.
+    #[error("metadata.name: {0}")]
+    Name(#[from] InvalidName),
+    /// An owner or member that belongs to the cluster.
+    #[error("{field}: {name:?} begins with system: and belongs to the cluster; name a user or group of your identity provider")]
+    Subject {
+        /// The field, such as `spec.members`.
+        field: &'static str,
+        /// The subject's name, shortened to 80 characters.
+        name: String,
+    },
+}
+
+impl Facts {
+    /// The facts of a Workspace whose identity is settled and to which the ledger granted something.
+    pub fn of(tenant: &Tenant, workspace: &Workspace, identity: Identity, granted: Amounts) -> Result<Self, InvalidFacts> {
+        let (owners, members) = (tenant.spec.owners.clone(), workspace.spec.members.clone());
+        refuse_system("spec.owners of the Tenant", owners.iter().map(|owner| owner.name.as_str()))?;
+        refuse_system("spec.members", members.iter().map(|member| member.name.as_str()))?;
+        Ok(Self {
+            tenant: tenant.metadata.name.as_deref().unwrap_or_default().parse()?,
+            workspace: workspace.metadata.name.as_deref().unwrap_or_default().parse()?,
+            identity,
+            owners,
+            members,
+            granted,
+        })
+    }
+
+    /// Name of the stack namespace.
+    #[must_use]
+    pub fn namespace(&self) -> StackNamespace {
+        StackNamespace::of(&self.tenant, &self.workspace, &self.identity)
+    }
+
+    /// The labels that every child carries.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        labels::of_workspace(&self.tenant, &self.workspace, &self.identity)
+    }
+}
+
+/// Admission refuses these; an older CRD would not, and such a subject could be everybody.
+fn refuse_system<'a>(field: &'static str, mut names: impl Iterator<Item = &'a str>) -> Result<(), InvalidFacts> {
+    match names.find(|name| name.starts_with("system:")) {
+        Some(name) => Err(InvalidFacts::Subject { field, name: name.chars().take(80).collect() }),
+        None => Ok(()),
+    }
+}
+
+/// All children that isolate a stack, in the order in which they are applied: nothing else is made before they stand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stack {
+    /// The stack namespace, with Pod Security.
+    pub namespace: Namespace,
+    /// Denies all packets.
+    pub deny_all: NetworkPolicy,
+    /// Lets the stack's parts be reached by one another.
+    pub allow_parts_ingress: NetworkPolicy,
+    /// Lets the stack's parts reach one another.
+    pub allow_parts_egress: NetworkPolicy,
+    /// Lets the stack's parts ask the cluster's DNS.
+    pub allow_dns: NetworkPolicy,
+    /// Holds the stack to what was granted.
+    pub quota: ResourceQuota,
+    /// Gives containers defaults that fit the quota.
+    pub limits: LimitRange,
+    /// Members who look.
+    pub viewers: RoleBinding,
+    /// Members who look and read logs, and the Tenant's owners.
+    pub editors: RoleBinding,
+}
+
+/// The children of the Workspace. Take them apart without `..`, so that none is forgotten.
+#[must_use]
+pub fn stack(facts: &Facts) -> Stack {
+    Stack {
+        namespace: namespace::namespace(facts),
+        deny_all: network_policy::deny_all(facts),
+        allow_parts_ingress: network_policy::allow_parts_ingress(facts),
+        allow_parts_egress: network_policy::allow_parts_egress(facts),
+        allow_dns: network_policy::allow_dns(facts),
+        quota: resource_quota::resource_quota(facts),
+        limits: limit_range::limit_range(facts),
+        viewers: role_binding::viewers(facts),
+        editors: role_binding::editors(facts),
+    }
+}
+
+/// The stack namespace for its first POST: name and labels, the fenced stack label among them, and nothing else.
+#[must_use]
+pub fn bare_namespace(facts: &Facts) -> Namespace {
+    namespace::bare(facts)
+}
+
+#[cfg(test)]
+mod tests;

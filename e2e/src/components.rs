@@ -185,8 +185,9 @@ impl Component {
             hash.update(content);
         }
         hash.update(recipe.linker_flags);
-        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(cache_root()?.join("bin").join(format!("{}-{hash}", recipe.module)))
+        let hash = data_encoding::HEXLOWER.encode(&hash.finalize());
+        let short = hash.get(..16).unwrap_or(&hash);
+        Ok(cache_root()?.join("bin").join(format!("{}-{short}", recipe.module)))
     }
 
     /// The directory with the pins of this component.
@@ -202,7 +203,9 @@ impl Component {
         let stages = executable.with_file_name("stages.yaml");
         if !stages.is_file() {
             let target = stages.clone();
-            tokio::task::spawn_blocking(move || build::kwok_stages(&target)).await.context("the task ended early")??;
+            tokio::task::spawn_blocking(move || build::kwok_stages(&target))
+                .await
+                .context("the task ended early")??;
         }
         Ok(stages)
     }

@@ -1,1 +1,52 @@
-//! Placeholder.
+//! The end-to-end harness: real control planes and real servers, built from source. In: what a test wants to run.
+//! Out: handles to it, and nothing left behind when they are dropped, when a test panics, or on Ctrl-C.
+//!
+//! # Writing a test
+//!
+//! A test is a file in `e2e/tests/`, or in `tests/` of any crate that has `e2e` among its dev-dependencies:
+//!
+//! ```no_run
+//! use e2e::{Plane, PlaneOptions, Tier, unique};
+//!
+//! #[tokio::test]
+//! async fn an_owner_may_not_delete_the_deny_all_policy() {
+//!     // One plane for all tests of this binary; keep apart from them by names of your own.
+//!     let plane = Plane::shared(Tier::One).await.unwrap();
+//!     let tenant = unique("acme");
+//!
+//!     // Everybody is who they are: no impersonation, so admission policies and the audit log see the real user.
+//!     let admin = plane.admin().unwrap();
+//!     let owner = plane.client_for("olga", &["acme-owners"]).unwrap();
+//!
+//!     // What the API server was asked, by its own record.
+//!     let mark = plane.mark().await.unwrap();
+//!     // … act …
+//!     let calls = plane.calls_since(mark).await.unwrap().by_user("olga");
+//!     assert_eq!(calls.writes().len(), 0, "{calls}");
+//! }
+//! ```
+//!
+//! - [`Tier::One`] is ready in 3 to 4 s and only stores, validates and admits. [`Tier::Two`] also acts: namespaces go
+//!   away, quotas count, pods run on fake nodes.
+//! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
+//!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
+//!   (`STEADING_PLANES`); the rest wait for their turn.
+//! - A client dies with the async runtime it was made in, so make one in each test, never in a static.
+//! - The first use of a program builds it (`$STEADING_CACHE`, default `~/.cache/steading`), with progress on standard
+//!   error. `cluster build` builds all of them beforehand.
+//! - Wait with `kube::runtime::wait::await_condition` or by polling a condition up to a deadline; never sleep.
+
+pub mod certificates;
+pub mod components;
+pub mod nursery;
+pub mod plane;
+pub mod ports;
+mod slots;
+
+pub use plane::{Plane, PlaneOptions, Tier};
+
+/// A name no other test uses: `purpose`, a dash and six random letters or digits.
+pub fn unique(purpose: &str) -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    format!("{purpose}-{}", id.get(..6).unwrap_or(&id))
+}

@@ -6,7 +6,7 @@ mod audit;
 mod control;
 mod nodes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::OnceCell;
@@ -51,7 +51,7 @@ pub struct Plane {
     admin: Identity,
     audit_log: PathBuf,
     // Fields drop in this order: first the processes end, then their ports and the slot are given back.
-    nursery: std::sync::Mutex<Nursery>,
+    nursery: Nursery,
     _ports: Vec<crate::ports::Port>,
     _slot: Slot,
 }
@@ -82,20 +82,22 @@ impl Plane {
         let authority = Authority::new("steading-e2e")?;
         let admin = Identity::certificate(&authority, "steading-e2e-admin", &["system:masters"])?;
         let control = control::start(&mut nursery, &authority, &admin).await?;
-        let plane = Self {
+        if tier == Tier::Two {
+            let way = access::Way { url: &control.url, authority: &authority };
+            nodes::start(&mut nursery, way, &control.token_key, &admin, options.nodes)
+                .await
+                .context("the API server is up, but the rest of the plane is not")?;
+        }
+        Ok(Self {
             tier,
             url: control.url,
             authority,
             admin,
             audit_log: control.audit_log,
-            nursery: std::sync::Mutex::new(nursery),
+            nursery,
             _ports: control.ports,
             _slot: slot,
-        };
-        if tier == Tier::Two {
-            nodes::start(&plane, &options).await.context("the API server is up, but the rest of the plane is not")?;
-        }
-        Ok(plane)
+        })
     }
 
     /// The tier it was started with.
@@ -111,6 +113,16 @@ impl Plane {
     /// The authority that signed the API server's certificate; its clients' certificates are signed by it too.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Where its processes keep their files and logs (`<process>.log`).
+    pub fn directory(&self) -> &Path {
+        self.nursery.directory()
+    }
+
+    /// The ids of its processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nursery.process_ids()
     }
 
     /// Ends every process and removes every file. The same happens on drop; this waits without blocking the runtime.

@@ -15,7 +15,7 @@ use crate::components::cache_root;
 const DEFAULT_LIMIT: usize = 4;
 
 /// How long a test waits for its turn before it gives up.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Which count a plane belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

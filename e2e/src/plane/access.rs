@@ -44,6 +44,49 @@ impl Identity {
     }
 }
 
+/// Where an API server is and whom to trust there.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) url: &'a str,
+    pub(super) authority: &'a Authority,
+}
+
+impl Way<'_> {
+    /// The client configuration of `identity`.
+    pub(super) fn config(self, identity: &Identity) -> Result<Config> {
+        let mut config = Config::new(self.url.parse().context("the API server's address is no URL")?);
+        config.root_cert = Some(vec![pem_to_der(self.authority.certificate())?]);
+        config.auth_info = identity.auth_info();
+        Ok(config)
+    }
+
+    /// A kubeconfig for `identity` with all certificates inside.
+    pub(super) fn kubeconfig(self, identity: &Identity) -> Kubeconfig {
+        let name = "steading-e2e".to_owned();
+        let authority = data_encoding::BASE64.encode(self.authority.certificate().as_bytes());
+        let cluster = Cluster {
+            server: Some(self.url.to_owned()),
+            certificate_authority_data: Some(authority),
+            ..Cluster::default()
+        };
+        let context =
+            KubeconfigContext { cluster: name.clone(), user: Some(name.clone()), ..KubeconfigContext::default() };
+        Kubeconfig {
+            clusters: vec![NamedCluster { name: name.clone(), cluster: Some(cluster), ..NamedCluster::default() }],
+            auth_infos: vec![NamedAuthInfo {
+                name: name.clone(),
+                auth_info: Some(identity.auth_info()),
+                ..NamedAuthInfo::default()
+            }],
+            contexts: vec![NamedContext { name: name.clone(), context: Some(context), ..NamedContext::default() }],
+            current_context: Some(name),
+            api_version: Some("v1".to_owned()),
+            kind: Some("Config".to_owned()),
+            ..Kubeconfig::default()
+        }
+    }
+}
+
 impl Plane {
     /// A client that may do everything (`system:masters`); admission policies hold for it too.
     ///
@@ -69,7 +112,13 @@ impl Plane {
     }
 
     /// A token of an existing ServiceAccount. No audience means the API server's own; `seconds` is at least 600.
-    pub async fn token_for(&self, namespace: &str, name: &str, audiences: &[&str], seconds: i64) -> Result<SecretString> {
+    pub async fn token_for(
+        &self,
+        namespace: &str,
+        name: &str,
+        audiences: &[&str],
+        seconds: i64,
+    ) -> Result<SecretString> {
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: audiences.iter().map(|audience| (*audience).to_owned()).collect(),
@@ -83,7 +132,8 @@ impl Plane {
             .create_token_request(name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("cannot get a token of ServiceAccount {namespace}/{name}: does it exist?"))?;
-        let status = answer.status.with_context(|| format!("the token request for {namespace}/{name} has no answer"))?;
+        let status =
+            answer.status.with_context(|| format!("the token request for {namespace}/{name} has no answer"))?;
         Ok(status.token.into())
     }
 
@@ -94,11 +144,7 @@ impl Plane {
 
     /// The client configuration of `identity`, for callers that change it before they make a client.
     pub fn config(&self, identity: &Identity) -> Result<Config> {
-        let mut config = Config::new(self.url.parse().context("the API server's address is no URL")?);
-        let authority = pem_to_der(self.authority.certificate())?;
-        config.root_cert = Some(vec![authority]);
-        config.auth_info = identity.auth_info();
-        Ok(config)
+        self.way().config(identity)
     }
 
     /// The identity that may do everything.
@@ -108,37 +154,16 @@ impl Plane {
 
     /// A kubeconfig for `identity` with all certificates inside.
     pub fn kubeconfig(&self, identity: &Identity) -> Kubeconfig {
-        let name = "steading-e2e".to_owned();
-        Kubeconfig {
-            clusters: vec![NamedCluster {
-                name: name.clone(),
-                cluster: Some(Cluster {
-                    server: Some(self.url.clone()),
-                    certificate_authority_data: Some(
-                        data_encoding::BASE64.encode(self.authority.certificate().as_bytes()),
-                    ),
-                    ..Cluster::default()
-                }),
-            }],
-            auth_infos: vec![NamedAuthInfo { name: name.clone(), auth_info: Some(identity.auth_info()) }],
-            contexts: vec![NamedContext {
-                name: name.clone(),
-                context: Some(KubeconfigContext {
-                    cluster: name.clone(),
-                    user: Some(name.clone()),
-                    ..KubeconfigContext::default()
-                }),
-            }],
-            current_context: Some(name),
-            api_version: Some("v1".to_owned()),
-            kind: Some("Config".to_owned()),
-            ..Kubeconfig::default()
-        }
+        self.way().kubeconfig(identity)
     }
 
     /// Writes a kubeconfig for `identity` to a file that only we may read.
     pub fn write_kubeconfig(&self, identity: &Identity, path: &Path) -> Result<()> {
         write_kubeconfig(&self.kubeconfig(identity), path)
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way { url: &self.url, authority: &self.authority }
     }
 }
 

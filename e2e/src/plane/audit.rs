@@ -257,13 +257,14 @@ fn read_from(path: &std::path::Path, offset: u64) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// One entry for each call: watches are recorded when they start and again when they end.
+/// One entry for each call: a watch is recorded when it starts and again when it ends, and counts when it starts.
 fn parse(text: &str) -> Result<Calls> {
     let mut seen = std::collections::HashSet::new();
     let mut entries = Vec::new();
     for line in text.lines() {
         let entry: Entry = serde_json::from_str(line).with_context(|| format!("not an audit entry: {line}"))?;
-        if !entry.request_uri.contains(SIGNATURE) && seen.insert(entry.audit_id.clone()) {
+        let end_of_a_watch = entry.verb == "watch" && entry.stage == "ResponseComplete" && entry.code() < 400;
+        if !entry.request_uri.contains(SIGNATURE) && !end_of_a_watch && seen.insert(entry.audit_id.clone()) {
             entries.push(entry);
         }
     }

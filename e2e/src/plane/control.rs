@@ -1,21 +1,22 @@
 //! etcd and the API server. In: a directory and an authority. Out: an API server that answers `/readyz`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kube::{Client, Config};
+use kube::Client;
 use secrecy::ExposeSecret as _;
 
 use super::Identity;
+use super::access::Way;
 use crate::certificates::Authority;
 use crate::components::Component;
 use crate::nursery::Nursery;
 use crate::ports::Port;
 
 /// Longest wait for each server; long because many planes may start on two cores at once.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The API server refuses to advertise a loopback address. This one is reserved for documentation: nothing is there.
 const ADVERTISED: &str = "192.0.2.1";
@@ -33,6 +34,8 @@ rules:
 pub(super) struct Control {
     pub(super) url: String,
     pub(super) audit_log: PathBuf,
+    /// The private key that signs ServiceAccount tokens; the controller manager wants it too.
+    pub(super) token_key: PathBuf,
     pub(super) ports: Vec<Port>,
 }
 
@@ -40,9 +43,18 @@ pub(super) struct Control {
 pub(super) async fn start(nursery: &mut Nursery, authority: &Authority, admin: &Identity) -> Result<Control> {
     let (client, peer, api) = (Port::reserve()?, Port::reserve()?, Port::reserve()?);
     start_etcd(nursery, &client, &peer).await?;
+    let url = api.https();
+    let probe = probe(Way { url: &url, authority }, admin)?;
     let audit_log = nursery.directory().join("audit.log");
-    start_api_server(nursery, authority, admin, &client, &api, &audit_log).await?;
-    Ok(Control { url: api.https(), audit_log, ports: vec![client, peer, api] })
+    let tokens = rcgen::KeyPair::generate().context("cannot make a key for ServiceAccount tokens")?;
+    let token_key = nursery.write("tokens.key", tokens.serialize_pem())?;
+    nursery.write("tokens.pub", tokens.public_key_pem())?;
+    let mut command = api_server(nursery, authority, &client, &api).await?;
+    nursery
+        .spawn("kube-apiserver", &mut command)?
+        .until_ready(PATIENCE, async || is_ready(&probe).await.then_some(()))
+        .await?;
+    Ok(Control { url, audit_log, token_key, ports: vec![client, peer, api] })
 }
 
 async fn start_etcd(nursery: &mut Nursery, client: &Port, peer: &Port) -> Result<()> {
@@ -65,20 +77,12 @@ async fn start_etcd(nursery: &mut Nursery, client: &Port, peer: &Port) -> Result
     Ok(())
 }
 
-async fn start_api_server(
-    nursery: &mut Nursery,
-    authority: &Authority,
-    admin: &Identity,
-    etcd: &Port,
-    port: &Port,
-    audit_log: &std::path::Path,
-) -> Result<()> {
+/// The command line of the API server, with all its files written.
+async fn api_server(nursery: &Nursery, authority: &Authority, etcd: &Port, port: &Port) -> Result<Command> {
     let names = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let serving = authority.server("kube-apiserver", &names)?;
-    let tokens = rcgen::KeyPair::generate().context("cannot make a key for ServiceAccount tokens")?;
-    let authority_file = nursery.write("ca.crt", authority.certificate())?;
-    let audit_policy = nursery.write("audit-policy.yaml", AUDIT_POLICY)?;
-    let flag = |name: &str, path: &std::path::Path| format!("--{name}={}", path.display());
+    let file = |name: &str| nursery.directory().join(name);
+    let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
     let mut command = Command::new(Component::KubeApiserver.path().await?);
     command
         .arg(format!("--etcd-servers=http://{}", etcd.address()))
@@ -86,27 +90,23 @@ async fn start_api_server(
         .args([&format!("--secure-port={}", port.number()), "--service-cluster-ip-range=10.96.0.0/16"])
         .arg(flag("tls-cert-file", &nursery.write("apiserver.crt", &serving.certificate)?))
         .arg(flag("tls-private-key-file", &nursery.write("apiserver.key", serving.key.expose_secret())?))
-        .arg(flag("client-ca-file", &authority_file))
+        .arg(flag("client-ca-file", &nursery.write("ca.crt", authority.certificate())?))
         .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-        .arg(flag("service-account-key-file", &nursery.write("tokens.pub", tokens.public_key_pem())?))
-        .arg(flag("service-account-signing-key-file", &nursery.write("tokens.key", tokens.serialize_pem())?))
+        .arg(flag("service-account-key-file", &file("tokens.pub")))
+        .arg(flag("service-account-signing-key-file", &file("tokens.key")))
         .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"])
         .args(["--allow-privileged", "--profiling=false"])
         .arg(flag("cert-dir", &nursery.subdirectory("apiserver")?))
-        .arg(flag("audit-policy-file", &audit_policy))
-        .arg(flag("audit-log-path", audit_log))
-        // Written before the answer is sent, and never rotated: a count must see every call.
-        .args(["--audit-log-mode=blocking-strict", "--audit-log-maxsize=100000"]);
-    let client = probe(&port.https(), authority, admin)?;
-    nursery
-        .spawn("kube-apiserver", &mut command)?
-        .until_ready(PATIENCE, async || is_ready(&client).await.then_some(()))
-        .await
+        .arg(flag("audit-policy-file", &nursery.write("audit-policy.yaml", AUDIT_POLICY)?))
+        .arg(flag("audit-log-path", &file("audit.log")))
+        // Never rotated: a count must see every call.
+        .args(["--audit-log-mode=blocking", "--audit-log-maxsize=100000"]);
+    Ok(command)
 }
 
 /// A client that tells the truth at once instead of trying again.
-fn probe(url: &str, authority: &Authority, admin: &Identity) -> Result<Client> {
-    let mut config: Config = super::access::config(url, authority, admin)?;
+fn probe(way: Way<'_>, admin: &Identity) -> Result<Client> {
+    let mut config = way.config(admin)?;
     config.default_retry = false;
     Client::try_from(config).context("cannot make a client for the API server")
 }

@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// No delay is longer.
 pub const LONGEST: Duration = Duration::from_mins(5);
-/// Middle of [`Backoff::stalled_delay`].
+/// Middle of [`stalled_delay`].
 pub const STALLED: Duration = Duration::from_mins(5);
 
 /// Counts failures in a row per key. An entry is held only while its key is failing: [`Backoff::succeeded`] and
@@ -79,16 +79,18 @@ impl<K: Eq + Hash> Backoff<K> {
     pub fn failures(&self, key: &K) -> u32 {
         self.state().failures.get(key).copied().unwrap_or(0)
     }
+}
 
-    /// When to look again at something that only a person or another system can mend: [`STALLED`] ± 20 %.
-    pub fn stalled_delay(&self) -> Duration {
-        self.around(STALLED)
-    }
+/// When to look again at something that only a person or another system can mend: [`STALLED`] ± 20 %.
+#[must_use]
+pub fn stalled_delay() -> Duration {
+    around(STALLED)
+}
 
-    /// `middle` ± 20 %, so that what was done at once is not repeated at once.
-    pub fn around(&self, middle: Duration) -> Duration {
-        middle.mul_f64(self.state().random.random_range(0.8..=1.2))
-    }
+/// `middle` ± 20 %, so that what was done at once is not repeated at once.
+#[must_use]
+pub fn around(middle: Duration) -> Duration {
+    middle.mul_f64(rand::random_range(0.8..=1.2))
 }
 
 /// Upper end of the delay after this many failures in a row: 2 s, 4 s, … up to [`LONGEST`].
@@ -160,8 +162,7 @@ mod tests {
 
     #[test]
     fn a_stalled_object_is_looked_at_every_four_to_six_minutes() {
-        let backoff = Backoff::<&str>::seeded(3);
-        let delays: Vec<Duration> = (0..500).map(|_| backoff.stalled_delay()).collect();
+        let delays: Vec<Duration> = (0..500).map(|_| stalled_delay()).collect();
         assert!(delays.iter().all(|delay| (Duration::from_mins(4)..=Duration::from_mins(6)).contains(delay)));
         assert!(delays.iter().any(|delay| *delay < Duration::from_secs(250)));
         assert!(delays.iter().any(|delay| *delay > Duration::from_secs(350)));

@@ -21,7 +21,12 @@ use crate::{
     owner::{Claim, Identity, Installation, Marks, bucket, key_server_key},
 };
 
+pub mod kes;
 pub mod policy;
+pub mod s3;
+
+pub use kes::KesConfig;
+pub use s3::{S3Buckets, S3Config};
 
 /// The bucket that a workspace shall have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,6 +225,8 @@ pub(crate) fn check_key_not_lost(want: &BucketSpec, have: &BucketObserved) -> Re
 /// Where buckets come from.
 #[derive(Clone, Debug)]
 pub enum Buckets {
+    /// In an S3-compatible store.
+    S3(S3Buckets),
     /// In memory, with faults on demand; for tests.
     Memory(MemoryBuckets),
 }
@@ -227,6 +234,7 @@ pub enum Buckets {
 macro_rules! delegate {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self {
+            Buckets::S3($inner) => $call,
             Buckets::Memory($inner) => $call,
         }
     };

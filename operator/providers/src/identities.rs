@@ -11,6 +11,9 @@ use secrecy::SecretString;
 use crate::{fault::Fault, memory::MemoryIdentities};
 
 pub mod policy;
+pub mod sts;
+
+pub use sts::StsIdentities;
 
 /// Shortest life of an identity.
 pub const SHORTEST_LIFE: Duration = Duration::from_mins(15);
@@ -77,6 +80,8 @@ pub struct IssuedCredentials {
 /// Who issues identities.
 #[derive(Clone, Debug)]
 pub enum Identities {
+    /// By the STS of an S3-compatible store.
+    Sts(StsIdentities),
     /// In memory, with faults on demand; for tests.
     Memory(MemoryIdentities),
 }
@@ -85,6 +90,7 @@ impl Identities {
     /// Issues an identity. May be repeated: each call issues one more, and each ends by itself.
     pub async fn issue(&self, spec: &IdentitySpec) -> Result<IssuedCredentials, Fault> {
         match self {
+            Self::Sts(inner) => inner.issue(spec).await,
             Self::Memory(inner) => inner.issue(spec).await,
         }
     }

@@ -20,6 +20,10 @@ use crate::{
     owner::{Identity, Installation, transit_key},
 };
 
+pub mod openbao;
+
+pub use openbao::{OpenBaoConfig, OpenBaoKeys, TokenSource};
+
 /// Shortest rotation period that transit engines take.
 pub const SHORTEST_ROTATION_PERIOD: Duration = Duration::from_hours(1);
 
@@ -94,6 +98,8 @@ pub(crate) fn matches(want: &KeySpec, have: &KeyObserved) -> bool {
 /// Where keys come from.
 #[derive(Clone, Debug)]
 pub enum Keys {
+    /// In the transit engine of OpenBao or Vault.
+    OpenBao(OpenBaoKeys),
     /// In memory, with faults on demand; for tests.
     Memory(MemoryKeys),
 }
@@ -101,6 +107,7 @@ pub enum Keys {
 macro_rules! delegate {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self {
+            Keys::OpenBao($inner) => $call,
             Keys::Memory($inner) => $call,
         }
     };

@@ -31,6 +31,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(show()).unwrap();
 //! ```
 
+mod aws;
 pub mod buckets;
 pub mod external;
 pub mod fault;
@@ -38,10 +39,13 @@ pub mod identities;
 pub mod keys;
 pub mod memory;
 pub mod owner;
+mod wire;
 
-pub use buckets::{BucketObserved, BucketSpec, Buckets, DefaultEncryption, WantedEncryption};
+pub use buckets::{
+    BucketObserved, BucketSpec, Buckets, DefaultEncryption, KesConfig, S3Buckets, S3Config, WantedEncryption,
+};
 pub use external::{External, ensure, ensure_gone, ensure_released};
 pub use fault::{Class, Fault, reasons};
-pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials};
-pub use keys::{KeyObserved, KeySpec, Keys, RotateOnce};
+pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials, StsIdentities};
+pub use keys::{KeyObserved, KeySpec, Keys, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource};
 pub use owner::{Identity, Installation};

@@ -1,0 +1,101 @@
+//! What the S3 and STS clients share.
+//!
+//! In: trusted certificates, and errors of the SDK. Out: an HTTPS client on aws-lc-rs that speaks TLS only, and a [`Fault`] for
+//! every error.
+
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::{
+    error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
+    retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+
+use crate::{
+    fault::Fault,
+    wire::{CALL_TIMEOUT, CONNECT_TIMEOUT, quoted, roots, seconds},
+};
+
+/// An HTTPS client that trusts the bundle and nothing else, or the system's certificates if there is no bundle.
+pub(crate) fn https(ca_bundle: Option<&str>) -> Result<SharedHttpClient, Fault> {
+    // The client reports a bad bundle only at its first call, so it is read here already.
+    roots(ca_bundle)?;
+    let store = match ca_bundle {
+        Some(bundle) => TrustStore::empty().with_pem_certificate(bundle.as_bytes()),
+        None => TrustStore::default(),
+    };
+    let context = TlsContext::builder()
+        .with_trust_store(store)
+        .build()
+        .map_err(|error| Fault::invalid(format!("TLS cannot be set up: {error}")))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+}
+
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build()
+}
+
+pub(crate) fn no_retries() -> RetryConfig {
+    RetryConfig::disabled()
+}
+
+/// The error's code, such as `NoSuchBucket`; `""` if the server gave none.
+pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
+    error.as_service_error().and_then(|service| service.meta().code()).unwrap_or_default()
+}
+
+/// The HTTP status, 0 if there was no answer.
+pub(crate) fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
+    error.raw_response().map_or(0, |response| response.status().as_u16())
+}
+
+/// Whether the store says that it has no such operation.
+pub(crate) fn is_unsupported<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(status(error), 405 | 501)
+        || matches!(code(error), "NotImplemented" | "MethodNotAllowed" | "UnsupportedOperation")
+}
+
+/// What the error means. `what` names the object and the address, `right` what our account needs for the call.
+pub(crate) fn fault<E>(error: &SdkError<E, HttpResponse>, what: &str, right: &str) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Some(response) = error.raw_response() else {
+        // Without an answer the error tells of the connection only; it holds neither headers nor body.
+        return Fault::transient(format!(
+            "{what}: {}; see the health of that server",
+            quoted(&DisplayErrorContext(error).to_string())
+        ));
+    };
+    let status = response.status().as_u16();
+    let said = error.as_service_error().and_then(|service| service.meta().message()).unwrap_or_default();
+    let code = code(error);
+    let told = format!("{what}: {status} {code} {}", quoted(said));
+    match (status, code) {
+        (
+            _,
+            "SlowDown"
+            | "SlowDownRead"
+            | "SlowDownWrite"
+            | "Throttling"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "TooManyRequests",
+        )
+        | (429, _) => Fault::throttled(
+            response.headers().get("retry-after").and_then(seconds),
+            format!("{told}; the store asks for fewer requests"),
+        ),
+        (401 | 403, _) => {
+            Fault::denied(format!("{told}; check the class's credentials and give their account {right}"))
+        }
+        (301 | 302 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+            Fault::refused(format!("{told}; check endpoint and region of the class"))
+        }
+        (400..=499, _) if !matches!(status, 408 | 409 | 412 | 425) => Fault::refused(told),
+        _ => Fault::transient(told),
+    }
+}

@@ -1,0 +1,78 @@
+//! Identities issued by the store's STS.
+//!
+//! In: an [`IdentitySpec`]. Out: credentials of a session of our own account, narrowed by the session's policy. Nothing has to be
+//! cleaned up: the session ends by itself.
+
+use aws_sdk_sts::{
+    Client, Config,
+    config::{BehaviorVersion, Region},
+};
+use jiff::Timestamp;
+
+use super::{IdentitySpec, IssuedCredentials, policy};
+use crate::{aws, buckets::s3::S3Config, fault::Fault, wire};
+
+/// The role that is assumed where the store asks for one but knows none: any well-formed name does.
+const ANY_ROLE: &str = "arn:aws:iam::000000000000:role/steading";
+
+/// Issues identities for the buckets of one store.
+#[derive(Clone)]
+pub struct StsIdentities {
+    endpoint: String,
+    role: String,
+    client: Client,
+}
+
+impl std::fmt::Debug for StsIdentities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StsIdentities")
+            .field("endpoint", &self.endpoint)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StsIdentities {
+    /// Checks the configuration; nothing is called yet. The STS of an S3-compatible store answers at the store's own address.
+    pub fn new(config: &S3Config) -> Result<Self, Fault> {
+        wire::endpoint(&config.endpoint)?;
+        let settings = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.region.clone()))
+            .endpoint_url(&config.endpoint)
+            .credentials_provider(config.credentials())
+            .http_client(aws::https(config.ca_bundle.as_deref())?)
+            .timeout_config(aws::timeouts())
+            .retry_config(aws::no_retries())
+            .build();
+        Ok(Self { endpoint: config.endpoint.clone(), role: ANY_ROLE.to_owned(), client: Client::from_conf(settings) })
+    }
+
+    /// Issues an identity; see [`super::Identities::issue`].
+    pub async fn issue(&self, spec: &IdentitySpec) -> Result<IssuedCredentials, Fault> {
+        spec.check()?;
+        let what = format!("an identity for bucket `{}` at {}", spec.bucket, self.endpoint);
+        let seconds =
+            i32::try_from(spec.life.as_secs()).map_err(|_| Fault::invalid("an identity lives 15 minutes to 1 hour"))?;
+        let asked = self
+            .client
+            .assume_role()
+            .role_arn(&self.role)
+            .role_session_name(&spec.session_name)
+            .duration_seconds(seconds)
+            .policy(policy::for_session(spec).to_string());
+        let answer = asked.send().await.map_err(|error| aws::fault(&error, &what, "sts:AssumeRole"))?;
+        let issued = answer.credentials.ok_or_else(|| {
+            Fault::transient(format!("{what}: the answer holds no credentials; check that the store has an STS"))
+        })?;
+        let expires_at = Timestamp::from_second(issued.expiration.secs()).map_err(|_| {
+            Fault::transient(format!("{what}: the answer holds no time that could be its end; check the store's clock"))
+        })?;
+        Ok(IssuedCredentials {
+            access_key_id: issued.access_key_id,
+            secret_access_key: issued.secret_access_key.into(),
+            session_token: issued.session_token.into(),
+            expires_at,
+        })
+    }
+}

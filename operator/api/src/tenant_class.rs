@@ -77,8 +77,7 @@ pub struct Keys {
 /// Keys in the transit engine of OpenBao or Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
-    validation = Rule::new("has(self.namespace) == has(oldSelf.namespace) && (!has(self.namespace) || self.namespace == oldSelf.namespace)")
-        .message("keys.openbao.namespace is immutable: create a new TenantClass to use another")
+    validation = optional_namespace_is_immutable()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct OpenBao {
@@ -108,6 +107,12 @@ pub struct OpenBao {
     pub auth: OpenBaoAuth,
     /// How often keys rotate, and within which bounds a Tenant may choose.
     pub rotation_period: RotationBounds,
+}
+
+/// `namespace` is a reserved word of CEL, which the API server escapes.
+fn optional_namespace_is_immutable() -> kube::core::Rule {
+    kube::core::Rule::new("has(self.__namespace__) == has(oldSelf.__namespace__) && (!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)")
+        .message("keys.openbao.namespace is immutable: create a new TenantClass to use another")
 }
 
 /// Sign-in by the server's Kubernetes auth method.

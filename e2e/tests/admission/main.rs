@@ -1,0 +1,19 @@
+//! What the API server itself refuses. In: the CRDs that the code generates, installed on a real API server. Out: for
+//! each rule and each bound of each kind a refused input whose message is asserted, and its accepted neighbour.
+//!
+//! `schema` lists every rule and bound that the CRDs contain; `bounds` pins the bounds and makes inputs from them;
+//! `rules` holds the inputs for the CEL rules. The first tests below need no cluster: they fail as soon as the CRDs
+//! and the tables differ. Status is left out: users cannot write it, and its bounds only protect the API server.
+
+mod bounds;
+mod classes;
+mod crds;
+mod examples;
+mod objects;
+mod rules;
+mod schema;
+mod server;
+mod tables;
+mod tenants;
+mod unknown_fields;
+mod workspaces;

@@ -1,0 +1,97 @@
+//! Valid objects in which every field is set, and a way to change one field. In: a kind. Out: JSON to send.
+
+use serde_json::{Value, json};
+
+pub const KINDS: [&str; 3] = ["TenantClass", "Tenant", "Workspace"];
+pub const IDENTITY: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
+pub const OTHER_IDENTITY: &str = "11111111-2222-4333-8444-555555555555";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIU\n-----END CERTIFICATE-----\n";
+
+/// The part of the URL that names the kind.
+pub fn plural(kind: &str) -> &'static str {
+    match kind {
+        "TenantClass" => "tenantclasses",
+        "Tenant" => "tenants",
+        "Workspace" => "workspaces",
+        other => panic!("{other} is no kind of ours"),
+    }
+}
+
+/// A valid object of this kind with every field set that can be set together with the others.
+pub fn full(kind: &str) -> Value {
+    let spec = match kind {
+        "TenantClass" => json!({
+            "residency": { "regions": ["site-a", "site-b"] },
+            "keys": { "openbao": {
+                "region": "site-a",
+                "address": "https://bao.example:8200",
+                "caBundle": CERTIFICATE,
+                "namespace": "teams/platform",
+                "mount": "transit",
+                "auth": { "mount": "kubernetes", "role": "steading", "audience": "https://bao.example" },
+                "rotationPeriod": { "default": "90d", "min": "1h", "max": "730d" },
+            }},
+            "buckets": { "s3": {
+                "region": "site-b",
+                "endpoint": "https://s3.example:9000",
+                "caBundle": CERTIFICATE,
+                "credentials": { "secret": "s3-credentials" },
+                "keyServer": { "kes": {
+                    "endpoint": "https://kes.example:7373",
+                    "caBundle": CERTIFICATE,
+                    "credentials": { "secret": "kes-credentials" },
+                }},
+                "allowProviderManagedEncryption": false,
+            }},
+            "network": { "enforcement": "Assumed" },
+        }),
+        "Tenant" => json!({
+            "identity": IDENTITY,
+            "class": "on-premises",
+            "owners": [{ "kind": "Group", "name": "acme-admins" }],
+            "encryption": { "rotationPeriod": "90d" },
+            "quota": { "workspaces": 10, "cpu": "64", "memory": "256Gi", "storage": "2Ti" },
+            "deletionPolicy": "Retain",
+            "paused": false,
+        }),
+        "Workspace" => json!({
+            "identity": IDENTITY,
+            "quota": { "cpu": "16", "memory": "64Gi", "storage": "500Gi" },
+            "members": [{ "kind": "User", "name": "ada@acme.example", "role": "viewer" }],
+            "bucket": { "disabled": false },
+            "paused": false,
+        }),
+        other => panic!("{other} is no kind of ours"),
+    };
+    json!({ "apiVersion": "steading.dev/v1alpha1", "kind": kind, "metadata": { "name": "acme" }, "spec": spec })
+}
+
+/// Sets the field at `path`, such as `spec.owners[].name`, where `[]` is the first item. Null removes the field.
+pub fn set(object: &mut Value, path: &str, value: Value) {
+    let (parent, last) = path.rsplit_once('.').map_or((None, path), |(parent, last)| (Some(parent), last));
+    let holder = match parent {
+        None => object,
+        Some(parent) => at(object, parent),
+    };
+    match last.strip_suffix("[]") {
+        Some(list) => holder[list][0] = value,
+        None if value.is_null() => {
+            holder.as_object_mut().unwrap().remove(last);
+        }
+        None => holder[last] = value,
+    }
+}
+
+/// The field at `path`; an empty path is the object itself.
+pub fn at<'a>(object: &'a mut Value, path: &str) -> &'a mut Value {
+    object.pointer_mut(&pointer(path)).unwrap_or_else(|| panic!("the full object lacks {path}"))
+}
+
+fn pointer(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("/{}", path.replace("[]", ".0").replace('.', "/")) }
+}
+
+/// The path as the API server writes it in its answers.
+pub fn answered(path: &str) -> String {
+    path.replace("[]", "[0]")
+}

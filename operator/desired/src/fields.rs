@@ -26,7 +26,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Namespace, Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
+    pub const ALL: [Self; 5] =
+        [Self::Namespace, Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
 
     /// The API group; empty for the core group.
     #[must_use]
@@ -170,7 +171,8 @@ fn of_field(shape: Shape, value: &Value) -> Option<Value> {
 
 /// `k:{"uid":"…"}`: the keys in their order, without spaces.
 fn key_of(keys: &[&str], item: &Value) -> String {
-    let pairs: Vec<_> = keys.iter().filter_map(|key| Some(format!("{}:{}", Value::from(*key), item.get(key)?))).collect();
+    let pairs: Vec<_> =
+        keys.iter().filter_map(|key| Some(format!("{}:{}", Value::from(*key), item.get(key)?))).collect();
     format!("k:{{{}}}", pairs.join(","))
 }
 

@@ -30,7 +30,8 @@ pub(crate) fn acme_finance() -> Facts {
 
 /// Amounts as a spec writes them.
 pub(crate) fn amounts(cpu: &str, memory: &str, storage: &str) -> Amounts {
-    Amounts::parse(&ResourceText { cpu: Some(cpu.into()), memory: Some(memory.into()), storage: Some(storage.into()) }).unwrap()
+    Amounts::parse(&ResourceText { cpu: Some(cpu.into()), memory: Some(memory.into()), storage: Some(storage.into()) })
+        .unwrap()
 }
 
 /// An object as it is sent.

@@ -32,7 +32,8 @@ pub fn of(object: &Value) -> String {
     let mut unstamped = object.clone();
     if let Some(metadata) = unstamped.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
-        let bare = annotations.is_some_and(|annotations| annotations.remove(DESIRED_HASH).is_some() && annotations.is_empty());
+        let bare =
+            annotations.is_some_and(|annotations| annotations.remove(DESIRED_HASH).is_some() && annotations.is_empty());
         if bare {
             metadata.remove("annotations");
         }
@@ -119,7 +120,10 @@ mod tests {
     #[test]
     fn the_hash_is_the_sha256_of_the_canonical_text() {
         // printf '{"a":[1,"\\"x\\""],"b":null}' | sha256sum
-        assert_eq!(of(&json!({"b": null, "a": [1, "\"x\""]})), "0de1044c55172034d97f33e64538ea3d7c86201b1d7d693742f16495633d1c22");
+        assert_eq!(
+            of(&json!({"b": null, "a": [1, "\"x\""]})),
+            "0de1044c55172034d97f33e64538ea3d7c86201b1d7d693742f16495633d1c22"
+        );
     }
 
     #[test]

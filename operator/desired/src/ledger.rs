@@ -102,32 +102,30 @@ pub fn settle(limit: &Limit, before: &[Entry], claims: &[Claim]) -> Ledger {
     claims.retain(|claim| seen.insert(&claim.uid));
 
     let known: BTreeMap<&str, &Entry> = before.iter().map(|entry| (entry.uid.as_str(), entry)).collect();
-    let (mut holding, waiting): (Vec<_>, Vec<_>) = claims
-        .into_iter()
-        .map(|claim| (claim, carried(known.get(claim.uid.as_str()).copied(), claim)))
-        .partition(|(_, entry)| entry.granted.is_some());
+    let mut rows: Vec<_> =
+        claims.into_iter().map(|claim| (claim, carried(known.get(claim.uid.as_str()).copied(), claim))).collect();
+    rows.retain(|(claim, entry)| entry.granted.is_some() || !claim.deleting);
+    rows.sort_by_key(|(_, entry)| entry.granted.is_none());
 
     // First all that gives something back, so that growth in the same round finds it.
-    for (claim, entry) in &mut holding {
+    for (claim, entry) in &mut rows {
         shrink(claim, entry);
     }
-    let mut book = Book::of(limit, holding.iter().map(|(_, entry)| entry));
-    for (claim, entry) in &mut holding {
-        entry.refused = if claim.deleting { None } else { book.grow(claim, entry).err() };
-    }
-
-    let mut entries: Vec<Entry> = holding.into_iter().map(|(_, entry)| entry).collect();
-    let mut refused = Vec::new();
-    for (claim, mut entry) in waiting.into_iter().filter(|(claim, _)| !claim.deleting) {
-        match book.admit(claim, &mut entry) {
-            Ok(()) => entries.push(entry),
-            Err(refusal) => refused.push(Entry { refused: Some(refusal), ..entry }),
+    let mut book = Book::of(limit, rows.iter().map(|(_, entry)| entry));
+    // The second time nothing more is granted, because nothing was given back. But refusals then say what is possible beside
+    // all that was granted, as they will the next time: so that settling what is settled changes nothing.
+    for _ in 0..2 {
+        for (claim, entry) in rows.iter_mut().filter(|(claim, _)| !claim.deleting) {
+            entry.refused = book.serve(claim, entry).err();
         }
     }
-    let room = usize::try_from(WORKSPACES_MAX).unwrap_or(0).saturating_sub(entries.len());
-    entries.extend(refused.into_iter().take(room));
+    let (workspaces, used) = (book.workspaces, book.used);
+    let (holding, refused): (Vec<_>, Vec<_>) =
+        rows.into_iter().map(|(_, entry)| entry).partition(|entry| entry.granted.is_some());
+    let room = usize::try_from(WORKSPACES_MAX).unwrap_or(0).saturating_sub(holding.len());
+    let mut entries: Vec<_> = holding.into_iter().chain(refused.into_iter().take(room)).collect();
     entries.sort_by(|a, b| (&a.workspace, &a.uid).cmp(&(&b.workspace, &b.uid)));
-    Ledger { entries, workspaces: book.workspaces, used: book.used }
+    Ledger { entries, workspaces, used }
 }
 
 /// The entry as it stood, with what the Workspace has reported since: freed if it reports the newest grant.
@@ -140,6 +138,8 @@ fn carried(before: Option<&Entry>, claim: &Claim) -> Entry {
         held: Amounts::default(),
         refused: None,
     });
+    // Refusals are judged anew each time.
+    entry.refused = None;
     // A ledger that was lost is taken up again from what is in force.
     entry.granted = entry.granted.or(claim.in_force);
     let possible = entry.granted.unwrap_or_default().max(claim.in_force.unwrap_or_default());
@@ -180,23 +180,24 @@ struct Book {
 }
 
 impl Book {
-    fn of<'a>(limit: &Limit, holding: impl Iterator<Item = &'a Entry>) -> Self {
+    fn of<'a>(limit: &Limit, entries: impl Iterator<Item = &'a Entry>) -> Self {
         let mut book = Self { limit: *limit, workspaces: 0, used: Amounts::default() };
-        for entry in holding {
+        for entry in entries.filter(|entry| entry.granted.is_some()) {
             book.workspaces = book.workspaces.saturating_add(1);
             book.used = book.used.plus(entry.held);
         }
         book
     }
 
-    /// Grants a Workspace its first, if there is room for one more and for all that it asks for.
-    fn admit(&mut self, claim: &Claim, entry: &mut Entry) -> Result<(), Refusal> {
+    /// Grants what is asked for if there is room for it; for a Workspace that has nothing yet, also room for one more.
+    fn serve(&mut self, claim: &Claim, entry: &mut Entry) -> Result<(), Refusal> {
+        let first = entry.granted.is_none();
         let most = self.limit.workspaces.unwrap_or(WORKSPACES_MAX).clamp(0, WORKSPACES_MAX);
-        if self.workspaces >= most {
+        if first && self.workspaces >= most {
             return Err(Refusal::no_more_workspaces(most));
         }
         self.grow(claim, entry)?;
-        self.workspaces = self.workspaces.saturating_add(1);
+        self.workspaces = self.workspaces.saturating_add(i32::from(first));
         Ok(())
     }
 
@@ -207,7 +208,8 @@ impl Book {
         let granted = entry.granted.unwrap_or_default();
         let resources: Vec<_> = resources(self.limit.amounts, others, granted, claim.wanted).collect();
 
-        let unnamed: Vec<_> = resources.iter().filter(|resource| resource.wanted.is_none()).map(|resource| resource.name).collect();
+        let unnamed: Vec<_> =
+            resources.iter().filter(|resource| resource.wanted.is_none()).map(|resource| resource.name).collect();
         if !unnamed.is_empty() {
             return Err(Refusal::required(&unnamed));
         }

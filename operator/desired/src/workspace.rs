@@ -41,7 +41,9 @@ pub enum InvalidFacts {
     #[error("metadata.name: {0}")]
     Name(#[from] InvalidName),
     /// An owner or member that belongs to the cluster.
-    #[error("{field}: {name:?} begins with system: and belongs to the cluster; name a user or group of your identity provider")]
+    #[error(
+        "{field}: {name:?} begins with system: and belongs to the cluster; name a user or group of your identity provider"
+    )]
     Subject {
         /// The field, such as `spec.members`.
         field: &'static str,
@@ -52,7 +54,12 @@ pub enum InvalidFacts {
 
 impl Facts {
     /// The facts of a Workspace whose identity is settled and to which the ledger granted something.
-    pub fn of(tenant: &Tenant, workspace: &Workspace, identity: Identity, granted: Amounts) -> Result<Self, InvalidFacts> {
+    pub fn of(
+        tenant: &Tenant,
+        workspace: &Workspace,
+        identity: Identity,
+        granted: Amounts,
+    ) -> Result<Self, InvalidFacts> {
         let (owners, members) = (tenant.spec.owners.clone(), workspace.spec.members.clone());
         refuse_system("spec.owners of the Tenant", owners.iter().map(|owner| owner.name.as_str()))?;
         refuse_system("spec.members", members.iter().map(|member| member.name.as_str()))?;

@@ -59,7 +59,8 @@ impl Refusal {
     pub(super) fn exceeded(too_much: &[Limited]) -> Self {
         let line = |resource: &Limited| {
             let text = |amount| if resource.name == "cpu" { format_cpu(amount) } else { format_bytes(amount) };
-            let [asked, possible, limit] = [resource.wanted.unwrap_or(0), resource.possible(), resource.limit].map(text);
+            let [asked, possible, limit] =
+                [resource.wanted.unwrap_or(0), resource.possible(), resource.limit].map(text);
             format!("{}: {asked} asked, up to {possible} possible of the Tenant's {limit}", resource.name)
         };
         Self { reason: Reason::Exceeded, message: too_much.iter().map(line).collect::<Vec<_>>().join("; ") }

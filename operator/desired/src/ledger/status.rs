@@ -10,7 +10,9 @@ use super::{Claim, Entry, Ledger, Reason, Refusal};
 
 /// A ledger in a status that was not written by this code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("status.quota.reservations[uid={uid}]: {problem}; remove status.quota, and it is made anew from what is in force")]
+#[error(
+    "status.quota.reservations[uid={uid}]: {problem}; remove status.quota, and it is made anew from what is in force"
+)]
 pub struct InvalidEntry {
     /// UID in the entry, shortened to 36 characters.
     pub uid: String,
@@ -42,7 +44,12 @@ impl Claim {
         Ok(Self {
             workspace: name.parse().map_err(|error: InvalidName| invalid("metadata.name", error.to_string()))?,
             uid: metadata.uid.clone().ok_or_else(|| missing("metadata.uid"))?,
-            created: metadata.creation_timestamp.as_ref().ok_or_else(|| missing("metadata.creationTimestamp"))?.0.to_string(),
+            created: metadata
+                .creation_timestamp
+                .as_ref()
+                .ok_or_else(|| missing("metadata.creationTimestamp"))?
+                .0
+                .to_string(),
             wanted: Amounts::parse(&workspace.spec.quota.clone().unwrap_or_default())
                 .map_err(|error| invalid("spec.quota", error.to_string()))?,
             in_force: quota.map(parse).transpose().map_err(|error| invalid("status.quota", error.to_string()))?,
@@ -127,7 +134,10 @@ fn entry(reservation: &Reservation) -> Result<Entry, InvalidEntry> {
         refused: match (&reservation.reason, &reservation.refused) {
             (None, None) => None,
             (reason, message) => Some(Refusal {
-                reason: reason.as_deref().and_then(Reason::named).ok_or_else(|| invalid("reason is none that a ledger gives".to_owned()))?,
+                reason: reason
+                    .as_deref()
+                    .and_then(Reason::named)
+                    .ok_or_else(|| invalid("reason is none that a ledger gives".to_owned()))?,
                 message: message.clone().unwrap_or_default(),
             }),
         },

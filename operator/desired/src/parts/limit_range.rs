@@ -119,7 +119,10 @@ mod tests {
 
     #[test]
     fn where_nothing_is_limited_a_container_is_promised_something_and_limited_by_nothing() {
-        assert_eq!(limits(Amounts::default()), json!([{"type": "Container", "defaultRequest": {"cpu": "100m", "memory": "128Mi"}}]));
+        assert_eq!(
+            limits(Amounts::default()),
+            json!([{"type": "Container", "defaultRequest": {"cpu": "100m", "memory": "128Mi"}}])
+        );
     }
 
     proptest! {

@@ -8,13 +8,17 @@ use crate::workspace::Facts;
 /// The three modes of Pod Security: refuse, record, tell the user.
 const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
-/// The namespace with nothing but its name, the labels of every child and the fenced stack label. It is POSTed first, so that a
+/// The namespace with nothing but its name, the labels of every child and the fenced stack label. It is created first, so that a
 /// namespace of that name that is not ours is found instead of merged into.
 pub(crate) fn bare(facts: &Facts) -> Namespace {
     let mut labels = facts.labels();
     labels.insert(labels::STACK.to_owned(), facts.identity.to_string());
     Namespace {
-        metadata: ObjectMeta { name: Some(facts.namespace().to_string()), labels: Some(labels), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(facts.namespace().to_string()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
         ..Namespace::default()
     }
 }
@@ -46,7 +50,10 @@ mod tests {
     #[test]
     fn every_pod_must_be_restricted() {
         let labels = namespace(&acme_finance()).metadata.labels.unwrap();
-        let pod_security: Vec<_> = labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("pod-security.kubernetes.io/")?, value.as_str()))).collect();
+        let pod_security: Vec<_> = labels
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix("pod-security.kubernetes.io/")?, value.as_str())))
+            .collect();
         assert_eq!(
             pod_security,
             [

@@ -79,7 +79,8 @@ fn egress_of_parts(rule: NetworkPolicyEgressRule) -> NetworkPolicySpec {
 
 /// The pods that are parts of the stack, whichever part.
 fn parts() -> LabelSelector {
-    let is_part = LabelSelectorRequirement { key: labels::PART.to_owned(), operator: "Exists".to_owned(), values: None };
+    let is_part =
+        LabelSelectorRequirement { key: labels::PART.to_owned(), operator: "Exists".to_owned(), values: None };
     LabelSelector { match_expressions: Some(vec![is_part]), match_labels: None }
 }
 
@@ -109,7 +110,10 @@ mod tests {
 
     #[test]
     fn deny_all_selects_every_pod_in_both_directions_and_allows_nothing() {
-        assert_eq!(spec_of(deny_all), json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}));
+        assert_eq!(
+            spec_of(deny_all),
+            json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []})
+        );
     }
 
     #[test]

@@ -115,6 +115,9 @@ mod tests {
 
     #[test]
     fn no_count_is_told_twice() {
-        assert_eq!(OBJECT_COUNTS.map(|(resource, _)| resource).into_iter().collect::<std::collections::BTreeSet<_>>().len(), OBJECT_COUNTS.len());
+        assert_eq!(
+            OBJECT_COUNTS.map(|(resource, _)| resource).into_iter().collect::<std::collections::BTreeSet<_>>().len(),
+            OBJECT_COUNTS.len()
+        );
     }
 }

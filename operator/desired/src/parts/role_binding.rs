@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn the_order_in_the_spec_does_not_matter() {
-        let members = vec![member(SubjectKind::User, "zoe", Role::Viewer), member(SubjectKind::User, "ada", Role::Viewer)];
+        let members =
+            vec![member(SubjectKind::User, "zoe", Role::Viewer), member(SubjectKind::User, "ada", Role::Viewer)];
         let reversed = members.iter().rev().cloned().collect();
         let build = |members| viewers(&Facts { members, ..acme_finance() });
         assert_eq!(build(members), build(reversed));

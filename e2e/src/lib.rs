@@ -41,9 +41,11 @@ pub mod components;
 pub mod nursery;
 pub mod plane;
 pub mod ports;
+pub mod servers;
 mod slots;
 
 pub use plane::{Plane, PlaneOptions, Tier};
+pub use servers::Servers;
 
 /// A name no other test uses: `purpose`, a dash and six random letters or digits.
 pub fn unique(purpose: &str) -> String {

@@ -112,6 +112,12 @@ impl Nursery {
         self.tell(&format!("-{id}"))
     }
 
+    /// The process called `name`.
+    pub fn process(&mut self, name: &str) -> Result<&mut Process> {
+        let process = self.processes.iter_mut().find(|process| process.name == name);
+        process.with_context(|| format!("no process is called {name}"))
+    }
+
     /// The ids of the processes that it started and has not killed.
     pub fn process_ids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::id).collect()

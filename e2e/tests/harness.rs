@@ -1,10 +1,13 @@
 //! The harness itself: what it starts answers, what it counts is right, and nothing of it stays behind.
 
-use e2e::{Plane, PlaneOptions, Tier, unique};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use e2e::{Plane, PlaneOptions, Servers, Tier, unique};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt as _};
+use reqwest::Method;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
 
 fn config_map(name: &str) -> ConfigMap {
     let mut object = ConfigMap::default();
@@ -110,7 +113,6 @@ async fn a_watch_counts_once_and_when_it_starts() {
 
 #[tokio::test]
 async fn a_service_account_is_itself_and_nobody_else() {
-    use k8s_openapi::api::core::v1::ServiceAccount;
     let plane = Plane::shared(Tier::One).await.unwrap();
     let name = unique("account");
     let accounts: Api<ServiceAccount> = Api::namespaced(plane.admin().unwrap(), "default");
@@ -154,4 +156,147 @@ async fn a_deleted_namespace_goes_away_on_the_second_tier() {
     let uid = created.uid().unwrap();
     let gone = await_condition(namespaces, &name, conditions::is_deleted(&uid));
     tokio::time::timeout(std::time::Duration::from_mins(1), gone).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_asked_for_lets_in_the_operator_and_nobody_else() {
+    let plane = Plane::start(Tier::One, PlaneOptions::default()).await.unwrap();
+    let servers = Servers::start(&plane).await.unwrap();
+    openbao_takes_only_the_operators_token(&plane, &servers).await;
+    the_operator_may_retire_a_key_but_not_destroy_it(&plane, &servers).await;
+    two_keys_of_the_store_are_apart(&plane, &servers).await;
+    the_class_leads_to_the_servers(&plane, &servers).await;
+    let processes = [servers.openbao.process_ids(), servers.kes.process_ids(), servers.minio.process_ids()].concat();
+    assert_eq!(processes.len(), 3);
+    drop(servers);
+    assert!(!processes.into_iter().any(is_alive));
+}
+
+async fn account_token(plane: &Plane, namespace_name: &str, audience: &str) -> SecretString {
+    let client = plane.admin().unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace_name);
+    Api::<Namespace>::all(client).create(&PostParams::default(), &namespace(namespace_name)).await.ok();
+    let mut account = ServiceAccount::default();
+    account.metadata.name = Some("steading".to_owned());
+    accounts.create(&PostParams::default(), &account).await.ok();
+    plane.token_for(namespace_name, "steading", &[audience], 600).await.unwrap()
+}
+
+async fn openbao_takes_only_the_operators_token(plane: &Plane, servers: &Servers) {
+    let openbao = &servers.openbao;
+    let right = account_token(plane, "steading-system", openbao.audience()).await;
+    openbao.sign_in(&right).await.unwrap();
+    let wrong_namespace = account_token(plane, "elsewhere", openbao.audience()).await;
+    let refused = openbao.sign_in(&wrong_namespace).await.unwrap_err().to_string();
+    assert!(refused.contains("403") && refused.contains("namespace not authorized"), "{refused}");
+    let wrong_audience = account_token(plane, "steading-system", "https://elsewhere").await;
+    let refused = openbao.sign_in(&wrong_audience).await.unwrap_err().to_string();
+    assert!(refused.contains("audience"), "{refused}");
+}
+
+async fn the_operator_may_retire_a_key_but_not_destroy_it(plane: &Plane, servers: &Servers) {
+    let openbao = &servers.openbao;
+    let token = account_token(plane, "steading-system", openbao.audience()).await;
+    let token = openbao.sign_in(&token).await.unwrap();
+    let call = async |method: Method, path: &str, body: Value| {
+        openbao.send(method, &format!("transit/keys/steading-a{path}"), &token, Some(&body)).await.unwrap().0.as_u16()
+    };
+    assert_eq!(call(Method::POST, "", json!({ "auto_rotate_period": "2h" })).await, 200);
+    assert_eq!(call(Method::POST, "/rotate", json!({})).await, 200);
+    assert_eq!(call(Method::POST, "/config", json!({ "deletion_allowed": true })).await, 403);
+    assert_eq!(
+        call(Method::POST, "/config", json!({ "deletion_allowed": false, "auto_rotate_period": "0s" })).await,
+        200
+    );
+    assert_eq!(call(Method::DELETE, "", json!({})).await, 403);
+    assert_eq!(call(Method::DELETE, "/soft-delete", json!({})).await, 200);
+    assert_eq!(call(Method::POST, "/soft-delete-restore", json!({})).await, 200);
+    let (status, _) = openbao
+        .send(Method::POST, "transit/encrypt/steading-a", &token, Some(&json!({ "plaintext": "" })))
+        .await
+        .unwrap();
+    assert_eq!(status.as_u16(), 403);
+    let key = openbao.read("transit/keys/steading-a").await.unwrap().unwrap();
+    assert_eq!(key["data"]["latest_version"], 2);
+}
+
+async fn two_keys_of_the_store_are_apart(plane: &Plane, servers: &Servers) {
+    let operator = servers.kes.operator_key();
+    servers.kes.run_as(operator, &["key", "create", "s-blue"]).await.unwrap();
+    servers.kes.run_as(operator, &["key", "create", "s-green"]).await.unwrap();
+    let refused = servers.kes.run_as(operator, &["key", "rm", "s-blue"]).await.unwrap_err().to_string();
+    assert!(refused.contains("not authorized"), "{refused}");
+
+    let store = store_client(plane, servers);
+    for (bucket, key) in [("steading-blue", "s-blue"), ("steading-green", "s-green")] {
+        store.create_bucket().bucket(bucket).send().await.unwrap();
+        store
+            .put_bucket_encryption()
+            .bucket(bucket)
+            .server_side_encryption_configuration(under(key))
+            .send()
+            .await
+            .unwrap();
+        let body = aws_sdk_s3::primitives::ByteStream::from_static(b"content");
+        let written = store.put_object().bucket(bucket).key("it").body(body).send().await.unwrap();
+        assert!(written.ssekms_key_id().unwrap().ends_with(key), "{written:?}");
+    }
+    let refused = store.create_bucket().bucket("not-ours").send().await.unwrap_err();
+    assert_eq!(refused.into_service_error().meta().code(), Some("AccessDenied"));
+
+    servers.kes.run_as_admin(&["key", "rm", "s-blue"]).await.unwrap();
+    let read = async |bucket: &str| store.get_object().bucket(bucket).key("it").send().await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let shredded = loop {
+        match read("steading-blue").await {
+            Err(error) => break error.into_service_error(),
+            Ok(_) => assert!(std::time::Instant::now() < deadline, "still readable without its key"),
+        }
+    };
+    assert_eq!(shredded.meta().code(), Some("kms:KeyNotFound"), "{shredded:?}");
+    read("steading-green").await.unwrap();
+}
+
+async fn the_class_leads_to_the_servers(plane: &Plane, servers: &Servers) {
+    let class = servers.class_spec(plane, "Assumed");
+    assert_eq!(class["keys"]["openbao"]["address"], servers.openbao.address());
+    let secrets: Api<Secret> = Api::namespaced(plane.admin().unwrap(), "steading-system");
+    let name = class["buckets"]["s3"]["credentials"]["secret"].as_str().unwrap();
+    let data = secrets.get(name).await.unwrap().data.unwrap();
+    let access_key = servers.minio.operator_account().access_key.expose_secret();
+    assert_eq!(data["accessKeyID"].0, access_key.as_bytes());
+    let name = class["buckets"]["s3"]["keyServer"]["kes"]["credentials"]["secret"].as_str().unwrap();
+    assert!(secrets.get(name).await.unwrap().data.unwrap()["apiKey"].0.starts_with(b"kes:v1:"));
+}
+
+fn under(key: &str) -> aws_sdk_s3::types::ServerSideEncryptionConfiguration {
+    use aws_sdk_s3::types::{
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
+    };
+    let default =
+        ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id(key);
+    let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default.build().unwrap());
+    ServerSideEncryptionConfiguration::builder().rules(rule.build()).build().unwrap()
+}
+
+/// A client with the operator's account.
+fn store_client(plane: &Plane, servers: &Servers) -> aws_sdk_s3::Client {
+    use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+    let trust = TrustStore::empty().with_pem_certificate(plane.authority().certificate());
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(TlsContext::builder().with_trust_store(trust).build().unwrap())
+        .build_https();
+    let account = servers.minio.operator_account();
+    let (access, secret) = (account.access_key.expose_secret(), account.secret_key.expose_secret());
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_s3::config::Region::new(e2e::servers::REGION))
+        .endpoint_url(servers.minio.endpoint())
+        .credentials_provider(aws_sdk_s3::config::Credentials::new(access, secret, None, None, "e2e"))
+        .force_path_style(true)
+        .http_client(http)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
 }

@@ -1,0 +1,149 @@
+//! The world outside the cluster: a key server and an object store. In: a plane. Out: running servers whose
+//! certificates are the plane's, and the TenantClass that leads to them.
+
+mod kes;
+mod minio;
+mod openbao;
+mod zip;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use crate::components::{Component, build_all};
+use crate::plane::Plane;
+
+pub use kes::Kes;
+pub use minio::{Minio, StoreAccount};
+pub use openbao::OpenBao;
+
+/// The namespace that the operator runs in.
+pub const OPERATOR_NAMESPACE: &str = "steading-system";
+
+/// The operator's ServiceAccount.
+pub const OPERATOR_ACCOUNT: &str = "steading";
+
+/// The region that all servers of the harness claim to be in.
+pub const REGION: &str = "site-a";
+
+/// Field manager under which the harness writes.
+const MANAGER: &str = "steading-e2e";
+
+/// Secret with the operator's account at MinIO.
+const STORE_SECRET: &str = "minio";
+
+/// Secret with the operator's account at KES.
+const KEY_SERVER_SECRET: &str = "kes";
+
+/// A key server and an object store with a key server of its own, all new and empty.
+pub struct Servers {
+    /// Holds the tenants' keys.
+    pub openbao: OpenBao,
+    /// Holds the keys of [`Servers::minio`].
+    pub kes: Kes,
+    /// Holds the buckets.
+    pub minio: Minio,
+}
+
+impl Servers {
+    /// Starts all three and lets the operator of `plane` in: OpenBao knows its ServiceAccount, and its accounts at
+    /// MinIO and KES lie as Secrets in its namespace.
+    pub async fn start(plane: &Plane) -> Result<Self> {
+        build_all(&[Component::OpenBao, Component::Kes, Component::Minio]).await?;
+        let store = async {
+            let kes = Kes::start(plane.authority()).await?;
+            let minio = Minio::start(plane.authority(), &kes).await?;
+            anyhow::Ok((kes, minio))
+        };
+        let (openbao, (kes, minio)) = tokio::try_join!(OpenBao::start(plane), store)?;
+        let servers = Self { openbao, kes, minio };
+        servers.write_secrets(plane).await?;
+        Ok(servers)
+    }
+
+    /// The spec of a TenantClass that leads to these servers.
+    ///
+    /// `enforcement` is `Assumed` where no network enforces policies, as on all T1 and T2 planes, else `Required`.
+    pub fn class_spec(&self, plane: &Plane, enforcement: &str) -> Value {
+        let authority = plane.authority().certificate();
+        json!({
+            "residency": { "regions": [REGION] },
+            "keys": { "openbao": {
+                "region": REGION,
+                "address": self.openbao.address(),
+                "caBundle": authority,
+                "mount": openbao::TRANSIT_MOUNT,
+                "auth": {
+                    "mount": openbao::AUTH_MOUNT,
+                    "role": openbao::OPERATOR_ROLE,
+                    "audience": openbao::AUDIENCE,
+                },
+                "rotationPeriod": { "default": "90d", "min": "1h", "max": "365d" },
+            }},
+            "buckets": { "s3": {
+                "region": REGION,
+                "endpoint": self.minio.endpoint(),
+                "caBundle": authority,
+                "credentials": { "secret": STORE_SECRET },
+                "keyServer": { "kes": {
+                    "endpoint": self.kes.endpoint(),
+                    "caBundle": authority,
+                    "credentials": { "secret": KEY_SERVER_SECRET },
+                }},
+            }},
+            "network": { "enforcement": enforcement },
+        })
+    }
+
+    /// Writes the Secrets that the class names into the operator's namespace, which is made if it is missing.
+    async fn write_secrets(&self, plane: &Plane) -> Result<()> {
+        ensure_namespace(plane, OPERATOR_NAMESPACE).await?;
+        let account = self.minio.operator_account();
+        let store = [("accessKeyID", &account.access_key), ("secretAccessKey", &account.secret_key)];
+        write_secret(plane, STORE_SECRET, &store).await?;
+        write_secret(plane, KEY_SERVER_SECRET, &[("apiKey", self.kes.operator_key())]).await
+    }
+}
+
+async fn write_secret(plane: &Plane, name: &str, data: &[(&str, &SecretString)]) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(plane.admin()?, OPERATOR_NAMESPACE);
+    let data: serde_json::Map<String, Value> =
+        data.iter().map(|(key, value)| ((*key).to_owned(), json!(value.expose_secret()))).collect();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": name, "namespace": OPERATOR_NAMESPACE },
+        "stringData": data,
+    });
+    secrets
+        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(secret))
+        .await
+        .with_context(|| format!("cannot write Secret {OPERATOR_NAMESPACE}/{name}"))?;
+    Ok(())
+}
+
+/// Makes a namespace unless it is there.
+pub(crate) async fn ensure_namespace(plane: &Plane, name: &str) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(plane.admin()?);
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    namespaces
+        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(namespace))
+        .await
+        .with_context(|| format!("cannot make namespace {name}"))?;
+    Ok(())
+}
+
+/// An HTTPS client that trusts the plane's authority and nobody else.
+fn https_client(authority: &str) -> Result<reqwest::Client> {
+    crate::certificates::install_tls_provider();
+    let certificate = reqwest::Certificate::from_pem(authority.as_bytes()).context("the authority is not PEM")?;
+    reqwest::Client::builder()
+        .tls_certs_only([certificate])
+        .https_only(true)
+        .timeout(std::time::Duration::from_secs(30))
+        .build()
+        .context("cannot make an HTTPS client")
+}

@@ -1,0 +1,157 @@
+//! KES, the key server of MinIO. In: an authority. Out: a server that knows three callers: MinIO, the operator, and us.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+
+use crate::certificates::Authority;
+use crate::components::Component;
+use crate::nursery::Nursery;
+use crate::ports::Port;
+
+/// The key that MinIO uses where nobody names one. It serves no tenant.
+pub(super) const DEFAULT_KEY: &str = "store-default";
+
+/// A running KES.
+pub struct Kes {
+    admin: Caller,
+    minio: Caller,
+    operator: Caller,
+    nursery: Nursery,
+    port: Port,
+}
+
+/// A caller as KES knows it: by the hash of its key.
+struct Caller {
+    api_key: SecretString,
+    identity: String,
+}
+
+impl Kes {
+    /// Starts a server with an empty store, except for MinIO's default key.
+    pub async fn start(authority: &Authority) -> Result<Self> {
+        let nursery = Nursery::new("kes")?;
+        let port = Port::reserve()?;
+        let (admin, minio, operator) = (new_caller().await?, new_caller().await?, new_caller().await?);
+        let serving = authority.server("kes", &["127.0.0.1", "localhost"])?;
+        nursery.write("ca.crt", authority.certificate())?;
+        let configuration = json!({
+            "version": "v1",
+            "address": port.address(),
+            "admin": { "identity": admin.identity },
+            "tls": {
+                "cert": nursery.write("server.crt", &serving.certificate)?,
+                "key": nursery.write("server.key", serving.key.expose_secret())?,
+            },
+            "policy": {
+                "minio": {
+                    "allow": [
+                        "/v1/key/create/*",
+                        "/v1/key/describe/*",
+                        "/v1/key/generate/*",
+                        "/v1/key/decrypt/*",
+                        "/v1/key/bulk/decrypt/*",
+                        "/v1/key/list/*",
+                    ],
+                    "identities": [minio.identity],
+                },
+                // The operator makes keys and looks at them; it neither uses nor deletes one.
+                "steading": {
+                    "allow": ["/v1/key/create/*", "/v1/key/describe/*", "/v1/key/list/*"],
+                    "identities": [operator.identity],
+                },
+            },
+            "keys": [{ "name": DEFAULT_KEY }],
+            "keystore": { "fs": { "path": nursery.subdirectory("keys")? } },
+            // A deleted key must stop working at once in tests, so nothing is kept for long.
+            "cache": { "expiry": { "any": "1s", "unused": "1s", "offline": "0s" } },
+        });
+        // JSON is YAML, which is what KES reads.
+        nursery.write("kes.yaml", configuration.to_string())?;
+        let mut kes = Self { admin, minio, operator, nursery, port };
+        kes.run().await?;
+        Ok(kes)
+    }
+
+    /// Its address, such as `https://127.0.0.1:20456`.
+    pub fn endpoint(&self) -> String {
+        self.port.https()
+    }
+
+    /// The API key of the operator, which may create, describe and list keys.
+    pub fn operator_key(&self) -> &SecretString {
+        &self.operator.api_key
+    }
+
+    /// The API key of MinIO.
+    pub(super) fn minio_key(&self) -> &SecretString {
+        &self.minio.api_key
+    }
+
+    /// Runs KES's own command line against this server as its administrator and returns what it prints; for example
+    /// `["key", "rm", "s-demo-…"]` destroys a key.
+    pub async fn run_as_admin(&self, arguments: &[&str]) -> Result<String> {
+        self.run_as(&self.admin.api_key, arguments).await
+    }
+
+    /// The same with another caller's API key.
+    pub async fn run_as(&self, api_key: &SecretString, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(Component::Kes.path().await?);
+        command
+            .args(arguments)
+            .env("KES_SERVER", self.endpoint())
+            .env("KES_API_KEY", api_key.expose_secret())
+            .env("SSL_CERT_FILE", self.nursery.directory().join("ca.crt"))
+            .stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output()).await?.context("cannot run kes")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if !output.status.success() {
+            bail!("`kes {}` failed: {} {}", arguments.join(" "), text(&output.stderr), text(&output.stdout));
+        }
+        Ok(text(&output.stdout))
+    }
+
+    /// The ids of its processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nursery.process_ids()
+    }
+
+    /// Kills the server; its keys stay on disk. For tests of an outage.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.nursery.kill("kes")
+    }
+
+    /// Starts it again on the same address with the same keys.
+    pub async fn resume(&mut self) -> Result<()> {
+        self.run().await
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        let mut command = Command::new(Component::Kes.path().await?);
+        command.arg("server").arg("--config").arg(self.nursery.directory().join("kes.yaml"));
+        let address = self.port.address();
+        self.nursery
+            .spawn("kes", &mut command)?
+            .until_ready(Duration::from_mins(1), async || tokio::net::TcpStream::connect(&address).await.ok())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Makes an API key and the identity that goes with it, by KES's own command.
+async fn new_caller() -> Result<Caller> {
+    let mut command = Command::new(Component::Kes.path().await?);
+    command.args(["identity", "new"]).stdin(Stdio::null());
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await?.context("cannot run `kes identity new`")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let word =
+        |is_wanted: &dyn Fn(&str) -> bool| text.split_whitespace().find(|word| is_wanted(word)).map(str::to_owned);
+    let api_key = word(&|word| word.starts_with("kes:v1:")).context("`kes identity new` printed no API key")?;
+    let is_identity = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let identity = word(&is_identity).context("`kes identity new` printed no identity")?;
+    Ok(Caller { api_key: api_key.into(), identity })
+}

@@ -102,7 +102,9 @@ e2e: ## Run the T1 and T2 tests; builds what the clusters need first.
 	@cargo test --locked -p e2e --lib --bins --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 generate: ## Write crds/ and docs/reference/ anew from the code.
-	@cargo run --locked -q -p api --bin crdgen crds
+	@for folder in crds charts/steading/files/crds charts/steading-crds/files/crds; do \
+	  cargo run --locked -q -p api --bin crdgen "$$folder" || exit 1; \
+	done
 	@$(MAKE) --no-print-directory docs
 
 docs: ## Write docs/reference/ anew from the code and the chart.

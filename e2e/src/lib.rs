@@ -38,12 +38,14 @@
 
 pub mod certificates;
 pub mod components;
+pub mod install;
 pub mod nursery;
 pub mod plane;
 pub mod ports;
 pub mod servers;
 mod slots;
 
+pub use install::Installation;
 pub use plane::{Plane, PlaneOptions, Tier};
 pub use servers::Servers;
 

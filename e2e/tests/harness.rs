@@ -1,6 +1,11 @@
 //! The harness itself: what it starts answers, what it counts is right, and nothing of it stays behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that is surprised may panic, in its helpers too"
+)]
 
-use e2e::{Plane, PlaneOptions, Servers, Tier, unique};
+use e2e::{Installation, Plane, PlaneOptions, Servers, Tier, unique};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
@@ -299,4 +304,17 @@ fn store_client(plane: &Plane, servers: &Servers) -> aws_sdk_s3::Client {
         .http_client(http)
         .build();
     aws_sdk_s3::Client::from_conf(config)
+}
+
+#[tokio::test]
+async fn an_installed_chart_is_in_force_and_its_account_is_no_administrator() {
+    let plane = Plane::start(Tier::One, PlaneOptions::default()).await.unwrap();
+    let installation = Installation::install(&plane, "harness", &json!({})).await.unwrap();
+    let forged = json!({ "metadata": { "name": "forged", "labels": { "steading.dev/stack": "0" } } });
+    let forged: Namespace = serde_json::from_value(forged).unwrap();
+    let refused = Api::all(plane.admin().unwrap()).create(&PostParams::default(), &forged).await.unwrap_err();
+    assert!(refused.to_string().contains("steading: only Steading makes a namespace"), "{refused}");
+    let operator = installation.operator_client(&plane).await.unwrap();
+    let refused = Api::<Secret>::all(operator).list(&ListParams::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("system:serviceaccount:steading-system:steading"), "{refused}");
 }

@@ -1,0 +1,83 @@
+//! The operator as a process of its own. In: a plane with the chart installed. Out: a running operator that signs in
+//! with a token of its ServiceAccount.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Installation;
+use crate::nursery::Nursery;
+use crate::plane::Plane;
+use crate::ports::Port;
+use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
+
+/// A running operator. Dropping it kills it.
+pub struct OperatorProcess {
+    nursery: Nursery,
+    port: Port,
+}
+
+impl OperatorProcess {
+    /// Builds the operator if need be, starts it for `installation` and waits until it is ready.
+    pub async fn start(plane: &Plane, installation: &Installation) -> Result<Self> {
+        let program = tokio::task::spawn_blocking(build).await.context("building the operator ended early")??;
+        let mut nursery = Nursery::new("operator")?;
+        let port = Port::reserve()?;
+        let kubeconfig = nursery.directory().join("operator.kubeconfig");
+        plane.write_kubeconfig(&installation.operator_identity(plane).await?, &kubeconfig)?;
+        let mut command = Command::new(program);
+        command
+            .args(["--installation", installation.name(), "--namespace", OPERATOR_NAMESPACE])
+            .args(["--service-account", OPERATOR_ACCOUNT, "--http-address", &port.address(), "--log-format", "text"])
+            .arg("--kubeconfig")
+            .arg(kubeconfig);
+        let url = format!("http://{}/readyz", port.address());
+        crate::certificates::install_tls_provider();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).tls_certs_only([]).build()?;
+        nursery
+            .spawn("operator", &mut command)?
+            .until_ready(Duration::from_mins(1), async || {
+                let answer = client.get(&url).send().await;
+                answer.is_ok_and(|answer| answer.status().is_success()).then_some(())
+            })
+            .await?;
+        Ok(Self { nursery, port })
+    }
+
+    /// `http://127.0.0.1:<port>`, where `/healthz`, `/readyz` and `/metrics` are.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.port.address())
+    }
+
+    /// The file with its log.
+    pub fn log(&self) -> PathBuf {
+        self.nursery.directory().join("operator.log")
+    }
+
+    /// The ids of its processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nursery.process_ids()
+    }
+}
+
+/// Builds the operator of this checkout with Cargo and returns the path of the program.
+fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--package", "operator", "--bin", "operator", "--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo to build the operator: is Rust installed?")?;
+    if !output.status.success() {
+        bail!("the operator could not be built; what the compiler said is above");
+    }
+    let program = String::from_utf8_lossy(&output.stdout).lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message.get("executable")?.as_str().map(PathBuf::from)
+    });
+    program.context("cargo built the operator but did not say where")
+}

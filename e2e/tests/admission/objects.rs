@@ -74,7 +74,7 @@ pub fn set(object: &mut Value, path: &str, value: Value) {
         Some(parent) => at(object, parent),
     };
     match last.strip_suffix("[]") {
-        Some(list) => holder[list][0] = value,
+        Some(items) => holder[items][0] = value,
         None if value.is_null() => {
             holder.as_object_mut().unwrap().remove(last);
         }

@@ -8,11 +8,15 @@ use crate::workspace::Facts;
 /// The three modes of Pod Security: refuse, record, tell the user.
 const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
-/// The namespace with nothing but its name, the labels of every child and the fenced stack label. It is created first, so that a
-/// namespace of that name that is not ours is found instead of merged into.
+/// The namespace with nothing but its name and labels. It is POSTed first, so that a namespace of that name that is not ours is
+/// found instead of merged into. Pod Security is among the labels: there is no moment in which other pods could start.
 pub(crate) fn bare(facts: &Facts) -> Namespace {
     let mut labels = facts.labels();
     labels.insert(labels::STACK.to_owned(), facts.identity.to_string());
+    for mode in POD_SECURITY_MODES {
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
+        labels.insert(format!("pod-security.kubernetes.io/{mode}-version"), "latest".to_owned());
+    }
     Namespace {
         metadata: ObjectMeta {
             name: Some(facts.namespace().to_string()),
@@ -23,15 +27,10 @@ pub(crate) fn bare(facts: &Facts) -> Namespace {
     }
 }
 
-/// The namespace as it stays: Pod Security refuses every pod that is not `restricted`.
+/// The namespace as it stays: Pod Security refuses every pod that is not `restricted`. It is the first POST once more, so that a
+/// label that was lost comes back.
 pub(crate) fn namespace(facts: &Facts) -> Namespace {
-    let mut namespace = bare(facts);
-    let labels = namespace.metadata.labels.get_or_insert_default();
-    for mode in POD_SECURITY_MODES {
-        labels.insert(format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
-        labels.insert(format!("pod-security.kubernetes.io/{mode}-version"), "latest".to_owned());
-    }
-    namespace
+    bare(facts)
 }
 
 #[cfg(test)]
@@ -81,6 +80,12 @@ mod tests {
                         "steading.dev/workspace": "finance",
                         "steading.dev/owner": IDENTITY,
                         "steading.dev/stack": IDENTITY,
+                        "pod-security.kubernetes.io/enforce": "restricted",
+                        "pod-security.kubernetes.io/enforce-version": "latest",
+                        "pod-security.kubernetes.io/audit": "restricted",
+                        "pod-security.kubernetes.io/audit-version": "latest",
+                        "pod-security.kubernetes.io/warn": "restricted",
+                        "pod-security.kubernetes.io/warn-version": "latest",
                     },
                 },
             })

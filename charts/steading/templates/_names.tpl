@@ -1,0 +1,22 @@
+{{/* Labels by which the operator's pods are selected; they never change. */}}
+{{- define "steading.selector" -}}
+app.kubernetes.io/name: steading
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of everything in this chart. */}}
+{{- define "steading.labels" -}}
+{{ include "steading.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* The operator's image. A digest wins over a tag, because it cannot be moved. */}}
+{{- define "steading.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}

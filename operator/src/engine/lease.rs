@@ -52,6 +52,12 @@ impl Leadership {
         Self(Kind::Always)
     }
 
+    /// Leads until this moment, and nobody says so when it passed.
+    #[cfg(test)]
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self(Kind::Until(watch::channel(Some(deadline)).1))
+    }
+
     /// Whether this process may write now. Looks at the clock, so it is right in the first instruction after a pause.
     #[must_use]
     pub fn leads(&self) -> bool {

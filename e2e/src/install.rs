@@ -5,7 +5,7 @@ mod operator;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
@@ -17,9 +17,10 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::components::Component;
-use crate::nursery::{Nursery, POLL_EVERY};
+use crate::nursery::Nursery;
 use crate::plane::{Identity, Plane};
 use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
+use crate::wait::until;
 
 pub use operator::OperatorProcess;
 
@@ -103,7 +104,7 @@ impl Installation {
         kinds_are_served(plane).await?;
         policies_are_in_force(&plane.admin()?).await?;
         let operator = self.operator_client(plane).await?;
-        until("the operator may list tenants", async || {
+        until("the operator may list tenants", PATIENCE, async || {
             let review = json!({ "spec": { "resourceAttributes": {
                 "group": "steading.dev", "resource": "tenants", "verb": "list",
             }}});
@@ -122,7 +123,7 @@ fn chart_directory() -> PathBuf {
 
 async fn kinds_are_served(plane: &Plane) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(plane.admin()?);
-    until("the kinds of steading.dev are served", async || {
+    until("the kinds of steading.dev are served", PATIENCE, async || {
         let ours = definitions.list(&ListParams::default()).await?;
         let ours: Vec<_> = ours.items.iter().filter(|it| it.spec.group == "steading.dev").collect();
         let is_served = |it: &&CustomResourceDefinition| {
@@ -165,25 +166,11 @@ pub async fn policies_are_in_force(client: &Client) -> Result<()> {
     let probe: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let outcome = until("admission policies are in force", async || {
+    let outcome = until("admission policies are in force", PATIENCE, async || {
         Ok(config_maps.create(&dry_run, &probe).await.is_err_and(|error| error.to_string().contains(&name)))
     })
     .await;
     bindings.delete(&name, &DeleteParams::default()).await.ok();
     policies.delete(&name, &DeleteParams::default()).await.ok();
     outcome
-}
-
-/// Asks `condition` again and again until it holds.
-async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        if condition().await? {
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE {
-            bail!("waited {} s in vain until {what}", PATIENCE.as_secs());
-        }
-        tokio::time::sleep(POLL_EVERY).await;
-    }
 }

@@ -34,7 +34,7 @@
 //! - A client dies with the async runtime it was made in, so make one in each test, never in a static.
 //! - The first use of a program builds it (`$STEADING_CACHE`, default `~/.cache/steading`), with progress on standard
 //!   error. `cluster build` builds all of them beforehand.
-//! - Wait with `kube::runtime::wait::await_condition` or by polling a condition up to a deadline; never sleep.
+//! - Wait with `kube::runtime::wait::await_condition` or [`wait::until`]; never sleep.
 
 pub mod certificates;
 pub mod components;
@@ -44,6 +44,7 @@ pub mod plane;
 pub mod ports;
 pub mod servers;
 mod slots;
+pub mod wait;
 
 pub use install::Installation;
 pub use plane::{Plane, PlaneOptions, Tier};

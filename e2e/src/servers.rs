@@ -9,7 +9,7 @@ mod zip;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -96,6 +96,24 @@ impl Servers {
             }},
             "network": { "enforcement": enforcement },
         })
+    }
+
+    /// Makes or changes the TenantClass `name` so that it leads to these servers. The kinds must be installed.
+    pub async fn apply_class(&self, plane: &Plane, name: &str, enforcement: &str) -> Result<()> {
+        let kind = GroupVersionKind::gvk("steading.dev", "v1alpha1", "TenantClass");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "tenantclasses");
+        let classes: Api<DynamicObject> = Api::all_with(plane.admin()?, &resource);
+        let class = json!({
+            "apiVersion": "steading.dev/v1alpha1",
+            "kind": "TenantClass",
+            "metadata": { "name": name },
+            "spec": self.class_spec(plane, enforcement),
+        });
+        classes
+            .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(class))
+            .await
+            .with_context(|| format!("cannot apply TenantClass {name}"))?;
+        Ok(())
     }
 
     /// Writes the Secrets that the class names into the operator's namespace, which is made if it is missing.

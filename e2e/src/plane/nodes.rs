@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::Identity;
 use super::access::{Way, write_kubeconfig};
 use crate::components::Component;
-use crate::nursery::{Nursery, POLL_EVERY};
+use crate::nursery::Nursery;
+use crate::wait::until;
 
 /// Longest wait until controllers and nodes are at work.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -34,12 +35,12 @@ pub(super) async fn start(
     start_scheduler(nursery, way).await?;
     start_kwok(nursery, way).await?;
     create_nodes(&client, count).await?;
-    until("the default ServiceAccount appears", async || {
+    until("the default ServiceAccount appears", PATIENCE, async || {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
         Ok(accounts.get_opt("default").await?.is_some())
     })
     .await?;
-    until("all nodes are Ready", async || {
+    until("all nodes are Ready", PATIENCE, async || {
         let nodes = Api::<Node>::all(client.clone()).list(&kube::api::ListParams::default()).await?;
         Ok(nodes.items.len() == count && nodes.items.iter().all(is_ready))
     })
@@ -124,18 +125,4 @@ async fn create_nodes(client: &Client, count: usize) -> Result<()> {
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-/// Asks `condition` again and again until it holds.
-async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        if condition().await? {
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE {
-            bail!("waited {} s in vain until {what}", PATIENCE.as_secs());
-        }
-        tokio::time::sleep(POLL_EVERY).await;
-    }
 }

@@ -156,3 +156,6 @@ fn parse(text: &ResourceTextStatus) -> Result<Amounts, InvalidAmount> {
     let ResourceTextStatus { cpu, memory, storage } = text.clone();
     Amounts::parse(&ResourceText { cpu, memory, storage })
 }
+
+#[cfg(test)]
+mod tests;

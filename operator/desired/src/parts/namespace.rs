@@ -8,7 +8,7 @@ use crate::workspace::Facts;
 /// The three modes of Pod Security: refuse, record, tell the user.
 const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
-/// The namespace with nothing but its name and labels. It is POSTed first, so that a namespace of that name that is not ours is
+/// The namespace with nothing but its name and labels. It is created first, so that a namespace of that name that is not ours is
 /// found instead of merged into. Pod Security is among the labels: there is no moment in which other pods could start.
 pub(crate) fn bare(facts: &Facts) -> Namespace {
     let mut labels = facts.labels();

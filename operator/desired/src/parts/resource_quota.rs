@@ -2,7 +2,7 @@
 
 use api::{Amounts, amounts};
 use k8s_openapi::{
-    api::core::v1::{ResourceQuota, ResourceQuotaSpec},
+    api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector},
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -52,9 +52,9 @@ pub(crate) fn resource_quota(facts: &Facts) -> ResourceQuota {
     let counts = OBJECT_COUNTS.into_iter().map(|(resource, most)| (resource, most.to_string()));
     let spec = ResourceQuotaSpec {
         hard: Some(bounds.chain(counts).map(|(resource, amount)| (resource.to_owned(), Quantity(amount))).collect()),
-        // Empty, but ours: a scope would exempt pods from the quota.
-        scopes: Some(Vec::new()),
-        scope_selector: None,
+        // Empty, but ours: a selector that somebody adds would exempt pods from the quota. (Scopes cannot be changed.)
+        scope_selector: Some(ScopeSelector::default()),
+        scopes: None,
     };
     ResourceQuota { metadata: metadata(facts, "steading"), spec: Some(spec), status: None }
 }

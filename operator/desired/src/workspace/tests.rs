@@ -136,7 +136,7 @@ fn every_network_policy_but_deny_all_has_exactly_one_policy_type() {
 fn nothing_is_sent_that_says_nothing() {
     // What decides about isolation is ours even where it is empty.
     const EMPTY_ON_PURPOSE: [&str; 5] =
-        ["/spec/podSelector", "/spec/ingress", "/spec/egress", "/spec/scopes", "/subjects"];
+        ["/spec/podSelector", "/spec/ingress", "/spec/egress", "/spec/scopeSelector", "/subjects"];
     fn walk(path: &str, value: &Value, found: &mut Vec<String>) {
         let empty = value.is_null()
             || value.as_object().is_some_and(serde_json::Map::is_empty)

@@ -94,6 +94,9 @@ reasons! {
     ENCRYPTION_CONSENT_REQUIRED = "EncryptionConsentRequired", Stalled, "The store can only encrypt under a key of its own, and the class does not consent to that.", "Set up a key server, or set allowProviderManagedEncryption in a new class.";
     KEY_DISABLED = "KeyDisabled", Stalled, "The tenant's key was disabled or deleted outside Steading.", "Enable or restore it at the provider.";
     BUCKET_NOT_EMPTY = "BucketNotEmpty", Stalled, "The bucket cannot be emptied, for example because objects are locked.", "Release the locks that the message names, or set deletionPolicy: Retain.";
+    PROVIDER_REFUSED = "ProviderRefused", Stalled, "A provider understands a request and finds it wrong, or lacks what it speaks of (a mount, a role, a region).", "Set up at the provider what the message names, or correct the class.";
+    KEY_UNFIT = "KeyUnfit", Stalled, "The key has a property that cannot be taken back, such as being exportable.", "Ask whoever made the key; a new Tenant gets a new key.";
+    ENCRYPTION_UNSUPPORTED = "EncryptionUnsupported", Stalled, "The store cannot encrypt a bucket by default at all.", "Use a store that can, in a new class.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

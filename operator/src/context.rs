@@ -1,0 +1,81 @@
+//! All that a round may touch.
+//!
+//! In: what `run` set up. Out: the stores, the children, the providers and the fence, shared by the stories of all kinds.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{Identity, Installation, Tenant, TenantClass, Workspace};
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::{
+    connections::Connections,
+    engine::{children::Children, drive::Engine, fault::Fault, known::Known},
+    fence::Fence,
+    identity,
+};
+
+/// Shared by the stories of all kinds.
+pub struct Context {
+    /// Turns, deadlines, status, metrics.
+    pub engine: Arc<Engine>,
+    /// All TenantClasses.
+    pub classes: Known<TenantClass>,
+    /// All Tenants.
+    pub tenants: Known<Tenant>,
+    /// All Workspaces.
+    pub workspaces: Known<Workspace>,
+    /// All that was stamped out.
+    pub children: Children,
+    /// The world outside the cluster.
+    pub connections: Connections,
+    /// Whether the admission policies that fence us in stand.
+    pub fence: Fence,
+    /// Marks everything outside the cluster as ours.
+    pub installation: Installation,
+    /// How long a look at something outside the cluster counts as evidence. It is looked at again at half of it.
+    pub evidence: Duration,
+}
+
+impl Context {
+    /// The Tenant of a control namespace.
+    pub fn tenant(&self, namespace: &str) -> Option<Arc<Tenant>> {
+        self.tenants.get(&ObjectRef::new(namespace).within(namespace))
+    }
+
+    /// A TenantClass by name.
+    pub fn class(&self, name: &str) -> Option<Arc<TenantClass>> {
+        self.classes.get(&ObjectRef::new(name))
+    }
+
+    /// The Workspaces of a control namespace, deleted ones that are still there included.
+    pub fn workspaces_of(&self, namespace: &str) -> Vec<Arc<Workspace>> {
+        self.workspaces.all(|workspace| workspace.metadata.namespace.as_deref() == Some(namespace))
+    }
+
+    /// Identity of a Tenant.
+    pub fn identity_of_tenant(&self, tenant: &Tenant) -> Result<Identity, Fault> {
+        identity::of(tenant, |fits| self.tenants.store().find(|other| fits(other)).map(|other| other.name_any()))
+    }
+
+    /// Identity of a Workspace.
+    pub fn identity_of_workspace(&self, workspace: &Workspace) -> Result<Identity, Fault> {
+        let told = |other: &Workspace| format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
+        identity::of(workspace, |fits| self.workspaces.store().find(|other| fits(other)).map(|other| told(&other)))
+    }
+
+    /// How long until evidence of `observed` must be renewed; zero if it is time.
+    pub fn until_next_look(&self, observed: Option<Timestamp>) -> Duration {
+        let Some(observed) = observed else { return Duration::ZERO };
+        let age = Timestamp::now().duration_since(observed);
+        let age = Duration::try_from(age).unwrap_or(Duration::ZERO);
+        (self.evidence / 2).saturating_sub(age)
+    }
+
+    /// Whether evidence of `observed` still counts.
+    pub fn is_valid(&self, observed: Option<Timestamp>) -> bool {
+        observed.is_some_and(|observed| {
+            Duration::try_from(Timestamp::now().duration_since(observed)).unwrap_or(Duration::ZERO) < self.evidence
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Applying: one server-side apply for each child that is not known to be right, none for those that are.
+//!
+//! In: objects of crate `desired`, what is known of the children. Out: writes, and the UIDs of what stands. A child is right if its
+//! hash annotation is that of the desired object and our managedFields entry covers exactly the desired paths: then nobody has
+//! changed a field of ours, and nothing is read or written.
+
+use api::{conditions as reasons, labels};
+use desired::{fields, fields::Kind, hash};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    children::{Child, Children, Key},
+    fault::Fault,
+};
+use crate::metrics::Metrics;
+
+/// Writes children for one owner.
+pub struct Applier<'a> {
+    /// Of the operator.
+    pub client: &'a Client,
+    /// What is known.
+    pub children: &'a Children,
+    /// Where corrections of drift are counted.
+    pub metrics: &'a Metrics,
+    /// Identity of the owner; children that bear another are left alone.
+    pub owner: String,
+    /// The namespace was made in this very round, so nothing foreign can stand in it.
+    pub fresh_namespace: bool,
+}
+
+/// What became of one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was known to be right.
+    Untouched,
+    /// It was written.
+    Written,
+}
+
+impl Applier<'_> {
+    /// Makes the child what `object` says. `uid` is the object it must be, if it is known which.
+    pub async fn apply(&self, kind: Kind, object: &impl Serialize, uid: Option<&str>) -> Result<Applied, Fault> {
+        let mut object = hash::stamp(as_json(kind, object)?);
+        let key = key_of(kind, &object);
+        let wanted = Wanted { hash: hash::of(&object), entry: hash::of_fields(&fields::owned(kind, &object)) };
+        let known = self.children.get(&key);
+        if known.as_ref().is_some_and(|child| wanted.is_met_by(child) && uid.is_none_or(|uid| uid == child.uid)) {
+            return Ok(Applied::Untouched);
+        }
+        match &known {
+            Some(child) => self.refuse_foreign(&key, child)?,
+            None if !self.fresh_namespace && uid.is_none() => self.look_before(&key).await?,
+            None => {}
+        }
+        if let (Some(uid), Some(metadata)) = (uid, object.pointer_mut("/metadata").and_then(Value::as_object_mut)) {
+            metadata.insert("uid".into(), uid.into());
+        }
+        let answer = self.write(&key, &object).await?;
+        let written = Child::of(&answer);
+        if known.is_some_and(|child| child.hash.as_deref() == Some(&wanted.hash)) {
+            self.metrics.drift_corrected(kind.name());
+            tracing::info!(
+                kind = kind.name(),
+                namespace = key.namespace,
+                name = key.name,
+                "put back what somebody else had changed"
+            );
+        }
+        if written.entry.as_ref() != Some(&wanted.entry) {
+            // Not harmful: the object is right now. But each round would write it again, so it must be loud.
+            tracing::error!(kind = kind.name(), name = key.name, "the server recorded other fields than were computed");
+        }
+        self.children.wrote(key, written);
+        Ok(Applied::Written)
+    }
+
+    /// Creates an object that nobody may have made before us. `None` if one of that name exists.
+    pub async fn create(&self, kind: Kind, object: &impl Serialize) -> Result<Option<DynamicObject>, Fault> {
+        let object = as_json(kind, object)?;
+        let key = key_of(kind, &object);
+        let params = PostParams { field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()), ..PostParams::default() };
+        let typed: DynamicObject = serde_json::from_value(object).map_err(|error| broken(kind, &error))?;
+        match self.api(&key).create(&params, &typed).await {
+            Ok(made) => {
+                self.children.wrote(key, Child::of(&made));
+                Ok(Some(made))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(error) => Err(Fault::api(&error, &format!("create {}", told(&key)))),
+        }
+    }
+
+    /// Reads one object.
+    pub async fn read(&self, key: &Key) -> Result<Option<DynamicObject>, Fault> {
+        self.api(key).get_opt(&key.name).await.map_err(|error| Fault::api(&error, &format!("read {}", told(key))))
+    }
+
+    /// Deletes exactly this object. One that is gone is no fault.
+    pub async fn delete(&self, key: &Key, uid: &str) -> Result<(), Fault> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match self.api(key).delete(&key.name, &params).await {
+            Ok(_) => Ok(()),
+            // A conflict means that another object has the name by now; ours is gone.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(error) => Err(Fault::api(&error, &format!("delete {}", told(key)))),
+        }
+    }
+
+    /// Deletes what bears the owner's identity and is not wanted any more. Only to be called when all wanted children stand.
+    pub async fn prune(&self, wanted: &[Key]) -> Result<(), Fault> {
+        for (key, child) in self.children.of_owner(&self.owner) {
+            if !wanted.contains(&key) && key.kind != Kind::Namespace && !child.deleting {
+                self.delete(&key, &child.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A child that no watch knows may still be there under a foreign flag: look before writing over it.
+    async fn look_before(&self, key: &Key) -> Result<(), Fault> {
+        match self.read(key).await? {
+            None => Ok(()),
+            Some(found) => self.refuse_foreign(key, &Child::of(&found)),
+        }
+    }
+
+    /// Ours is what bears our owner's identity, or, if somebody stomped its labels, what still holds fields that we applied.
+    fn refuse_foreign(&self, key: &Key, child: &Child) -> Result<(), Fault> {
+        if child.owner.as_deref() == Some(self.owner.as_str()) || child.entry.is_some() {
+            return Ok(());
+        }
+        let message = format!("{} exists and is not ours, so it is left alone: delete or rename it", told(key));
+        Err(Fault::stalled(reasons::OBJECT_TAKEN, message))
+    }
+
+    async fn write(&self, key: &Key, object: &Value) -> Result<DynamicObject, Fault> {
+        let params = PatchParams {
+            force: true,
+            field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()),
+            field_validation: Some(ValidationDirective::Strict),
+            dry_run: false,
+        };
+        let answer = self.api(key).patch(&key.name, &params, &Patch::Apply(object)).await;
+        answer.map_err(|error| Fault::api(&error, &format!("apply {}", told(key))))
+    }
+
+    fn api(&self, key: &Key) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk(key.kind.group(), key.kind.version(), key.kind.name());
+        let resource = ApiResource::from_gvk_with_plural(&kind, key.kind.plural());
+        match &key.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+}
+
+struct Wanted {
+    hash: String,
+    entry: hash::Digest,
+}
+
+impl Wanted {
+    fn is_met_by(&self, child: &Child) -> bool {
+        child.hash.as_deref() == Some(&self.hash) && child.entry.as_ref() == Some(&self.entry) && !child.deleting
+    }
+}
+
+/// The key of an object about to be written.
+#[must_use]
+pub fn key_of(kind: Kind, object: &Value) -> Key {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    Key { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name").unwrap_or_default() }
+}
+
+/// The object as it is sent: with apiVersion and kind, which typed objects leave out.
+fn as_json(kind: Kind, object: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(object).map_err(|error| broken(kind, &error))
+}
+
+fn broken(kind: Kind, error: &serde_json::Error) -> Fault {
+    Fault::stalled(reasons::REJECTED, format!("{} cannot be written as JSON: {error}", kind.name()))
+}
+
+/// `NetworkPolicy acme-finance-ab12cd/deny-all`.
+fn told(key: &Key) -> String {
+    match &key.namespace {
+        Some(namespace) => format!("{} {namespace}/{}", key.kind.name(), key.name),
+        None => format!("{} {}", key.kind.name(), key.name),
+    }
+}

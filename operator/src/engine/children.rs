@@ -1,0 +1,248 @@
+//! What is known of the objects that Steading stamped out: for each its UID, owner, hash and the digest of what we own in it.
+//!
+//! In: metadata-only watches and answers to our own writes. Out: [`Children`], by which [`super::apply`] tells without a request
+//! whether an object is right. A child costs a key and a hundred bytes, whatever its size.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use api::labels;
+use desired::{fields::Kind, hash};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::watcher::Event};
+
+use super::{
+    known::version_of,
+    watches::{Change, Mirror},
+};
+
+/// Which child.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; `None` for a namespace itself.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// The object for which a child was made, as its labels say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parent {
+    /// Control namespace, which is the Tenant's name.
+    pub tenant: String,
+    /// Name of the Workspace.
+    pub workspace: String,
+}
+
+/// What is kept of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Its UID.
+    pub uid: String,
+    /// Identity of its owner, as its label says.
+    pub owner: Option<String>,
+    /// Whom to wake when it changes.
+    pub parent: Option<Parent>,
+    /// What was applied last, as its annotation says.
+    pub hash: Option<String>,
+    /// Digest of our entry in its managedFields: another one means that somebody changed a field of ours.
+    pub entry: Option<hash::Digest>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    version: u64,
+}
+
+impl Child {
+    /// Reads what is kept off an object's metadata.
+    pub fn of<K: ResourceExt>(object: &K) -> Self {
+        let label = |key: &str| object.labels().get(key).cloned();
+        let parent =
+            label(labels::TENANT).zip(label(labels::WORKSPACE)).map(|(tenant, workspace)| Parent { tenant, workspace });
+        let ours = object.managed_fields().iter().find(|entry| {
+            entry.manager.as_deref() == Some(labels::MANAGER_WORKSPACE)
+                && entry.operation.as_deref() == Some("Apply")
+                && entry.subresource.is_none()
+        });
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            owner: label(labels::OWNER),
+            parent,
+            hash: object.annotations().get(labels::DESIRED_HASH).cloned(),
+            entry: ours.and_then(|entry| entry.fields_v1.as_ref()).map(|fields| hash::of_fields(&fields.0)),
+            deleting: object.meta().deletion_timestamp.is_some(),
+            version: version_of(object.meta().resource_version.as_deref()),
+        }
+    }
+}
+
+/// All children that are known. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Children(Arc<RwLock<HashMap<Key, Arc<Child>>>>);
+
+impl Children {
+    /// What is known of one.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Arc<Child>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// All that bear this owner's identity.
+    #[must_use]
+    pub fn of_owner(&self, identity: &str) -> Vec<(Key, Arc<Child>)> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .filter(|(_, child)| child.owner.as_deref() == Some(identity))
+            .map(|(key, child)| (key.clone(), Arc::clone(child)))
+            .collect()
+    }
+
+    /// Takes in what a write of ours was answered with, unless the watch already delivered something newer.
+    pub fn wrote(&self, key: Key, child: Child) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&key).is_none_or(|known| known.version < child.version) {
+            all.insert(key, Arc::new(child));
+        }
+    }
+
+    /// How many are known.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn put(&self, key: Key, child: Child) -> Change<Child> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = all.get(&key).cloned();
+        if before.as_ref().is_none_or(|known| known.version <= child.version) {
+            all.insert(key, Arc::new(child.clone()));
+        }
+        Change { before, now: Some(Arc::new(child)) }
+    }
+
+    fn remove(&self, key: &Key) -> Option<Arc<Child>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+
+    fn keys_of(&self, kind: Kind) -> Vec<Key> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().filter(|key| key.kind == kind).cloned().collect()
+    }
+}
+
+/// Keeps [`Children`] of one kind up to date from a metadata-only watch.
+pub struct ChildMirror<K> {
+    kind: Kind,
+    children: Children,
+    staged: Vec<(Key, Child)>,
+    of: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K> ChildMirror<K> {
+    /// For children of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, children: Children) -> Self {
+        Self { kind, children, staged: Vec::new(), of: std::marker::PhantomData }
+    }
+
+    fn key<O: ResourceExt>(&self, object: &O) -> Key {
+        Key { kind: self.kind, namespace: object.namespace(), name: object.name_any() }
+    }
+}
+
+impl<K> Mirror for ChildMirror<K>
+where
+    K: Resource<DynamicType = ()> + Debug + Send + Sync,
+{
+    type Object = PartialObjectMeta<K>;
+    type Kept = Child;
+
+    fn absorb(&mut self, event: Event<Self::Object>) -> Vec<Change<Child>> {
+        match event {
+            Event::Init => {
+                self.staged.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.staged.push((self.key(&object), Child::of(&object)));
+                Vec::new()
+            }
+            Event::InitDone => {
+                let staged = std::mem::take(&mut self.staged);
+                let listed: HashSet<Key> = staged.iter().map(|(key, _)| key.clone()).collect();
+                let vanished: Vec<Key> =
+                    self.children.keys_of(self.kind).into_iter().filter(|key| !listed.contains(key)).collect();
+                let mut changes: Vec<Change<Child>> =
+                    vanished.iter().map(|key| Change { before: self.children.remove(key), now: None }).collect();
+                changes.extend(staged.into_iter().map(|(key, child)| self.children.put(key, child)));
+                changes
+            }
+            Event::Apply(object) => vec![self.children.put(self.key(&object), Child::of(&object))],
+            Event::Delete(object) => {
+                let before = self.children.remove(&self.key(&object)).or_else(|| Some(Arc::new(Child::of(&object))));
+                vec![Change { before, now: None }]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ResourceQuota;
+    use kube::core::ObjectMeta;
+
+    use super::*;
+
+    fn child(name: &str, version: &str, owner: &str) -> PartialObjectMeta<ResourceQuota> {
+        let labels = [(labels::TENANT, "acme"), (labels::WORKSPACE, "finance"), (labels::OWNER, owner)];
+        PartialObjectMeta {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("stack".into()),
+                resource_version: Some(version.into()),
+                labels: Some(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
+                ..ObjectMeta::default()
+            },
+            ..PartialObjectMeta::default()
+        }
+    }
+
+    fn mirror() -> (ChildMirror<ResourceQuota>, Children) {
+        let children = Children::default();
+        (ChildMirror::new(Kind::ResourceQuota, children.clone()), children)
+    }
+
+    #[test]
+    fn a_child_that_loses_its_labels_still_wakes_its_parent() {
+        let (mut mirror, _) = mirror();
+        mirror.absorb(Event::Apply(child("steading", "1", "owner-one")));
+        let mut stomped = child("steading", "2", "owner-one");
+        stomped.metadata.labels = None;
+        let changes = mirror.absorb(Event::Delete(stomped));
+        let parent = changes[0].before.as_ref().and_then(|child| child.parent.clone());
+        assert_eq!(parent, Some(Parent { tenant: "acme".into(), workspace: "finance".into() }));
+    }
+
+    #[test]
+    fn an_answer_older_than_the_watch_changes_nothing() {
+        let (mut mirror, children) = mirror();
+        mirror.absorb(Event::Apply(child("steading", "10", "owner-new")));
+        let key = Key { kind: Kind::ResourceQuota, namespace: Some("stack".into()), name: "steading".into() };
+        children.wrote(key.clone(), Child::of(&child("steading", "9", "owner-old")));
+        assert_eq!(children.get(&key).unwrap().owner.as_deref(), Some("owner-new"));
+    }
+
+    #[test]
+    fn children_that_vanished_while_the_watch_was_away_are_told() {
+        let (mut mirror, children) = mirror();
+        mirror.absorb(Event::Apply(child("left", "1", "owner-one")));
+        for event in [Event::Init, Event::InitApply(child("stays", "2", "owner-one"))] {
+            mirror.absorb(event);
+        }
+        let changes = mirror.absorb(Event::InitDone);
+        assert!(changes.iter().any(|change| change.now.is_none() && change.before.is_some()));
+        assert_eq!(children.count(), 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! What went wrong, classed by consequence: the class alone decides requeue, condition and event.
+//!
+//! In: errors of the API server and of providers. Out: [`Fault`], with a documented reason and a message that names the object and
+//! the way out. Messages hold nothing that differs from try to try, or status would be written for ever.
+
+use std::time::Duration;
+
+use api::conditions as reasons;
+
+/// What a fault means for the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// There is a reason to come back after this delay; status says for what.
+    Waiting(Duration),
+    /// A person or another system must act. Looked at again every five minutes ± 20 % and on any change.
+    Stalled,
+    /// Tried again with growing delay.
+    Transient,
+    /// The API server refuses it: waits half a minute for fresh role bindings, then stalls.
+    Forbidden,
+}
+
+/// One thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Fault {
+    /// What it means.
+    pub class: Class,
+    /// One of [`api::conditions::REASONS`].
+    pub reason: &'static str,
+    /// Which object, what is wrong, what to do.
+    pub message: String,
+}
+
+impl Fault {
+    /// Comes back after `after`.
+    pub fn waiting(after: Duration, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { class: Class::Waiting(after), reason, message: message.into() }
+    }
+
+    /// Needs somebody to act.
+    pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { class: Class::Stalled, reason, message: message.into() }
+    }
+
+    /// Is tried again.
+    pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { class: Class::Transient, reason, message: message.into() }
+    }
+
+    /// A request to the API server failed. `doing` names verb and object: `apply NetworkPolicy acme-finance-ab12cd/deny-all`.
+    pub fn api(error: &kube::Error, doing: &str) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::transient(
+                reasons::API_UNAVAILABLE,
+                format!("cannot {doing}: the API server does not answer ({})", kind_of(error)),
+            );
+        };
+        let said = shorten(&status.message);
+        match status.code {
+            403 if is_terminating(status) => Self::waiting(
+                Duration::from_secs(2),
+                reasons::NAMESPACE_TERMINATING,
+                format!("cannot {doing}: its namespace is being deleted"),
+            ),
+            403 => {
+                Self { class: Class::Forbidden, reason: reasons::FORBIDDEN, message: format!("cannot {doing}: {said}") }
+            }
+            404 => Self::transient(reasons::CONFLICT, format!("cannot {doing}: it or its namespace is gone")),
+            409 => Self::transient(reasons::CONFLICT, format!("cannot {doing}: it was changed at the same time")),
+            400 | 405 | 406 | 413 | 415 | 422 => Self::stalled(reasons::REJECTED, format!("cannot {doing}: {said}")),
+            code => Self::transient(reasons::API_UNAVAILABLE, format!("cannot {doing}: the API server answers {code}")),
+        }
+    }
+}
+
+/// Whether a 403 says that the namespace is on its way out, which is no question of rights.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let by_cause = status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
+    by_cause || status.message.contains("because it is being terminated")
+}
+
+/// The sort of failure without addresses and numbers, which differ from try to try.
+fn kind_of(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::HyperError(_) | kube::Error::Service(_) => "the connection failed",
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "the answer is not what was expected",
+        kube::Error::Auth(_) => "Steading cannot sign in",
+        _ => "the request failed",
+    }
+}
+
+/// At most 600 characters, so that a condition stays readable.
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= 600 { text.to_owned() } else { text.chars().take(600).chain("…".chars()).collect() }
+}
+
+impl From<api::InvalidName> for Fault {
+    fn from(error: api::InvalidName) -> Self {
+        Self::stalled(reasons::INVALID_SPEC, error.to_string())
+    }
+}
+
+impl From<api::InvalidAmount> for Fault {
+    fn from(error: api::InvalidAmount) -> Self {
+        Self::stalled(reasons::INVALID_SPEC, error.to_string())
+    }
+}
+
+impl From<api::duration::InvalidDuration> for Fault {
+    fn from(error: api::duration::InvalidDuration) -> Self {
+        Self::stalled(reasons::INVALID_SPEC, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{Status, response::StatusSummary};
+
+    use super::*;
+
+    fn answer(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            status: Some(StatusSummary::Failure),
+            code,
+            message: message.to_owned(),
+            metadata: None,
+            reason: String::new(),
+            details: None,
+        }))
+    }
+
+    #[test]
+    fn each_answer_has_its_consequence() {
+        for (code, class) in [
+            (403, Class::Forbidden),
+            (404, Class::Transient),
+            (409, Class::Transient),
+            (422, Class::Stalled),
+            (429, Class::Transient),
+            (500, Class::Transient),
+        ] {
+            assert_eq!(Fault::api(&answer(code, "no"), "apply X").class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_on_its_way_out_is_no_question_of_rights() {
+        let error =
+            answer(403, "x is forbidden: unable to create new content in namespace n because it is being terminated");
+        assert_eq!(Fault::api(&error, "apply X").reason, reasons::NAMESPACE_TERMINATING);
+    }
+
+    #[test]
+    fn messages_name_what_was_tried_and_what_was_said() {
+        let fault = Fault::api(&answer(403, "no such right"), "apply NetworkPolicy n/deny-all");
+        assert!(fault.message.contains("NetworkPolicy n/deny-all") && fault.message.contains("no such right"));
+    }
+}

@@ -1,0 +1,123 @@
+//! One round over one object: what it found, and what follows from that.
+//!
+//! In: parts and faults as a story tells them. Out: conditions, when to come back, how the round counts in the metrics. Pure.
+
+use std::time::Duration;
+
+use super::{
+    conditions::{Part, Phase, worst},
+    fault::{Class, Fault},
+};
+use crate::metrics::Ended;
+
+/// What a story has told so far. It outlives the story, so that a round that is cut off still reaches status.
+#[derive(Debug)]
+pub struct Round<F> {
+    /// What the object as a whole is at.
+    pub phase: Phase,
+    /// Its parts.
+    pub parts: Vec<Part>,
+    /// What the kind's own report needs beside the parts.
+    pub facts: F,
+    /// When evidence must be looked at again though nothing is wrong.
+    pub again: Option<Duration>,
+    /// The object is gone or about to be: there is no status to write.
+    pub over: bool,
+}
+
+impl<F: Default> Default for Round<F> {
+    fn default() -> Self {
+        Self { phase: Phase::Living, parts: Vec::new(), facts: F::default(), again: None, over: false }
+    }
+}
+
+impl<F> Round<F> {
+    /// Notes a part and hands its value on if it is good.
+    pub fn note<T>(
+        &mut self,
+        name: &'static str,
+        reason: &'static str,
+        message: impl Into<String>,
+        result: Result<T, Fault>,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.parts.push(Part::good(name, reason, message));
+                Some(value)
+            }
+            Err(fault) => {
+                self.parts.push(Part::faulty(name, fault));
+                None
+            }
+        }
+    }
+
+    /// Asks for another look after this delay, unless an earlier one is already asked for.
+    pub fn look_again(&mut self, after: Duration) {
+        self.again = Some(self.again.map_or(after, |earlier| earlier.min(after)));
+    }
+
+    /// When to come back, and how the round counts.
+    pub fn next(&self, stalled: Duration, backoff: impl FnOnce() -> Duration) -> (Option<Duration>, Ended) {
+        let faults: Vec<&Fault> = self.parts.iter().filter_map(Part::fault).collect();
+        let waiting = faults.iter().filter_map(|fault| match fault.class {
+            Class::Waiting(after) => Some(after),
+            _ => None,
+        });
+        let earliest_wait = waiting.min();
+        let ended = match worst(&self.parts).map(|fault| fault.class) {
+            None if self.again.is_some() => Ended::RequeueAfter,
+            None => Ended::Success,
+            Some(Class::Waiting(_)) => Ended::RequeueAfter,
+            Some(Class::Stalled) => Ended::Terminal,
+            Some(Class::Transient | Class::Forbidden) => Ended::Error,
+        };
+        let transient = faults.iter().any(|fault| matches!(fault.class, Class::Transient | Class::Forbidden));
+        let is_stalled = faults.iter().any(|fault| fault.class == Class::Stalled);
+        let candidates = [earliest_wait, transient.then(backoff), is_stalled.then_some(stalled), self.again];
+        (candidates.into_iter().flatten().min(), ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::conditions as names;
+
+    use super::*;
+
+    const STALLED: Duration = Duration::from_secs(300);
+    const BACKOFF: Duration = Duration::from_secs(7);
+
+    fn round(faults: Vec<Fault>) -> Round<()> {
+        Round { parts: faults.into_iter().map(Part::of_whole).collect(), ..Round::default() }
+    }
+
+    #[test]
+    fn the_class_alone_decides_when_to_come_back() {
+        let waiting = Fault::waiting(Duration::from_secs(2), names::PROGRESSING, "w");
+        let stalled = Fault::stalled(names::DENIED, "s");
+        let transient = Fault::transient(names::CONFLICT, "t");
+        for (faults, after, ended) in [
+            (vec![], None, Ended::Success),
+            (vec![waiting.clone()], Some(Duration::from_secs(2)), Ended::RequeueAfter),
+            (vec![stalled.clone()], Some(STALLED), Ended::Terminal),
+            (vec![transient.clone()], Some(BACKOFF), Ended::Error),
+            (vec![stalled, transient, waiting], Some(Duration::from_secs(2)), Ended::Terminal),
+        ] {
+            assert_eq!(round(faults).next(STALLED, || BACKOFF), (after, ended));
+        }
+    }
+
+    #[test]
+    fn a_quiet_object_is_not_looked_at_again() {
+        assert_eq!(round(vec![]).next(STALLED, || BACKOFF).0, None);
+    }
+
+    #[test]
+    fn the_earliest_of_two_looks_wins() {
+        let mut quiet = round(vec![]);
+        quiet.look_again(Duration::from_secs(60));
+        quiet.look_again(Duration::from_secs(600));
+        assert_eq!(quiet.next(STALLED, || BACKOFF).0, Some(Duration::from_secs(60)));
+    }
+}

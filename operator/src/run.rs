@@ -1,0 +1,245 @@
+//! Setting up and running: watches, stores, controllers, leadership, the fence's canary, the HTTP endpoints.
+//!
+//! In: the configuration, a signal to stop. Out: an operator that runs until then and finishes the rounds under way.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::Context as _;
+use api::{Tenant, TenantClass, Workspace, labels};
+use desired::fields::Kind;
+use futures::FutureExt;
+use k8s_openapi::api::{
+    core::v1::{LimitRange, Namespace, ResourceQuota},
+    networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, Client, Resource,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        events::{Recorder, Reporter},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client,
+    config::Config,
+    connections::Connections,
+    context::Context,
+    engine::{
+        backoff::Backoff,
+        children::{Child, ChildMirror, Children},
+        drive::{self, Engine, Story},
+        gate::Gate,
+        known::Known,
+        lease::{self, Leadership},
+        watches::{self, Change, Reflected},
+    },
+    fence::Fence,
+    http::{self, Health},
+    metrics::Metrics,
+    tenant::Tenants,
+    tenant_class::TenantClasses,
+    wakes::{self, Wakes, Woken},
+    workspace::Workspaces,
+};
+
+/// Runs the operator until `stop` resolves.
+pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+    let metrics = Metrics::new().context("metrics cannot be registered")?;
+    let (leadership, candidate) = lease::stand(lease_settings(&config), &metrics);
+    let client =
+        client::client(config.kube().await?, &metrics).context("the client of the API server cannot be made")?;
+    let health = Health::new(config.timings.reconcile);
+    let stopping = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+
+    let listener = tokio::net::TcpListener::bind(config.http_address).await;
+    let listener = listener
+        .with_context(|| format!("cannot listen on {}: choose another with --http-address", config.http_address))?;
+    tasks.spawn(http::serve(listener, health.clone(), metrics.clone(), stopping.clone().cancelled_owned()));
+
+    let (class_mirror, class_store) = Reflected::new();
+    let (tenant_mirror, tenant_store) = Reflected::new();
+    let (workspace_mirror, workspace_store) = Reflected::new();
+    let (classes, tenants, workspaces) =
+        (Known::new(class_store), Known::new(tenant_store), Known::new(workspace_store));
+    let (wakes, woken) = Wakes::new(classes.clone(), tenants.clone(), workspaces.clone());
+    let children = Children::default();
+
+    let watching = Watching { client: client.clone(), health: health.clone(), stopping: stopping.clone() };
+    tasks.spawn(watching.clone().parents::<TenantClass>("TenantClass", class_mirror, {
+        let wakes = wakes.clone();
+        move |change| wakes.class_changed(change)
+    }));
+    tasks.spawn(watching.clone().parents::<Tenant>("Tenant", tenant_mirror, {
+        let wakes = wakes.clone();
+        move |change| wakes.tenant_changed(change)
+    }));
+    tasks.spawn(watching.clone().parents::<Workspace>("Workspace", workspace_mirror, {
+        let wakes = wakes.clone();
+        move |change| wakes.workspace_changed(change)
+    }));
+    tasks.spawn(watching.clone().children::<Namespace>(Kind::Namespace, children.clone(), wakes.clone()));
+    tasks.spawn(watching.clone().children::<NetworkPolicy>(Kind::NetworkPolicy, children.clone(), wakes.clone()));
+    tasks.spawn(watching.clone().children::<ResourceQuota>(Kind::ResourceQuota, children.clone(), wakes.clone()));
+    tasks.spawn(watching.clone().children::<LimitRange>(Kind::LimitRange, children.clone(), wakes.clone()));
+    tasks.spawn(watching.children::<RoleBinding>(Kind::RoleBinding, children.clone(), wakes.clone()));
+
+    let resigning = CancellationToken::new();
+    tasks.spawn(candidate.run(client.clone(), resigning.clone().cancelled_owned()));
+    let fence = Fence::new(client.clone(), &config, metrics.clone());
+    tasks.spawn(fence.clone().watch(leadership.clone(), stopping.clone().cancelled_owned()));
+
+    let engine = Arc::new(Engine {
+        client: client.clone(),
+        leadership: leadership.clone(),
+        gate: Gate::new(config.workers),
+        backoff: Backoff::default(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) },
+        ),
+        deadline: config.timings.reconcile,
+        forbidden: Mutex::new(HashMap::new()),
+    });
+    let connections =
+        Connections::new(config.providers.clone(), client, config.namespace.clone(), config.service_account.clone());
+    let context = Arc::new(Context {
+        engine: Arc::clone(&engine),
+        classes,
+        tenants,
+        workspaces,
+        children,
+        connections,
+        fence,
+        installation: config.installation.clone(),
+        evidence: config.timings.resync * 2,
+    });
+    tasks.spawn(lead(leadership, wakes, health.clone(), stopping.clone()));
+    let controllers = control(&context, woken, &health, config.workers, &stopping);
+
+    let mut controllers = pin!(controllers);
+    let failed = tokio::select! {
+        () = stop => None,
+        Some(ended) = tasks.join_next() => Some(ended),
+        () = &mut controllers => None,
+    };
+    tracing::info!("stopping; rounds under way are finished");
+    stopping.cancel();
+    if tokio::time::timeout(config.timings.shutdown, controllers).await.is_err() {
+        tracing::warn!("some rounds were cut off; they are safe to repeat");
+    }
+    // Only now, when nothing writes any more, may another replica take the lead.
+    resigning.cancel();
+    if tokio::time::timeout(config.timings.lease_renew, async { while tasks.join_next().await.is_some() {} })
+        .await
+        .is_err()
+    {
+        tracing::warn!("some tasks did not end in time");
+    }
+    match failed {
+        None => Ok(()),
+        Some(Err(error)) => Err(error).context("a task of the operator died"),
+        Some(Ok(())) => anyhow::bail!("a task of the operator ended before it was told to"),
+    }
+}
+
+/// The name of the Lease for which replicas compete.
+const LEASE: &str = "steading-operator";
+
+fn lease_settings(config: &Config) -> lease::Settings {
+    lease::Settings {
+        namespace: config.namespace.clone(),
+        name: LEASE.to_owned(),
+        me: config.instance.clone(),
+        timings: config.timings,
+    }
+}
+
+/// What each watch needs.
+#[derive(Clone)]
+struct Watching {
+    client: Client,
+    health: Health,
+    stopping: CancellationToken,
+}
+
+impl Watching {
+    async fn parents<K>(self, what: &'static str, mirror: Reflected<K>, tell: impl FnMut(&Change<K>) + Send)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.health.expect(what);
+        let stream = watcher(Api::<K>::all(self.client.clone()), watcher::Config::default()).default_backoff();
+        let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
+        self.stopping.run_until_cancelled(follow).await;
+    }
+
+    async fn children<K>(self, kind: Kind, children: Children, wakes: Wakes)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let what = kind.name();
+        self.health.expect(what);
+        let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR);
+        let stream = watcher(Api::<PartialObjectMeta<K>>::all(self.client.clone()), config).default_backoff();
+        let tell = move |change: &Change<Child>| wakes.child_changed(change);
+        let follow =
+            watches::follow(what, stream, ChildMirror::<K>::new(kind, children), tell, || self.health.synced(what));
+        self.stopping.run_until_cancelled(follow).await;
+    }
+}
+
+/// Wakes everything each time this replica takes the lead: what was seen while following was left alone.
+async fn lead(leadership: Leadership, wakes: Wakes, health: Health, stopping: CancellationToken) {
+    let waking = async {
+        health.all_synced().await;
+        loop {
+            leadership.until_leader().await;
+            wakes.all();
+            leadership.until_follower().await;
+        }
+    };
+    stopping.run_until_cancelled(waking).await;
+}
+
+/// The controllers of all kinds. They start when all stores are complete: before that, everything would look missing.
+async fn control(context: &Arc<Context>, woken: Woken, health: &Health, workers: usize, stopping: &CancellationToken) {
+    if stopping.run_until_cancelled(health.all_synced()).await.is_none() {
+        return;
+    }
+    let engine = &context.engine;
+    for name in [TenantClasses::NAME, Tenants::NAME, Workspaces::NAME] {
+        engine.metrics.controller(name, workers);
+    }
+    let stop = || stopping.clone().cancelled_owned().boxed().shared();
+    tokio::join!(
+        drive::run(
+            Arc::new(TenantClasses(Arc::clone(context))),
+            Arc::clone(engine),
+            wakes::stream_of(woken.classes),
+            stop()
+        ),
+        drive::run(Arc::new(Tenants(Arc::clone(context))), Arc::clone(engine), wakes::stream_of(woken.tenants), stop()),
+        drive::run(
+            Arc::new(Workspaces(Arc::clone(context))),
+            Arc::clone(engine),
+            wakes::stream_of(woken.workspaces),
+            stop()
+        ),
+    );
+}

@@ -1,0 +1,237 @@
+//! The tenant's key: made, kept as asked, rotated once for each request, looked at again at half its evidence's validity.
+
+use std::time::Duration;
+
+use api::{
+    Tenant, conditions as names,
+    labels::ROTATE_REQUESTED_AT,
+    status::{EncryptionPlace, KeyOwner},
+    tenant::{KeyStatus, RotationStatus},
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+use providers::{
+    external,
+    keys::{KeyObserved, KeySpec, RotateOnce},
+};
+
+use super::{Class, Facts};
+use crate::{
+    connections,
+    context::Context,
+    engine::{
+        conditions::{Part, State},
+        fault::Fault,
+        round::Round,
+    },
+};
+
+/// Longest part of a request that is kept in status.
+const REQUEST_MAX: usize = 64;
+
+/// Sees to the key, if it is time to look at it.
+pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut Round<Facts>) {
+    let known = tenant.status.as_ref().and_then(|status| status.key.as_ref());
+    let observed = known.and_then(|key| key.observed_at.as_ref()).map(|time| time.0);
+    if is_settled(tenant, known) && !context.until_next_look(observed).is_zero() {
+        round.look_again(context.until_next_look(observed));
+        return;
+    }
+    match look(context, tenant, class, round.facts.identity).await {
+        Ok(key) => {
+            let rotation = rotation(tenant, known, &key);
+            let pending = rotation
+                .as_ref()
+                .filter(|rotation| !is_done(rotation, i64::try_from(key.latest_version).unwrap_or(i64::MAX)));
+            match pending {
+                // The intent reaches status first; the next round, a moment later, carries it out.
+                Some(_) => round.parts.push(Part::faulty(
+                    names::KEY_READY,
+                    Fault::waiting(
+                        Duration::from_millis(50),
+                        names::PROGRESSING,
+                        format!("key {} is being rotated as requested", key.name),
+                    ),
+                )),
+                None => round.parts.push(Part::good(
+                    names::KEY_READY,
+                    names::AVAILABLE,
+                    format!("key {} has version {}", key.name, key.latest_version),
+                )),
+            }
+            round.facts.encryption = Some(places(tenant, class, &key));
+            round.facts.key = Some(status(&key, rotation));
+            round.look_again(context.evidence / 2);
+        }
+        Err(fault) => {
+            round.parts.push(Part { name: names::KEY_READY, state: unseen(context, tenant, observed, fault) })
+        }
+    }
+}
+
+/// Nothing changed since the key was last seen as asked for.
+fn is_settled(tenant: &Tenant, known: Option<&KeyStatus>) -> bool {
+    let Some(status) = &tenant.status else { return false };
+    let Some(key) = known else { return false };
+    let ready = status.conditions.iter().any(|condition| {
+        condition.type_ == names::KEY_READY
+            && condition.status == "True"
+            && condition.observed_generation == tenant.metadata.generation
+    });
+    let requested = requested(tenant);
+    ready
+        && requested.is_none_or(|request| {
+            key.rotation
+                .as_ref()
+                .is_some_and(|rotation| rotation.requested == request && is_done(rotation, key.version))
+        })
+}
+
+/// One look that fails leaves the condition as it is until its evidence is too old; then nobody knows.
+fn unseen(context: &Context, tenant: &Tenant, observed: Option<Timestamp>, fault: Fault) -> State {
+    let transient = fault.class == crate::engine::fault::Class::Transient;
+    let still_true = tenant.status.as_ref().and_then(|status| {
+        status.conditions.iter().find(|c| {
+            c.type_ == names::KEY_READY && c.status == "True" && c.observed_generation == tenant.metadata.generation
+        })
+    });
+    match still_true {
+        Some(condition) if transient && context.is_valid(observed) => {
+            State::Good { reason: names::AVAILABLE, message: condition.message.clone() }
+        }
+        Some(_) if transient => State::Unknown(fault),
+        _ => State::Faulty(fault),
+    }
+}
+
+async fn look(
+    context: &Context,
+    tenant: &Tenant,
+    class: &Class,
+    identity: Option<api::Identity>,
+) -> Result<KeyObserved, Fault> {
+    let spec = spec(context, tenant, class, identity)?;
+    context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
+    let keys = context.connections.keys(class)?;
+    let seen = external::ensure(&keys, &spec).await;
+    connections::count(&context.engine.metrics, "keys", "ensure", &seen);
+    seen.map_err(|fault| context.connections.failed(class, fault))
+}
+
+/// The key as it should be.
+pub fn spec(
+    context: &Context,
+    tenant: &Tenant,
+    class: &Class,
+    identity: Option<api::Identity>,
+) -> Result<KeySpec, Fault> {
+    let identity = identity.map_or_else(|| context.identity_of_tenant(tenant), Ok)?;
+    Ok(KeySpec {
+        installation: connections::installation(&context.installation)?,
+        tenant: connections::identity(&identity)?,
+        rotation_period: rotation_period(tenant, class)?,
+        rotate: order(tenant),
+    })
+}
+
+/// The rotation that status holds as intended. What is not in status yet is not ordered yet.
+fn order(tenant: &Tenant) -> Option<RotateOnce> {
+    let rotation = tenant.status.as_ref()?.key.as_ref()?.rotation.as_ref()?;
+    (requested(tenant).as_deref() == Some(rotation.requested.as_str())).then(|| RotateOnce {
+        request: rotation.requested.clone(),
+        version_before: u64::try_from(rotation.from_version).unwrap_or_default(),
+    })
+}
+
+/// The rotation period, if it is within the bounds of the class.
+fn rotation_period(tenant: &Tenant, class: &Class) -> Result<Duration, Fault> {
+    let Some(openbao) = &class.spec.keys.openbao else {
+        return Err(Fault::stalled(
+            names::INVALID_SPEC,
+            format!("TenantClass {} names no place for keys: set keys.openbao", class.name_any()),
+        ));
+    };
+    let bounds = &openbao.rotation_period;
+    let asked = tenant.spec.encryption.as_ref().and_then(|encryption| encryption.rotation_period.as_ref());
+    let period = asked.unwrap_or(&bounds.default);
+    if (bounds.min.to_std()?..=bounds.max.to_std()?).contains(&period.to_std()?) {
+        return Ok(period.to_std()?);
+    }
+    let message = format!(
+        "encryption.rotationPeriod {period} is outside the bounds of TenantClass {}: choose from {} to {}",
+        class.name_any(),
+        bounds.min,
+        bounds.max
+    );
+    Err(Fault::stalled(names::ROTATION_OUT_OF_BOUNDS, message))
+}
+
+fn requested(tenant: &Tenant) -> Option<String> {
+    let request = tenant.annotations().get(ROTATE_REQUESTED_AT)?;
+    let request: String = request.chars().filter(|c| !c.is_control()).take(REQUEST_MAX).collect();
+    (!request.is_empty()).then_some(request)
+}
+
+fn is_done(rotation: &RotationStatus, version: i64) -> bool {
+    version > rotation.from_version
+}
+
+/// What status must hold of rotations: a new request starts from the version that was just seen.
+fn rotation(tenant: &Tenant, known: Option<&KeyStatus>, key: &KeyObserved) -> Option<RotationStatus> {
+    let recorded = known.and_then(|key| key.rotation.clone());
+    match requested(tenant) {
+        Some(request) if recorded.as_ref().is_none_or(|rotation| rotation.requested != request) => {
+            Some(RotationStatus {
+                requested: request,
+                from_version: i64::try_from(key.latest_version).unwrap_or(i64::MAX),
+            })
+        }
+        _ => recorded,
+    }
+}
+
+fn status(key: &KeyObserved, rotation: Option<RotationStatus>) -> KeyStatus {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    KeyStatus {
+        name: key.name.clone(),
+        version: i64::try_from(key.latest_version).unwrap_or(i64::MAX),
+        rotation_period: key.rotation_period.map_or_else(|| "never".to_owned(), shown),
+        observed_at: Some(Time(now)),
+        rotation,
+    }
+}
+
+/// Where data of the tenant as a whole rests.
+fn places(tenant: &Tenant, class: &Class, key: &KeyObserved) -> Vec<EncryptionPlace> {
+    let rotation = key.rotation_period.map_or_else(|| "never".to_owned(), |period| format!("every {}", shown(period)));
+    let address = class.spec.keys.openbao.as_ref().map_or("", |openbao| openbao.address.as_str());
+    vec![
+        EncryptionPlace {
+            place: "envelope".to_owned(),
+            key: Some(key.name.clone()),
+            owner: KeyOwner::Tenant,
+            rotation,
+            proof: if key.evidence.is_empty() { format!("read at {address}") } else { key.evidence.clone() },
+        },
+        EncryptionPlace {
+            place: "etcd".to_owned(),
+            key: None,
+            owner: KeyOwner::Unknown,
+            rotation: "unknown".to_owned(),
+            proof: format!(
+                "nobody inside the cluster can tell whether etcd encrypts what Tenant {} stores in it",
+                tenant.name_any()
+            ),
+        },
+    ]
+}
+
+/// `90d`, `12h` or `90m`.
+fn shown(period: Duration) -> String {
+    let minutes = period.as_secs() / 60;
+    match minutes {
+        m if m > 0 && m.is_multiple_of(1_440) => format!("{}d", m / 1_440),
+        m if m > 0 && m.is_multiple_of(60) => format!("{}h", m / 60),
+        m => format!("{m}m"),
+    }
+}

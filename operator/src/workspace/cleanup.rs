@@ -1,0 +1,117 @@
+//! How a Workspace goes: its stack first, so that nothing writes any more, then its bucket by the Tenant's deletion policy, then the
+//! finalizer.
+//!
+//! It needs less than provisioning: a bad spec, a missing Tenant or a spent quota does not hold it up. Each step may be repeated.
+
+use std::time::Duration;
+
+use api::{Identity, StackNamespace, Tenant, Workspace, conditions as names, labels, tenant::DeletionPolicy};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use providers::external;
+
+use super::{Facts, Workspaces, isolate, observe, provision};
+use crate::{
+    connections,
+    context::Context,
+    engine::{conditions::Phase, drive::Story, fault::Fault, finalize, round::Round},
+};
+
+/// Removes what the Workspace stands for, as far as it goes in one round.
+pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Facts>) -> Result<(), Fault> {
+    if !finalize::is_held(workspace) {
+        round.over = true;
+        return Ok(());
+    }
+    if let Some(paused) = observe::paused(context, workspace) {
+        round.phase = Phase::Paused(paused);
+        return Ok(());
+    }
+    round.phase = Phase::Deleting;
+    // Whose identity another object holds never made anything.
+    if let Ok(identity) = context.identity_of_workspace(workspace) {
+        stack(context, workspace, &identity).await?;
+        bucket(context, workspace, &identity).await?;
+    }
+    finalize::release(&Workspaces::api(&context.engine.client, workspace), workspace).await?;
+    round.over = true;
+    Ok(())
+}
+
+/// Deletes the namespace and waits until it is gone; what holds it is named.
+async fn stack(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
+    let name = StackNamespace::of(
+        &workspace.namespace().unwrap_or_default().parse()?,
+        &workspace.name_any().parse()?,
+        identity,
+    );
+    let api: Api<Namespace> = Api::all(context.engine.client.clone());
+    let found =
+        api.get_opt(name.as_str()).await.map_err(|error| Fault::api(&error, &format!("read namespace {name}")))?;
+    let ours = found.filter(|namespace| namespace.labels().get(labels::STACK) == Some(&identity.to_string()));
+    let Some(namespace) = ours else { return Ok(()) };
+    if namespace.metadata.deletion_timestamp.is_none() {
+        let applier = isolate::applier(context, &identity.to_string());
+        applier.delete(&isolate::namespace_key(name.as_str()), &namespace.uid().unwrap_or_default()).await?;
+        return Err(Fault::waiting(
+            Duration::from_secs(5),
+            names::DELETING,
+            format!("namespace {name} is being deleted"),
+        ));
+    }
+    match blocker(&namespace) {
+        None => {
+            Err(Fault::waiting(Duration::from_secs(5), names::DELETING, format!("namespace {name} is being deleted")))
+        }
+        Some(blocker) => {
+            let message =
+                format!("namespace {name} is held: {blocker}; remove what holds it, and deletion goes on by itself");
+            Err(Fault::waiting(Duration::from_secs(15), names::NAMESPACE_TERMINATING, message))
+        }
+    }
+}
+
+/// What the namespace controller says holds a namespace. Its own message, without the parts that differ from look to look.
+fn blocker(namespace: &Namespace) -> Option<String> {
+    let conditions = namespace.status.as_ref()?.conditions.as_ref()?;
+    let holds = [
+        "NamespaceFinalizersRemaining",
+        "NamespaceContentRemaining",
+        "NamespaceDeletionContentFailure",
+        "NamespaceDeletionGroupVersionParsingFailure",
+    ];
+    let told = holds
+        .iter()
+        .find_map(|kind| conditions.iter().find(|condition| condition.type_ == *kind && condition.status == "True"))?;
+    told.message.clone().map(|message| message.chars().take(300).collect())
+}
+
+async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
+    let recorded = workspace.status.as_ref().is_some_and(|status| status.bucket.is_some());
+    if !workspace.spec.wants_bucket() && !recorded {
+        return Ok(());
+    }
+    let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else {
+        // Nobody is left to say that data may go, so it stays.
+        tracing::warn!(workspace = %workspace.name_any(), "its Tenant is gone, so its bucket stays as it is");
+        return Ok(());
+    };
+    let Some(owner) = tenant.status.as_ref().and_then(|status| status.identity.as_ref()) else { return Ok(()) };
+    let class = match observe::class(context, &tenant) {
+        Ok(class) => class,
+        Err(_) if !recorded => return Ok(()),
+        Err(fault) => return Err(fault),
+    };
+    let spec = provision::spec(context, &class, &owner.parse()?, identity)?;
+    let buckets = context.connections.buckets(&class).await?;
+    let gone = match policy(&tenant) {
+        DeletionPolicy::Retain => external::ensure_released(&buckets, &spec).await.map(|_| ()),
+        DeletionPolicy::Delete => external::ensure_gone(&buckets, &spec).await,
+    };
+    connections::count(&context.engine.metrics, "buckets", "remove", &gone);
+    gone.map_err(|fault| context.connections.failed(&class, fault))
+}
+
+fn policy(tenant: &Tenant) -> DeletionPolicy {
+    tenant.spec.deletion_policy
+}

@@ -1,0 +1,144 @@
+//! The stack: a namespace of our own, and in it all that isolates it. Stands complete before anything else is made.
+
+use std::time::Duration;
+
+use api::{TenantClass, conditions as names, labels, tenant_class::Enforcement, workspace::NamespaceStatus};
+use desired::{
+    fields::Kind,
+    ledger,
+    workspace::{self as desired_workspace, Facts as StackFacts, Stack},
+};
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{Facts, observe::Grant};
+use crate::{
+    context::Context,
+    engine::{
+        apply::{Applier, key_of},
+        children::Key,
+        conditions::Part,
+        fault::Fault,
+        round::Round,
+    },
+};
+
+/// Makes the stack be there, and notes in `round` what stands.
+pub async fn stack(
+    context: &Context,
+    facts: &StackFacts,
+    grant: &Grant,
+    round: &mut Round<Facts>,
+) -> Result<(), Fault> {
+    let mut applier = applier(context, &facts.identity.to_string());
+    let uid = namespace(context, &mut applier, facts).await?;
+    round.facts.namespace = Some(NamespaceStatus { name: facts.namespace().to_string(), uid: uid.clone() });
+
+    // Without `..`: a child that is added to the stack and not applied here does not compile.
+    let Stack {
+        namespace,
+        deny_all,
+        allow_parts_ingress,
+        allow_parts_egress,
+        allow_dns,
+        quota,
+        limits,
+        viewers,
+        editors,
+    } = desired_workspace::stack(facts);
+    applier.apply(Kind::Namespace, &namespace, Some(&uid)).await?;
+    let mut wanted = Vec::with_capacity(8);
+    // Deny before allow, limits before rights: at no moment is more open than at the end.
+    for policy in [&deny_all, &allow_parts_ingress, &allow_parts_egress, &allow_dns] {
+        applier.apply(Kind::NetworkPolicy, policy, None).await?;
+        wanted.push(key_of(Kind::NetworkPolicy, &json!(policy)));
+    }
+    applier.apply(Kind::ResourceQuota, &quota, None).await?;
+    round.facts.quota = Some((ledger::to_status(grant.amounts), grant.revision));
+    applier.apply(Kind::LimitRange, &limits, None).await?;
+    wanted.extend([key_of(Kind::ResourceQuota, &json!(quota)), key_of(Kind::LimitRange, &json!(limits))]);
+    for binding in [&viewers, &editors] {
+        applier.apply(Kind::RoleBinding, binding, None).await?;
+        wanted.push(key_of(Kind::RoleBinding, &json!(binding)));
+    }
+    applier.prune(&wanted).await
+}
+
+/// Writes for this owner.
+pub fn applier<'a>(context: &'a Context, owner: &str) -> Applier<'a> {
+    Applier {
+        client: &context.engine.client,
+        children: &context.children,
+        metrics: &context.engine.metrics,
+        owner: owner.to_owned(),
+        fresh_namespace: false,
+    }
+}
+
+/// The key of the stack namespace.
+pub fn namespace_key(name: &str) -> Key {
+    Key { kind: Kind::Namespace, namespace: None, name: name.to_owned() }
+}
+
+/// The namespace's UID. It is created bare, so that a namesake is never merged into: who has it must have got it from us.
+async fn namespace(context: &Context, applier: &mut Applier<'_>, facts: &StackFacts) -> Result<String, Fault> {
+    let name = facts.namespace().to_string();
+    if let Some(child) =
+        context.children.get(&namespace_key(&name)).filter(|child| child.owner.as_deref() == Some(&applier.owner))
+    {
+        return if child.deleting { Err(terminating(&name)) } else { Ok(child.uid.clone()) };
+    }
+    context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
+    if let Some(made) = applier.create(Kind::Namespace, &desired_workspace::bare_namespace(facts)).await? {
+        applier.fresh_namespace = true;
+        return Ok(made.uid().unwrap_or_default());
+    }
+    // Somebody was first: we ourselves, if the answer got lost, or a stranger. The stack label tells: only we can set it.
+    let found = applier.read(&namespace_key(&name)).await?;
+    let Some(found) = found else {
+        return Err(Fault::transient(names::CONFLICT, format!("namespace {name} came and went at the same time")));
+    };
+    if found.labels().get(labels::STACK) != Some(&applier.owner) {
+        let message = format!(
+            "namespace {name} exists and is not of this Workspace, so it is left alone: delete it or move what is in it elsewhere"
+        );
+        return Err(Fault::stalled(names::NAMESPACE_TAKEN, message));
+    }
+    if found.metadata.deletion_timestamp.is_some() {
+        Err(terminating(&name))
+    } else {
+        Ok(found.uid().unwrap_or_default())
+    }
+}
+
+fn terminating(name: &str) -> Fault {
+    let message = format!(
+        "namespace {name} was deleted by somebody and is on its way out; it is made anew when it is gone, what was in it is lost"
+    );
+    Fault::waiting(Duration::from_secs(10), names::NAMESPACE_TERMINATING, message)
+}
+
+/// What can be said of isolation once all of it stands.
+pub fn verdict(class: &TenantClass, facts: &StackFacts) -> Part {
+    let namespace = facts.namespace();
+    match class.spec.network.enforcement {
+        Enforcement::Assumed => Part::good(
+            names::ISOLATED,
+            names::ASSUMED,
+            format!(
+                "policies, quota, limits and role bindings stand in {namespace}; TenantClass {} vouches that the network enforces them",
+                class.name_any()
+            ),
+        ),
+        Enforcement::Required => Part::faulty(
+            names::ISOLATED,
+            Fault::stalled(
+                names::ENFORCEMENT_UNPROVEN,
+                format!(
+                    "policies, quota, limits and role bindings stand in {namespace}, but nothing shows that the network enforces them, as TenantClass {} requires: use a class with network.enforcement: Assumed if you vouch for it",
+                    class.name_any()
+                ),
+            ),
+        ),
+    }
+}

@@ -1,6 +1,7 @@
 //! Steading on a plane. In: a plane. Out: the chart installed as a platform engineer would, and an operator that runs
 //! with the rights the chart gave it and no others.
 
+mod in_process;
 mod operator;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::plane::{Identity, Plane};
 use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use crate::wait::until;
 
+pub use in_process::InProcess;
 pub use operator::OperatorProcess;
 
 /// Longest wait for what was installed to take effect.

@@ -204,15 +204,26 @@ pub(crate) fn signal_group(signal: &str, group: u32) -> Result<()> {
     Ok(())
 }
 
-/// Memory if there is any to write files to, else the directory for temporary files. Etcd is several times faster there.
+/// Free space that memory must offer to be used: several planes and servers live there at once.
+const ENOUGH_KILOBYTES: u64 = 2_000_000;
+
+/// Memory if there is enough to write files to, else the directory for temporary files. Etcd is several times faster in
+/// memory; in containers `/dev/shm` often has 64 MB, which is what etcd sets aside for its log alone.
 fn storage_root() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let probe = memory.join(format!("steading-probe-{}", uuid::Uuid::new_v4().simple()));
-    if std::fs::write(&probe, "").is_ok() {
-        std::fs::remove_file(&probe).ok();
+    let is_writable = std::fs::write(&probe, "").is_ok();
+    std::fs::remove_file(&probe).ok();
+    if is_writable && free_kilobytes(memory).is_some_and(|free| free >= ENOUGH_KILOBYTES) {
         return memory.to_owned();
     }
     std::env::temp_dir()
+}
+
+/// Free space of the file system of `path`, as POSIX `df` tells it.
+fn free_kilobytes(path: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(path).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }
 
 fn create_private(path: &Path) -> Result<()> {
@@ -270,21 +281,25 @@ mod tests {
         assert_ends(grandchild);
     }
 
+    /// Set for the copy of this test program that plays the owner.
+    const OWNER: &str = "STEADING_TEST_OWNER_OF_A_NURSERY";
+
     /// The owner is killed as hard as can be; the janitor must see it and clean up all the same.
     #[test]
     fn a_killed_owner_leaves_neither_process_nor_directory() {
-        let owner = std::env::current_exe().unwrap();
-        let mut owner = Command::new(owner)
-            .args(["--exact", "nursery::tests::owner_of_a_nursery_that_waits_to_be_killed", "--ignored", "--nocapture"])
+        if std::env::var_os(OWNER).is_some() {
+            return own_a_nursery_until_killed();
+        }
+        let mut owner = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "nursery::tests::a_killed_owner_leaves_neither_process_nor_directory", "--nocapture"])
+            .env(OWNER, "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let output = std::io::BufReader::new(owner.stdout.take().unwrap());
-        let line = std::io::BufRead::lines(output)
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("nursery: ").map(|(_, rest)| rest.to_owned()));
-        let line = line.unwrap();
+        let told = |line: String| line.split_once("nursery: ").map(|(_, rest)| rest.to_owned());
+        let line = std::io::BufRead::lines(output).map_while(Result::ok).find_map(told).unwrap();
         let (sleeper, directory) = line.split_once(' ').unwrap();
         let (sleeper, directory) = (sleeper.parse().unwrap(), PathBuf::from(directory));
         assert!(is_alive(sleeper) && directory.exists());
@@ -298,13 +313,11 @@ mod tests {
         }
     }
 
-    #[test]
-    #[ignore = "run by a_killed_owner_leaves_neither_process_nor_directory"]
-    fn owner_of_a_nursery_that_waits_to_be_killed() {
+    fn own_a_nursery_until_killed() {
         let mut nursery = Nursery::new("test").unwrap();
-        let sleeper = nursery.spawn("sleeper", Command::new("sleep").arg("600")).unwrap().id();
-        println!("nursery: {sleeper} {}", nursery.directory().display());
-        std::thread::sleep(Duration::from_mins(1));
+        let sleeper = nursery.spawn("sleeper", Command::new("sleep").arg("600")).unwrap();
+        println!("nursery: {} {}", sleeper.id(), sleeper.log().parent().unwrap().display());
+        sleeper.child.wait().unwrap();
     }
 
     #[test]

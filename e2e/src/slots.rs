@@ -5,6 +5,7 @@
 //! hold a shared one while waiting for an own one cannot wait for each other in a circle.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -35,9 +36,12 @@ pub(crate) struct Slot {
 impl Slot {
     /// Waits until fewer planes than the limit are alive.
     pub(crate) async fn acquire(kind: Kind) -> Result<Self> {
-        let limit = limit()?;
         let directory = cache_root()?.join("locks");
         std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        Self::acquire_in(&directory, kind, limit()?, PATIENCE).await
+    }
+
+    async fn acquire_in(directory: &Path, kind: Kind, limit: usize, patience: Duration) -> Result<Self> {
         let prefix = match kind {
             Kind::Shared => "plane-shared",
             Kind::Own => "plane-own",
@@ -51,11 +55,11 @@ impl Slot {
                     return Ok(Self { _lock: lock });
                 }
             }
-            if started.elapsed() >= PATIENCE {
+            if started.elapsed() >= patience {
                 bail!(
-                    "{limit} control planes are alive and none ended within {} min. Look for a hanging test, or raise \
+                    "{limit} control planes are alive and none ended within {} s. Look for a hanging test, or raise \
                      the limit with STEADING_PLANES (each takes about 330 MB).",
-                    PATIENCE.as_secs() / 60
+                    patience.as_secs()
                 );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -70,5 +74,25 @@ fn limit() -> Result<usize> {
             Ok(limit) if limit > 0 => Ok(limit),
             _ => bail!("STEADING_PLANES is `{text}`: give the number of control planes that may be alive, 1 or more"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_planes_than_the_limit_are_alive_and_the_next_gets_its_turn() {
+        let directory = std::env::temp_dir().join(format!("steading-slots-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let acquire = async |kind| Slot::acquire_in(&directory, kind, 2, Duration::ZERO).await;
+        let first = acquire(Kind::Own).await.unwrap();
+        let _second = acquire(Kind::Own).await.unwrap();
+        let refused = acquire(Kind::Own).await.unwrap_err().to_string();
+        assert!(refused.contains("2 control planes are alive"), "{refused}");
+        let _shared = acquire(Kind::Shared).await.unwrap();
+        drop(first);
+        acquire(Kind::Own).await.unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -5,9 +5,11 @@
     reason = "a test that is surprised may panic, in its helpers too"
 )]
 
+use e2e::wait::until;
 use e2e::{Installation, Plane, PlaneOptions, Servers, Tier, unique};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, ServiceAccount};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams, WatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt as _};
 use reqwest::Method;
@@ -96,24 +98,30 @@ async fn a_refused_call_is_recorded_as_refused() {
 }
 
 #[tokio::test]
-async fn a_watch_counts_once_and_when_it_starts() {
+async fn a_watch_counts_when_it_starts_and_not_when_it_ends() {
     let plane = Plane::shared(Tier::One).await.unwrap();
     let user = unique("watcher");
     let config_maps: Api<ConfigMap> = Api::namespaced(plane.client_for(&user, &["system:masters"]).unwrap(), "default");
-    let name = unique("watched");
-    let mark = plane.mark().await.unwrap();
-    let (created, seen) = tokio::join!(
-        async {
-            let admin: Api<ConfigMap> = Api::namespaced(plane.admin().unwrap(), "default");
-            admin.create(&PostParams::default(), &config_map(&name)).await
-        },
-        await_condition(config_maps, &name, |object: Option<&ConfigMap>| object.is_some()),
-    );
-    created.unwrap();
-    seen.unwrap();
-    let calls = plane.calls_since(mark).await.unwrap().by_user(&user);
-    assert!(calls.verb("watch").len() <= 1, "{calls}");
-    assert_eq!(calls.verb("list").len(), 1, "{calls}");
+    config_maps.create(&PostParams::default(), &config_map(&unique("watched"))).await.unwrap();
+
+    let before = plane.mark().await.unwrap();
+    let mut events = config_maps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    events.next().await.unwrap().unwrap();
+    let during = plane.mark().await.unwrap();
+    drop((events, config_maps));
+    let has_ended =
+        |line: &str| line.contains(&user) && line.contains("\"verb\":\"watch\"") && line.contains("ResponseComplete");
+    let record = plane.directory().join("audit.log");
+    until("the watch ends", std::time::Duration::from_secs(30), async || {
+        Ok(std::fs::read_to_string(&record)?.lines().any(has_ended))
+    })
+    .await
+    .unwrap();
+
+    let all = plane.calls_since(before).await.unwrap().by_user(&user);
+    assert_eq!(all.verb("watch").len(), 1, "{all}");
+    let late = plane.calls_since(during).await.unwrap().by_user(&user);
+    assert!(late.is_empty(), "{late}");
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 //! `up` starts a keeper: this program once more, in the background, which owns all processes of the cluster as a test
 //! owns its plane. So `down`, and even the death of the keeper, leaves nothing behind.
 
-#[path = "cluster/keeper.rs"]
-mod keeper;
 #[path = "cluster/folder.rs"]
 mod folder;
+#[path = "cluster/keeper.rs"]
+mod keeper;
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};

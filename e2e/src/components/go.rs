@@ -30,7 +30,12 @@ pub(super) fn check_version(directory: &Path) -> Result<()> {
         Err(error) => return Err(error).context("cannot run `go env GOVERSION`"),
     };
     let answer = String::from_utf8_lossy(&output.stdout);
-    let found = answer.trim().trim_start_matches("go");
+    judge(answer.trim(), needed)
+}
+
+/// Whether a toolchain that calls itself `answer`, such as `go1.26.8`, is at least `needed`, such as `1.26.0`.
+fn judge(answer: &str, needed: &str) -> Result<()> {
+    let found = answer.trim_start_matches("go");
     match (parse(found), parse(needed)) {
         (Some(have), Some(want)) if have >= want => Ok(()),
         (Some(_), Some(_)) => bail!(
@@ -38,10 +43,8 @@ pub(super) fn check_version(directory: &Path) -> Result<()> {
              Install a newer Go from https://go.dev/dl/, put it first in PATH and try again."
         ),
         _ => bail!(
-            "cannot tell the version of Go: `go env GOVERSION` said `{}` {}. Go {needed} or newer is needed; \
-             check that `go version` works.",
-            answer.trim(),
-            String::from_utf8_lossy(&output.stderr).trim()
+            "cannot tell the version of Go: `go env GOVERSION` said `{answer}`. Go {needed} or newer is needed; \
+             check that `go version` works."
         ),
     }
 }
@@ -59,7 +62,26 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{judge, parse};
+
+    #[test]
+    fn an_old_toolchain_is_refused_with_what_is_there_what_is_needed_and_what_to_do() {
+        let refusal = judge("go1.25.3", "1.26.4").unwrap_err().to_string();
+        for part in ["Go 1.26.4 or newer is needed", "this machine has Go 1.25.3", "https://go.dev/dl/"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_needed_toolchain_and_newer_ones_are_taken() {
+        judge("go1.26.4", "1.26.4").unwrap();
+        judge("go1.27.0", "1.26.4").unwrap();
+    }
+
+    #[test]
+    fn a_toolchain_without_a_version_is_refused() {
+        assert!(judge("", "1.26.4").unwrap_err().to_string().contains("cannot tell the version of Go"));
+    }
 
     #[test]
     fn versions_compare_by_number_and_not_by_letter() {

@@ -73,9 +73,10 @@ async fn start_scheduler(nursery: &mut Nursery, way: Way<'_>) -> Result<()> {
     Ok(())
 }
 
-/// kwok plays every kubelet at once, so it gets a kubelet's group and the rights of a cluster's own machinery.
+/// kwok plays every kubelet at once: it is in their group, by which admission policies know them, and has all rights,
+/// because the kubelets' own are limited to one node each.
 async fn start_kwok(nursery: &mut Nursery, way: Way<'_>) -> Result<()> {
-    let kubeconfig = kubeconfig(nursery, way, "steading-e2e-kwok", &["system:masters"])?;
+    let kubeconfig = kubeconfig(nursery, way, "steading-e2e-kwok", &["system:masters", "system:nodes"])?;
     let mut command = Command::new(Component::Kwok.path().await?);
     command
         .arg(format!("--kubeconfig={}", kubeconfig.display()))

@@ -31,6 +31,9 @@
 //! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
 //!   (`STEADING_PLANES`); the rest wait for their turn.
+//! - [`Servers::start`] adds OpenBao, KES and MinIO; [`Installation::install`] the chart; [`install::OperatorProcess`]
+//!   runs the operator as a process and `install::InProcess` within the test, both with the rights of the chart's
+//!   ServiceAccount and never as administrator. [`Site::start`] is all of it in one call.
 //! - A client dies with the async runtime it was made in, so make one in each test, never in a static.
 //! - The first use of a program builds it (`$STEADING_CACHE`, default `~/.cache/steading`), with progress on standard
 //!   error. `cluster build` builds all of them beforehand.
@@ -43,12 +46,14 @@ pub mod nursery;
 pub mod plane;
 pub mod ports;
 pub mod servers;
+pub mod site;
 mod slots;
 pub mod wait;
 
 pub use install::Installation;
 pub use plane::{Plane, PlaneOptions, Tier};
 pub use servers::Servers;
+pub use site::Site;
 
 /// A name no other test uses: `purpose`, a dash and six random letters or digits.
 pub fn unique(purpose: &str) -> String {

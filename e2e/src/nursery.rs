@@ -50,7 +50,16 @@ pub struct Nursery {
 impl Nursery {
     /// A new empty directory called after `purpose`, in memory if the machine has a usable `/dev/shm`.
     pub fn new(purpose: &str) -> Result<Self> {
-        let directory = storage_root().join(format!("steading-{purpose}-{}", uuid::Uuid::new_v4().simple()));
+        Self::below(&storage_root(), purpose)
+    }
+
+    /// The same on disk: for what is too big for memory.
+    pub fn on_disk(purpose: &str) -> Result<Self> {
+        Self::below(&std::env::temp_dir(), purpose)
+    }
+
+    fn below(root: &Path, purpose: &str) -> Result<Self> {
+        let directory = root.join(format!("steading-{purpose}-{}", uuid::Uuid::new_v4().simple()));
         create_private(&directory)?;
         let mut janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR, "janitor"])
@@ -186,7 +195,7 @@ impl Process {
     }
 
     /// The end of its log, for error messages.
-    fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();

@@ -75,20 +75,28 @@ impl Wish {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Action::Up(wish) => up(wish).await,
-        Action::Down => down().await,
-        Action::Build => build_all(&Component::ALL).await,
-        Action::Keep(wish) => keeper::keep(wish).await,
-    };
+fn main() -> ExitCode {
+    let outcome = tokio::runtime::Runtime::new().context("cannot start the async runtime").and_then(|runtime| {
+        let outcome = runtime.block_on(act(Arguments::parse().command));
+        // A build that was interrupted is not waited for: it ends with this process.
+        runtime.shutdown_background();
+        outcome
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             writeln!(std::io::stderr(), "cluster: {error:#}").ok();
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn act(action: Action) -> Result<()> {
+    match action {
+        Action::Up(wish) => up(wish).await,
+        Action::Down => down().await,
+        Action::Build => build_all(&Component::ALL).await,
+        Action::Keep(wish) => keeper::keep(wish).await,
     }
 }
 

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Component, go};
+use crate::nursery::Nursery;
 
 /// Time between two progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -59,24 +59,22 @@ fn lock(directory: &Path, component: Component) -> Result<File> {
 /// Runs `go build` with a progress line every few seconds; on failure the error carries the compiler's last lines.
 fn compile(component: Component, output: &Path) -> Result<()> {
     let recipe = component.recipe();
-    let log_path = output.with_extension("log");
-    let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
     let name = component.executable();
     let estimate = recipe.cold_seconds.div_ceil(60);
     say(&format!("building {name} from source (about {estimate} min on 2 cores the first time)"));
-    let started = Instant::now();
-    let mut child = go::command(&component.module_directory())
+    // In a nursery, so that neither the compiler nor its temporary files outlive an interrupted test.
+    let mut nursery = Nursery::on_disk("build")?;
+    let mut command = go::command(&component.module_directory());
+    command
         .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", recipe.linker_flags, "-o"])
         .arg(output)
         .arg(recipe.package)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .context("cannot start `go build`")?;
+        .env("GOTMPDIR", nursery.directory());
+    let process = nursery.spawn("go", &mut command)?;
+    let started = Instant::now();
     let mut next_line = started + PROGRESS_EVERY;
     let status = loop {
-        if let Some(status) = child.try_wait().context("cannot wait for `go build`")? {
+        if let Some(status) = process.ended()? {
             break status;
         }
         if Instant::now() >= next_line {
@@ -87,16 +85,12 @@ fn compile(component: Component, output: &Path) -> Result<()> {
         std::thread::sleep(POLL_EVERY);
     };
     if !status.success() {
-        let text = std::fs::read_to_string(&log_path).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines.iter().skip(lines.len().saturating_sub(15)).copied().collect::<Vec<_>>().join("\n");
         bail!(
-            "building {name} failed ({status}); the whole output is in {}. Check that the Go module proxy can be \
-             reached (`go env GOPROXY`) and that the disk has 5 GB free, then try again. Last lines:\n{last}",
-            log_path.display()
+            "building {name} failed ({status}). Check that the Go module proxy can be reached (`go env GOPROXY`) and \
+             that the disk has 5 GB free, then try again.\n{}",
+            process.last_lines()
         );
     }
-    std::fs::remove_file(&log_path).ok();
     Ok(())
 }
 

@@ -1,28 +1,12 @@
 //! The keeper of a cluster by hand. In: which cluster. Out: it runs until the keeper is asked to stop.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use e2e::components::Component;
-use e2e::install::OperatorProcess;
-use e2e::{Installation, Plane, PlaneOptions, Servers, Tier};
-use serde_json::json;
+use e2e::site::{CLASS, Site, SiteOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::folder::Folder;
 use crate::{Wish, say};
-
-/// Installation id of a cluster by hand.
-const INSTALLATION: &str = "local";
-
-/// Name of the TenantClass that is ready for use.
-const CLASS: &str = "local";
-
-/// Everything that lives as long as the keeper, in the order in which it ends.
-struct Cluster {
-    operator: Option<OperatorProcess>,
-    _installation: Installation,
-    _servers: Servers,
-    plane: Plane,
-}
 
 /// Starts the cluster, says that it is up, and keeps it until it is asked to stop.
 pub(crate) async fn keep(wish: Wish) -> Result<()> {
@@ -40,46 +24,31 @@ pub(crate) async fn keep(wish: Wish) -> Result<()> {
         }
     };
     tokio::pin!(stop);
-    let cluster = tokio::select! {
-        cluster = start(&folder, tier, !wish.without_operator) => cluster?,
+    let options = SiteOptions { with_operator: !wish.without_operator, ..SiteOptions::default() };
+    let site = tokio::select! {
+        site = Site::start(tier, options, say) => site?,
         () = &mut stop => return Ok(()),
     };
-    tell_how_to_use(&cluster, &folder).await?;
+    write_kubeconfigs(&site, &folder).await?;
+    tell_how_to_use(&site, &folder).await?;
     folder.declare_up()?;
     stop.await;
-    tokio::task::spawn_blocking(move || drop(cluster)).await.context("stopping the cluster failed")
+    site.stop().await
 }
 
-async fn start(folder: &Folder, tier: Tier, with_operator: bool) -> Result<Cluster> {
-    say(match tier {
-        Tier::One => "starting etcd and the API server",
-        Tier::Two => "starting etcd, the API server, controllers, the scheduler and fake nodes",
-    });
-    let plane = Plane::start(tier, PlaneOptions::default()).await?;
-    plane.write_kubeconfig(plane.admin_identity(), &folder.kubeconfig())?;
-    say("starting OpenBao for keys, MinIO and KES for buckets");
-    let servers = Servers::start(&plane).await?;
-    say("installing the chart with Helm");
-    let installation = Installation::install(&plane, INSTALLATION, &json!({})).await?;
-    let identity = installation.operator_identity(&plane).await?;
-    plane.write_kubeconfig(&identity, &folder.operator_kubeconfig())?;
-    let operator = if with_operator {
-        say("starting the operator with a token of its ServiceAccount");
-        Some(OperatorProcess::start(&plane, &installation).await?)
-    } else {
-        None
-    };
-    servers.apply_class(&plane, CLASS, "Assumed").await?;
-    Ok(Cluster { operator, _installation: installation, _servers: servers, plane })
+async fn write_kubeconfigs(site: &Site, folder: &Folder) -> Result<()> {
+    site.plane.write_kubeconfig(site.plane.admin_identity(), &folder.kubeconfig())?;
+    let identity = site.installation.operator_identity(&site.plane).await?;
+    site.plane.write_kubeconfig(&identity, &folder.operator_kubeconfig())
 }
 
-async fn tell_how_to_use(cluster: &Cluster, folder: &Folder) -> Result<()> {
+async fn tell_how_to_use(site: &Site, folder: &Folder) -> Result<()> {
     let kubectl = Component::Kubectl.path().await?;
-    say(&format!("up at {}", cluster.plane.url()));
+    say(&format!("up at {}", site.plane.url()));
     say(&format!("  export KUBECONFIG={}", folder.kubeconfig().display()));
     say(&format!("  kubectl of this cluster's version: {}", kubectl.display()));
     say(&format!("  TenantClass `{CLASS}` leads to OpenBao and MinIO"));
-    match &cluster.operator {
+    match &site.operator {
         Some(operator) => {
             say(&format!("  the operator's log: {}", operator.log().display()));
             say(&format!("  its metrics: {}/metrics", operator.http_url()));

@@ -108,7 +108,7 @@ generate: ## Write crds/ and docs/reference/ anew from the code.
 	@$(MAKE) --no-print-directory docs
 
 docs: ## Write docs/reference/ anew from the code and the chart.
-	@cargo run --locked -q -p e2e --bin docgen
+	@STEADING_WRITE_REFERENCE=1 cargo test --locked -q -p e2e --test reference -- documented
 
 cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 or 2).
 	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"

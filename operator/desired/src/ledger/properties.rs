@@ -109,7 +109,7 @@ impl World {
 
     /// A name can be used again once its former holder is gone.
     fn create(&mut self, name: usize, wanted: Amounts) {
-        let workspace: WorkspaceName = format!("w-{}", name % 4).parse().unwrap();
+        let workspace: WorkspaceName = format!("w-{}", name % 3).parse().unwrap();
         if self.workspaces.iter().all(|other| other.claim.workspace != workspace) {
             self.created += 1;
             let claim = Claim {
@@ -296,7 +296,7 @@ fn check_rest(world: &World) -> Result<(), TestCaseError> {
 }
 
 fn any_amount() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![1 => Just(None), 6 => (1u64..8).prop_map(Some)]
+    prop_oneof![1 => Just(None), 6 => (1u64..5).prop_map(Some)]
 }
 
 /// Few cores and mebibytes, so that claims collide.
@@ -319,9 +319,9 @@ fn any_limit() -> impl Strategy<Value = Limit> {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let which = 0usize..8;
+    let which = 0usize..3;
     prop_oneof![
-        3 => (which.clone(), any_amounts()).prop_map(|(name, wanted)| Step::Create { name, wanted }),
+        2 => (which.clone(), any_amounts()).prop_map(|(name, wanted)| Step::Create { name, wanted }),
         4 => (which.clone(), any_amounts()).prop_map(|(which, wanted)| Step::Want { which, wanted }),
         1 => which.clone().prop_map(|which| Step::Delete { which }),
         2 => which.clone().prop_map(|which| Step::Gone { which }),
@@ -334,12 +334,12 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_no_stack_uses_more_than_is_held_and_no_limit_is_exceeded(
         limit in any_limit(),
-        steps in prop::collection::vec(any_step(), 1..60),
+        steps in prop::collection::vec(any_step(), 1..120),
     ) {
         let mut world = World { limit, ..World::default() };
         for step in &steps {

@@ -112,7 +112,7 @@ fn the_oldest_is_served_first_and_the_uid_decides_between_twins() {
 fn whoever_holds_something_comes_before_an_older_newcomer() {
     let holder = claim("alpha", cores(4)).created("2025-01-01T00:00:09Z");
     let before = settle(&limit(cores(10)), &[], std::slice::from_ref(&holder));
-    let ledger = settle(&limit(cores(10)), &before.entries, &[claim("beta", cores(10)), holder.wanting(cores(8))]);
+    let ledger = settle(&limit(cores(10)), &before.entries, &[claim("beta", cores(6)), holder.wanting(cores(8))]);
     assert_eq!(ledger.row("alpha"), (Some(cores(8)), cores(8)));
     assert_eq!(ledger.reason("beta"), Some(Reason::Exceeded));
 }
@@ -171,6 +171,8 @@ fn a_workspace_that_still_acts_on_an_older_larger_grant_is_covered() {
     let ledger = settle(&limit, &grown.entries, &[alpha.clone(), claim("beta", cores(6))]);
     assert_eq!(ledger.row("alpha"), (Some(cores(4)), cores(8)), "8 may come into force at any moment");
     assert_eq!(ledger.row("beta").0, None);
+    let ledger = settle(&limit, &ledger.entries, &[alpha.clone(), claim("beta", cores(6))]);
+    assert_eq!(ledger.row("alpha").1, cores(8), "that it last reported 4 does not mean that it acted on the newest 4");
 
     let late = alpha.clone().acting_on(&grown).wanting(cores(4));
     let ledger = settle(&limit, &ledger.entries, &[late, claim("beta", cores(6))]);
@@ -275,6 +277,17 @@ fn a_deleting_workspace_keeps_what_it_holds_until_it_is_gone() {
     assert_eq!((ledger.row("alpha"), ledger.row("beta").0), ((Some(cores(10)), cores(10)), None));
     let ledger = settle(&limit, &ledger.entries, &[beta]);
     assert_eq!((ledger.entries.len(), ledger.row("beta").0), (1, Some(cores(10))));
+}
+
+#[test]
+fn a_deleting_workspace_is_refused_nothing() {
+    let alpha = claim("alpha", cores(4));
+    let before = settle(&limit(cores(10)), &[], std::slice::from_ref(&alpha));
+    let alpha = alpha.wanting(cores(11));
+    let before = settle(&limit(cores(10)), &before.entries, std::slice::from_ref(&alpha));
+    assert_eq!(before.reason("alpha"), Some(Reason::Exceeded));
+    let ledger = settle(&limit(cores(10)), &before.entries, &[Claim { deleting: true, ..alpha }]);
+    assert_eq!(ledger.reason("alpha"), None);
 }
 
 #[test]

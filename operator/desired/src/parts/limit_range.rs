@@ -127,14 +127,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_container_that_says_nothing_always_fits_an_empty_quota(granted in 1u64..=9_999_999_000, request in 1u64..1_000, limit in 1u64..1_000) {
+        fn a_container_that_says_nothing_always_fits_an_empty_quota(granted in prop_oneof![1u64..100, 1u64..=9_999_999_000], request in 1u64..1_000, limit in 1u64..1_000) {
             let bounds = Bounds::within(Some(granted), request, limit);
             let (limit, most) = (bounds.limit.unwrap(), bounds.most.unwrap());
             prop_assert!(1 <= bounds.request && bounds.request <= limit && limit <= most && most == granted, "{:?}", bounds);
         }
 
         #[test]
-        fn eight_containers_that_say_nothing_fit_a_quota_of_eight_units_or_more(granted in SHARE..10_000_000) {
+        fn eight_containers_that_say_nothing_fit_a_quota_of_eight_units_or_more(granted in prop_oneof![SHARE..8_000, SHARE..=9_999_999_000]) {
             let bounds = Bounds::within(Some(granted), REQUEST.millicores, LIMIT.millicores);
             prop_assert!(bounds.limit.unwrap() * SHARE <= granted, "{:?}", bounds);
         }

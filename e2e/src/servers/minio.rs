@@ -16,6 +16,7 @@ use crate::certificates::Authority;
 use crate::components::Component;
 use crate::nursery::Nursery;
 use crate::ports::Port;
+use crate::wait::until;
 
 /// Name of the operator's policy at MinIO.
 const OPERATOR_POLICY: &str = "steading";
@@ -123,20 +124,27 @@ impl Minio {
             ("iam-assets/users.json", users.to_string().as_bytes()),
             ("iam-assets/user_mappings.json", mappings.as_bytes()),
         ]);
-        self.administrate("import-iam", archive).await.context("cannot make an account at MinIO")
+        // On a busy machine the store says that it is ready a moment before it takes accounts.
+        until("MinIO takes accounts", Duration::from_mins(1), async || {
+            self.administrate("import-iam", archive.clone()).await.context("cannot make an account at MinIO")
+        })
+        .await
     }
 
-    /// Calls MinIO's administration as root.
-    async fn administrate(&self, action: &str, body: Vec<u8>) -> Result<()> {
+    /// Calls MinIO's administration as root; false if that is not up yet.
+    async fn administrate(&self, action: &str, body: Vec<u8>) -> Result<bool> {
         let url = format!("{}/minio/admin/v3/{action}", self.endpoint());
         let mut request = http::Request::put(&url).body(body)?;
         sign_request(&mut request, &self.root.credentials())?;
         let answer = self.client.execute(request.try_into()?).await?;
         let status = answer.status();
+        if status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(false);
+        }
         if !status.is_success() {
             bail!("MinIO answered {action} with {status}: {}", answer.text().await.unwrap_or_default());
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn run(&mut self) -> Result<()> {

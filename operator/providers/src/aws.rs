@@ -95,7 +95,9 @@ where
         (301 | 302 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             Fault::refused(format!("{told}; check endpoint and region of the class"))
         }
-        (400..=499, _) if !matches!(status, 408 | 409 | 412 | 425) => Fault::refused(told),
-        _ => Fault::transient(told),
+        (400..=499, _) if !matches!(status, 408 | 409 | 412 | 425) => {
+            Fault::refused(format!("{told} (a call that needs {right})"))
+        }
+        _ => Fault::transient(format!("{told} (a call that needs {right}); it is tried again")),
     }
 }

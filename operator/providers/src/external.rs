@@ -52,7 +52,7 @@ pub async fn ensure<E: External>(external: &E, want: &E::Desired) -> Result<E::O
     for _ in 0..ROUNDS {
         match external.observe(want).await? {
             // A second create in one call could make a twin where names are not unique; what lags is waited for instead.
-            None if created => break,
+            None if created => return Err(creating(external, want)),
             None => {
                 external.create(want).await?;
                 created = true;
@@ -102,6 +102,13 @@ pub async fn ensure_released<E: External>(external: &E, want: &E::Desired) -> Re
         reasons::PROGRESSING,
         format!("{} was released and does not show it yet; it is looked at again", external.name(want)),
     ))
+}
+
+fn creating<E: External>(external: &E, want: &E::Desired) -> Fault {
+    later(
+        reasons::CREATING,
+        format!("{} was created and is not visible yet; it is looked at again", external.name(want)),
+    )
 }
 
 fn later(reason: &'static str, message: String) -> Fault {

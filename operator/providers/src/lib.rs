@@ -33,6 +33,7 @@
 
 mod aws;
 pub mod buckets;
+pub mod capabilities;
 pub mod external;
 pub mod fault;
 pub mod identities;

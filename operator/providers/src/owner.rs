@@ -241,7 +241,7 @@ mod tests {
     fn bucket_names_are_legal_and_do_not_change_between_versions() {
         let name = bucket(&installation("prod"), &identity(ACME));
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
-        assert_eq!(name, "PINNED");
+        assert_eq!(name, "steading-omnvfvxe3ku55vkqp7h2dwdkxricsp7a");
     }
 
     #[test]

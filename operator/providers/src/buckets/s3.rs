@@ -127,6 +127,7 @@ impl S3Buckets {
     }
 }
 
+// The SDK's futures are some 20 KiB each. Boxed, they cost that only while a call is under way, and not in every reconcile.
 impl External for S3Buckets {
     type Desired = BucketSpec;
     type Observed = BucketObserved;
@@ -136,7 +137,7 @@ impl External for S3Buckets {
     }
 
     async fn observe(&self, want: &BucketSpec) -> Result<Option<BucketObserved>, Fault> {
-        self.look(want).await
+        Box::pin(self.look(want)).await
     }
 
     async fn create(&self, want: &BucketSpec) -> Result<(), Fault> {
@@ -144,28 +145,28 @@ impl External for S3Buckets {
         if want.encryption == WantedEncryption::TenantKey {
             self.key_server(want)?;
         }
-        self.make(want).await
+        Box::pin(self.make(want)).await
     }
 
     async fn update(&self, want: &BucketSpec, have: &BucketObserved) -> Result<(), Fault> {
         want.check_consent()?;
         check_key_not_lost(want, have)?;
-        let tags = self.require_owned(want).await?;
+        let tags = Box::pin(self.require_owned(want)).await?;
         for attribute in drift(want, have) {
-            self.repair(want, have, &tags, attribute).await?;
+            Box::pin(self.repair(want, have, &tags, attribute)).await?;
         }
         Ok(())
     }
 
     async fn release(&self, want: &BucketSpec, _have: &BucketObserved) -> Result<(), Fault> {
-        let tags = self.require_owned(want).await?;
+        let tags = Box::pin(self.require_owned(want)).await?;
         self.put_tags(&want.name(), &want.marks().onto(&tags, true)).await
     }
 
     async fn delete(&self, want: &BucketSpec, _have: &BucketObserved) -> Result<(), Fault> {
         // An unmarked bucket is empty (or it would have been foreign) and ours by name: it was cut off while being made.
-        self.require_owned(want).await?;
-        self.empty_and_remove(&want.name()).await
+        Box::pin(self.require_owned(want)).await?;
+        Box::pin(self.empty_and_remove(&want.name())).await
     }
 
     fn matches(want: &BucketSpec, have: &BucketObserved) -> bool {

@@ -174,7 +174,8 @@ impl S3Buckets {
                 Ok(())
             }
             Err(error)
-                if aws::is_unsupported(&error) || matches!(aws::code(&error), "MalformedXML" | "InvalidRequest") =>
+                if aws::is_unsupported(&error)
+                    || matches!(aws::code(&error), "MalformedXML" | "InvalidRequest" | "InvalidArgument") =>
             {
                 self.learn_lack(Feature::UploadExpiry);
                 Ok(())

@@ -26,6 +26,7 @@ pub(super) struct Wrapped<T> {
 }
 
 /// A key as the engine shows it.
+#[allow(clippy::struct_excessive_bools)] // the server's answer, field by field
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct KeyData {
     pub(super) name: String,

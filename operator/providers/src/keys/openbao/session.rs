@@ -32,8 +32,9 @@ pub(super) struct Session {
     current: Mutex<Option<Current>>,
 }
 
-/// A refusal this soon after sign-in is not the token's fault, and signing in again would only load the server.
-const FRESH: Duration = Duration::from_secs(20);
+/// A refusal this soon after sign-in is not the token's fault. The server does not say whether it knows the token, so this bounds how
+/// often a missing right makes us sign in again.
+const FRESH: Duration = Duration::from_secs(1);
 /// Longer lives are treated as this long.
 const LONGEST_LIFE: u64 = 30 * 24 * 3600;
 

@@ -19,6 +19,8 @@ pub struct Config {
     pub namespace: String,
     /// Name of the operator's own ServiceAccount in that namespace. A DNS label.
     pub service_account: String,
+    /// Groups whose members may change what is in stack namespaces: what the chart's `fence.breakGlassGroups` says.
+    pub break_glass_groups: Vec<String>,
     /// Distinguishes this process from its replicas in the Lease; unique for each process that was ever started.
     pub instance: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served. Port 0 takes any free one.
@@ -110,6 +112,7 @@ impl Config {
             installation,
             namespace: arguments::NAMESPACE.to_owned(),
             service_account: arguments::SERVICE_ACCOUNT.to_owned(),
+            break_glass_groups: Vec::new(),
             instance: instance("operator"),
             http_address: SocketAddr::from(([0, 0, 0, 0], 8080)),
             log: Log { format: LogFormat::Json, filter: arguments::LOG_FILTER.to_owned() },
@@ -182,6 +185,7 @@ impl fmt::Debug for Config {
             .field("installation", &self.installation)
             .field("namespace", &self.namespace)
             .field("service_account", &self.service_account)
+            .field("break_glass_groups", &self.break_glass_groups)
             .field("instance", &self.instance)
             .field("http_address", &self.http_address)
             .field("log", &self.log)

@@ -34,6 +34,17 @@ struct Arguments {
     /// The operator's own ServiceAccount
     #[arg(long, env = "STEADING_SERVICE_ACCOUNT", value_name = "NAME", default_value = SERVICE_ACCOUNT, value_parser = dns_label)]
     service_account: String,
+    /// Groups that the chart lets through the fence in emergencies, separated by
+    /// commas
+    #[arg(
+        long,
+        env = "STEADING_BREAK_GLASS_GROUPS",
+        value_name = "GROUPS",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = groups
+    )]
+    break_glass_groups: Groups,
     /// Name of this process in the Lease, usually that of its pod; a random
     /// part is added
     #[arg(long, env = "STEADING_INSTANCE", value_name = "NAME", default_value = "operator", value_parser = instance_name)]
@@ -115,6 +126,7 @@ impl From<Arguments> for Config {
             installation: read.installation,
             namespace: read.namespace,
             service_account: read.service_account,
+            break_glass_groups: read.break_glass_groups.0,
             instance: instance(&read.instance),
             http_address: read.http_address,
             log: Log { format: read.log_format, filter: read.log_filter },
@@ -139,6 +151,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     let advice = || format!("{text:?} is not a duration; write it like 500ms, 15s, 10m or 1h30m");
     let parsed: kube::core::Duration = text.parse().map_err(|_| advice())?;
     if parsed.is_negative() { Err(advice()) } else { Ok(parsed.into()) }
+}
+
+/// One value of one flag, so that clap does not take it for a flag that may be repeated.
+#[derive(Clone, Debug)]
+struct Groups(Vec<String>);
+
+/// The same characters as in the chart: none of them can end a CEL string.
+fn groups(text: &str) -> Result<Groups, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b" :._@/=+-".contains(&b);
+    let list: Vec<String> = text.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+    match list.iter().find(|group| !group.bytes().all(allowed)) {
+        None => Ok(Groups(list)),
+        Some(group) => Err(format!("{group:?} is no group: write letters, digits, spaces and : . _ @ / = + -")),
+    }
 }
 
 fn dns_label(text: &str) -> Result<String, String> {

@@ -28,6 +28,7 @@ fn each_flag_lands_in_its_own_field() {
         "--installation=prod-eu",
         "--namespace=farm",
         "--service-account=farmer",
+        "--break-glass-groups=vets,fire brigade",
         "--instance=pod-7",
         "--kubeconfig=/k",
         "--http-address=127.0.0.1:9",
@@ -44,6 +45,7 @@ fn each_flag_lands_in_its_own_field() {
     ])
     .unwrap();
     assert_eq!((config.namespace.as_str(), config.service_account.as_str()), ("farm", "farmer"));
+    assert_eq!(config.break_glass_groups, ["vets", "fire brigade"]);
     assert!(config.instance.starts_with("pod-7_"), "{}", config.instance);
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
     assert_eq!(config.http_address, SocketAddr::from(([127, 0, 0, 1], 9)));
@@ -62,6 +64,12 @@ fn each_flag_lands_in_its_own_field() {
 }
 
 #[test]
+fn no_group_is_written_as_nothing() {
+    let config = read(&["--installation=prod-eu", "--break-glass-groups="]).unwrap();
+    assert!(config.break_glass_groups.is_empty());
+}
+
+#[test]
 fn two_processes_of_one_pod_name_have_different_instances() {
     let one = read(&["--installation=prod-eu", "--instance=pod-7"]).unwrap();
     let two = read(&["--installation=prod-eu", "--instance=pod-7"]).unwrap();
@@ -75,6 +83,7 @@ fn refusals_name_the_flag_and_what_to_write() {
         (&["--installation=a", "--namespace=a.b"], "lower-case letters, digits and dashes"),
         (&["--installation=a", "--service-account=-a"], "lower-case letters, digits and dashes"),
         (&["--installation=a", "--instance=a b"], "without spaces"),
+        (&["--installation=a", "--break-glass-groups=a,b'] || true || ['"], "is no group"),
         (&["--installation=a", "--workers=0"], "1..=256"),
         (&["--installation=a", "--lease-duration=15"], "write it like 500ms, 15s"),
         (&["--installation=a", "--lease-duration=-15s"], "write it like 500ms, 15s"),

@@ -1,0 +1,135 @@
+//! The rules of the fence as the tests know them. In: nothing. Out: one constant per rule, by which an attack says which rule
+//! must refuse it.
+
+/// A rule: the policy in which it stands, and words of its message that no other rule has.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    pub policy: &'static str,
+    pub says: &'static str,
+}
+
+const fn rule(policy: &'static str, says: &'static str) -> Rule {
+    Rule { policy, says }
+}
+
+/// Labels of Steading on a new namespace.
+pub const STACK_LABELS_AT_CREATION: Rule =
+    rule("steading-namespaces", "only Steading makes a namespace with labels of");
+/// Labels of Steading on any namespace, later.
+pub const STACK_LABELS_STAY: Rule =
+    rule("steading-namespaces", "labels of steading.dev/ on a namespace are fixed when");
+/// A change of a stack namespace.
+pub const STACK_CHANGED: Rule = rule("steading-namespaces", "a stack namespace is changed only by Steading");
+/// A change of a stack namespace that no controller of the cluster has reason to make.
+pub const STACK_CHANGED_BY_CLUSTER: Rule =
+    rule("steading-namespaces", "the cluster's own controllers change only status");
+/// The end of a stack namespace.
+pub const STACK_DELETED: Rule = rule("steading-namespaces", "a stack namespace is deleted only by Steading");
+
+/// A write in a stack.
+pub const WRITE_IN_STACK: Rule = rule("steading-stacks", "only Steading writes ");
+/// A session into a stack.
+pub const WAY_INTO_STACK: Rule = rule("steading-stacks", "opens a way into a stack");
+/// The numbers against which admission counts.
+pub const QUOTA_STATUS: Rule = rule("steading-stacks", "the status of a stack's ResourceQuota is written only by");
+/// Metadata smuggled in with a status.
+pub const STATUS_WITH_METADATA: Rule = rule("steading-stacks", "a status write in a stack namespace may not touch");
+
+/// A kind that the operator has nothing to do with.
+pub const OPERATOR_KIND: Rule = rule("steading-operator", "the operator has no business with ");
+/// Children outside of stacks.
+pub const OPERATOR_OUTSIDE_STACK: Rule = rule("steading-operator", "only in stack namespaces, and ");
+/// Namespaces that are no stacks.
+pub const OPERATOR_FOREIGN_NAMESPACE: Rule =
+    rule("steading-operator", "changes and deletes only stack namespaces, and ");
+/// A namespace that is not what it should be called.
+pub const OPERATOR_NAMESPACE_NAME: Rule =
+    rule("steading-operator", "the operator makes only stack namespaces: with labels");
+/// A stack namespace without Pod Security.
+pub const OPERATOR_POD_SECURITY: Rule =
+    rule("steading-operator", "a stack namespace always has Pod Security restricted");
+/// Labels that give reach.
+pub const OPERATOR_NAMESPACE_LABELS: Rule =
+    rule("steading-operator", "gives namespaces no labels and annotations but its");
+/// A role other than the two.
+pub const OPERATOR_ROLE: Rule = rule("steading-operator", "the operator binds only the ClusterRoles");
+/// A subject that is no person.
+pub const OPERATOR_SUBJECT: Rule = rule("steading-operator", "the operator binds only users and groups");
+/// A deny-all that does not.
+pub const OPERATOR_DENY_ALL: Rule =
+    rule("steading-operator", "the network policy deny-all of a stack selects every pod");
+/// An allow policy that selects too much.
+pub const OPERATOR_ALLOW_SELECTS: Rule = rule("steading-operator", "a network policy that allows something names one");
+/// An allow policy without peers.
+pub const OPERATOR_ALLOW_WORLD: Rule =
+    rule("steading-operator", "every rule of a stack's network policies names its peers");
+/// An allow policy with peers outside.
+pub const OPERATOR_ALLOW_PEERS: Rule =
+    rule("steading-operator", "let through only pods of the same stack and, outwards");
+/// Isolation taken away while the stack stands.
+pub const OPERATOR_UNPROTECTS: Rule = rule("steading-operator", "stands as long as its stack namespace");
+/// What belongs to those who ask.
+pub const OPERATOR_SPEC: Rule = rule("steading-operator", "changes nothing of a TenantClass, Tenant or Workspace but");
+/// A Lease that is not its own.
+pub const OPERATOR_LEASE: Rule = rule("steading-operator", "the operator has one Lease");
+/// Somebody else's token.
+pub const OPERATOR_TOKEN: Rule = rule("steading-operator", "asks for tokens of its own ServiceAccount only");
+
+/// Labels of Steading where it made nothing.
+pub const FORGED_LABELS: Rule = rule("steading-labels", "mark what Steading made in stack namespaces");
+
+/// A Tenant named like another's namespace.
+pub const TENANT_NAME: Rule = rule("steading-requests", "a Tenant is named like its namespace");
+/// A class that the creator may not use.
+pub const CLASS_USE: Rule = rule("steading-requests", "needs the verb use on tenantclasses.steading.dev");
+/// Somebody's data.
+pub const ADOPTION: Rule = rule("steading-requests", "needs the verb adopt on");
+/// A place that cannot be a control namespace.
+pub const CONTROL_NAMESPACE: Rule = rule("steading-requests", "cannot be a control namespace");
+
+/// A status that Steading did not write.
+pub const STATUS_FORGED: Rule = rule("steading-status", "is written only by Steading, because it says what");
+/// An identity that is another's.
+pub const STATUS_IDENTITY: Rule = rule("steading-status", "status.identity is spec.identity or else the UID");
+/// An identity that vanishes.
+pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity stays once it is written");
+/// The finalizer taken off before its time.
+pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
+
+/// All of them.
+pub const ALL: [Rule; 34] = [
+    STACK_LABELS_AT_CREATION,
+    STACK_LABELS_STAY,
+    STACK_CHANGED,
+    STACK_CHANGED_BY_CLUSTER,
+    STACK_DELETED,
+    WRITE_IN_STACK,
+    WAY_INTO_STACK,
+    QUOTA_STATUS,
+    STATUS_WITH_METADATA,
+    OPERATOR_KIND,
+    OPERATOR_OUTSIDE_STACK,
+    OPERATOR_FOREIGN_NAMESPACE,
+    OPERATOR_NAMESPACE_NAME,
+    OPERATOR_POD_SECURITY,
+    OPERATOR_NAMESPACE_LABELS,
+    OPERATOR_ROLE,
+    OPERATOR_SUBJECT,
+    OPERATOR_DENY_ALL,
+    OPERATOR_ALLOW_SELECTS,
+    OPERATOR_ALLOW_WORLD,
+    OPERATOR_ALLOW_PEERS,
+    OPERATOR_UNPROTECTS,
+    OPERATOR_SPEC,
+    OPERATOR_LEASE,
+    OPERATOR_TOKEN,
+    FORGED_LABELS,
+    TENANT_NAME,
+    CLASS_USE,
+    ADOPTION,
+    CONTROL_NAMESPACE,
+    STATUS_FORGED,
+    STATUS_IDENTITY,
+    STATUS_IDENTITY_STAYS,
+    FINALIZER,
+];

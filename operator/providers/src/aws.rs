@@ -101,3 +101,72 @@ where
         _ => Fault::transient(format!("{told} (a call that needs {right}); it is tried again")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_s3::operation::create_bucket::CreateBucketError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
+    use super::*;
+    use crate::fault::{Class, reasons};
+
+    fn answered(status: u16, code: &str, retry_after: Option<&'static str>) -> Fault {
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert("retry-after", seconds);
+        }
+        let service = CreateBucketError::generic(ErrorMetadata::builder().code(code).message("said").build());
+        fault(&SdkError::service_error(service, response), "bucket `x` at https://s3.example", "s3:CreateBucket")
+    }
+
+    #[test]
+    fn the_answer_decides_the_class() {
+        for (status, code, class, reason) in [
+            (403, "AccessDenied", Class::Stalled, reasons::DENIED),
+            (401, "", Class::Stalled, reasons::DENIED),
+            (301, "PermanentRedirect", Class::Stalled, reasons::PROVIDER_REFUSED),
+            (400, "AuthorizationHeaderMalformed", Class::Stalled, reasons::PROVIDER_REFUSED),
+            (400, "InvalidArgument", Class::Stalled, reasons::PROVIDER_REFUSED),
+            (409, "OperationAborted", Class::Transient, reasons::PROVIDER_UNAVAILABLE),
+            (500, "InternalError", Class::Transient, reasons::PROVIDER_UNAVAILABLE),
+            (503, "SlowDown", Class::Waiting { after: Duration::from_secs(5) }, reasons::THROTTLED),
+            (503, "ServiceUnavailable", Class::Transient, reasons::PROVIDER_UNAVAILABLE),
+            (429, "", Class::Waiting { after: Duration::from_secs(5) }, reasons::THROTTLED),
+        ] {
+            let fault = answered(status, code, None);
+            assert_eq!((fault.class, fault.reason), (class, reason), "{status} {code}");
+            assert!(fault.message.starts_with("bucket `x` at https://s3.example"), "{fault}");
+        }
+        assert_eq!(answered(503, "SlowDown", Some("9")).class, Class::Waiting { after: Duration::from_secs(9) });
+    }
+
+    #[test]
+    fn a_denial_names_the_right_that_is_missing() {
+        assert!(answered(403, "AccessDenied", None).message.contains("s3:CreateBucket"));
+    }
+
+    #[test]
+    fn no_answer_is_tried_again() {
+        let error: SdkError<CreateBucketError, HttpResponse> =
+            SdkError::dispatch_failure(ConnectorError::timeout("slow".into()));
+        assert_eq!(fault(&error, "bucket `x`", "s3:CreateBucket").class, Class::Transient);
+    }
+
+    #[test]
+    fn only_a_missing_operation_counts_as_unsupported() {
+        let unsupported = |status: u16, code: &str| {
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            let service = CreateBucketError::generic(ErrorMetadata::builder().code(code).build());
+            is_unsupported(&SdkError::service_error(service, response))
+        };
+        assert!(unsupported(501, "") && unsupported(405, "") && unsupported(400, "NotImplemented"));
+        assert!(
+            !unsupported(403, "AccessDenied")
+                && !unsupported(500, "InternalError")
+                && !unsupported(404, "NoSuchBucket")
+        );
+    }
+}

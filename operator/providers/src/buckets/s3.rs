@@ -14,7 +14,9 @@ use std::{
 
 use aws_sdk_s3::{
     Client, Config,
-    config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation},
+    config::{
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    },
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -27,6 +29,8 @@ use crate::{aws, external::External, fault::Fault, wire};
 mod empty;
 mod observe;
 mod repair;
+#[cfg(test)]
+mod tests;
 
 /// Where the store is, and who we are there.
 #[derive(Clone, Debug)]
@@ -71,6 +75,11 @@ impl S3Buckets {
     /// Checks the configuration; nothing is called yet.
     pub fn new(config: &S3Config) -> Result<Self, Fault> {
         wire::endpoint(&config.endpoint)?;
+        Self::over(config, aws::https(config.ca_bundle.as_deref())?)
+    }
+
+    /// Buckets in the store at the other end of this client.
+    fn over(config: &S3Config, http: SharedHttpClient) -> Result<Self, Fault> {
         let settings = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))
@@ -78,7 +87,7 @@ impl S3Buckets {
             // Bucket names in the host part would need a certificate and a DNS entry for each bucket.
             .force_path_style(true)
             .credentials_provider(config.credentials())
-            .http_client(aws::https(config.ca_bundle.as_deref())?)
+            .http_client(http)
             .timeout_config(aws::timeouts())
             // The caller waits and retries; retries in here would hide what the server asks for.
             .retry_config(aws::no_retries())

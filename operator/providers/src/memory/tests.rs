@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    buckets::{BucketSpec, Buckets, WantedEncryption, drift},
+    buckets::{Attribute, BucketSpec, Buckets, DefaultEncryption, WantedEncryption, drift},
     external::{External, ROUNDS, ensure, ensure_gone, ensure_released},
     fault::{Class, Fault, reasons},
     identities::{Access, Identities, IdentitySpec},
@@ -84,8 +84,52 @@ async fn what_lags_is_waited_for_and_not_made_twice() {
         assert!(matches!(fault.class, Class::Waiting { .. }));
         assert!(fault.message.contains(&key().name()), "{fault}");
     }
+    assert_eq!(world.calls(Operation::CreateKey), 2, "one call makes a thing at most once");
     ensure(&keys(&world), &key()).await.unwrap();
     assert_eq!(world.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_stranger_changes_of_a_key_is_put_back_by_one_write() {
+    let changes: [fn(&mut MemoryKey); 3] = [
+        |key| key.deletion_allowed = true,
+        |key| key.rotation_period = None,
+        |key| key.rotation_period = Some(Duration::from_hours(25)),
+    ];
+    for change in changes {
+        let world = World::new();
+        ensure(&keys(&world), &key()).await.unwrap();
+        let before = world.keys();
+        world.tamper_key(&key().name(), change);
+        ensure(&keys(&world), &key()).await.unwrap();
+        assert_eq!((world.keys(), world.calls(Operation::UpdateKey)), (before, 1));
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_changes_of_a_bucket_is_seen_by_name_and_put_back_by_one_write() {
+    let changes: [(Attribute, fn(&mut MemoryBucket)); 7] = [
+        (Attribute::Marks, |bucket| drop(bucket.tags.insert(tags::RELEASED.to_owned(), "true".to_owned()))),
+        (Attribute::Encryption, |bucket| bucket.settings.encryption = DefaultEncryption::None),
+        (Attribute::Encryption, |bucket| {
+            bucket.settings.encryption = DefaultEncryption::Key { name: "another".to_owned() }
+        }),
+        (Attribute::Versioning, |bucket| bucket.settings.versioning = false),
+        (Attribute::PublicAccess, |bucket| bucket.settings.public_access_blocked = false),
+        (Attribute::Policy, |bucket| bucket.settings.policy = None),
+        (Attribute::UploadExpiry, |bucket| bucket.settings.uploads_expire = false),
+    ];
+    let want = bucket_of(FINANCE);
+    for (attribute, change) in changes {
+        let world = World::new();
+        let buckets = buckets(&world);
+        ensure(&buckets, &want).await.unwrap();
+        let (before, updates) = (world.buckets(), world.calls(Operation::UpdateBucket));
+        world.tamper_bucket(&want.name(), change);
+        assert_eq!(drift(&want, &buckets.observe(&want).await.unwrap().unwrap()), [attribute]);
+        ensure(&buckets, &want).await.unwrap();
+        assert_eq!((world.buckets(), world.calls(Operation::UpdateBucket)), (before, updates + 1), "{attribute:?}");
+    }
 }
 
 #[tokio::test]

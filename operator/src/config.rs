@@ -165,10 +165,10 @@ fn instance(name: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum NoCluster {
     /// Neither in a pod nor told where the cluster is.
-    #[error("not running in a pod and no kubeconfig given: set --kubeconfig or STEADING_KUBECONFIG ({0})")]
+    #[error("not running in a pod and no kubeconfig given: set --kubeconfig or STEADING_KUBECONFIG")]
     OutsidePod(#[source] Box<kube::config::InClusterError>),
     /// The kubeconfig does not help.
-    #[error("kubeconfig {} cannot be used: {source}", path.display())]
+    #[error("kubeconfig {} cannot be used", path.display())]
     Kubeconfig {
         /// The file.
         path: PathBuf,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn resolve(of_interest: &Tenant, others: &[Tenant]) -> Result<Identity, Fault> {
-        of(of_interest, |fits| others.iter().find(|other| fits(other)).map(|other| other.name_any()))
+        of(of_interest, |fits| others.iter().find(|other| fits(other)).map(kube::ResourceExt::name_any))
     }
 
     #[test]

@@ -1,7 +1,21 @@
 //! The operator: watches the kinds of crate `api`, makes what crate `desired` says should exist, and what crate `providers`
 //! makes outside the cluster. [`run`] is all that `main` and the tests call.
 
+pub mod client;
 pub mod config;
+pub mod connections;
+pub mod context;
 pub mod engine;
+pub mod fence;
+pub mod http;
+pub mod identity;
 pub mod metrics;
+mod run;
 pub mod telemetry;
+pub mod tenant;
+pub mod tenant_class;
+mod wakes;
+pub mod workspace;
+
+pub use config::Config;
+pub use run::run;

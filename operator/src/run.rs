@@ -59,8 +59,8 @@ use crate::{
 pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("metrics cannot be registered")?;
     let (leadership, candidate) = lease::stand(lease_settings(&config), &metrics);
-    let client =
-        client::client(config.kube().await?, &metrics).context("the client of the API server cannot be made")?;
+    let client = client::client(config.kube().await?, &metrics, &leadership)
+        .context("the client of the API server cannot be made")?;
     let health = Health::new(config.timings.reconcile);
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -99,7 +99,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
 
     let resigning = CancellationToken::new();
     tasks.spawn(candidate.run(client.clone(), resigning.clone().cancelled_owned()));
-    let fence = Fence::new(client.clone(), &config, metrics.clone());
+    let fence = Fence::new(client.clone(), &config, &metrics);
     tasks.spawn(fence.clone().watch(leadership.clone(), stopping.clone().cancelled_owned()));
 
     let engine = Arc::new(Engine {
@@ -179,28 +179,40 @@ struct Watching {
 }
 
 impl Watching {
-    async fn parents<K>(self, what: &'static str, mirror: Reflected<K>, tell: impl FnMut(&Change<K>) + Send)
+    fn parents<K>(
+        self,
+        what: &'static str,
+        mirror: Reflected<K>,
+        tell: impl FnMut(&Change<K>) + Send,
+    ) -> impl Future<Output = ()> + Send
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.health.expect(what);
-        let stream = watcher(Api::<K>::all(self.client.clone()), watcher::Config::default()).default_backoff();
-        let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
-        self.stopping.run_until_cancelled(follow).await;
+        let alive = self.health.expect(what); // before any store can be complete
+        async move {
+            let config = watcher::Config::default().timeout(client::WATCH_SECONDS);
+            let stream = watcher(Api::<K>::all(self.client.clone()), config).default_backoff();
+            let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
+            self.stopping.run_until_cancelled(follow).await;
+            drop(alive);
+        }
     }
 
-    async fn children<K>(self, kind: Kind, children: Children, wakes: Wakes)
+    fn children<K>(self, kind: Kind, children: Children, wakes: Wakes) -> impl Future<Output = ()> + Send
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let what = kind.name();
-        self.health.expect(what);
-        let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR);
-        let stream = watcher(Api::<PartialObjectMeta<K>>::all(self.client.clone()), config).default_backoff();
-        let tell = move |change: &Change<Child>| wakes.child_changed(change);
-        let follow =
-            watches::follow(what, stream, ChildMirror::<K>::new(kind, children), tell, || self.health.synced(what));
-        self.stopping.run_until_cancelled(follow).await;
+        let alive = self.health.expect(what); // before any store can be complete
+        async move {
+            let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR).timeout(client::WATCH_SECONDS);
+            let stream = watcher(Api::<PartialObjectMeta<K>>::all(self.client.clone()), config).default_backoff();
+            let tell = move |change: &Change<Child>| wakes.child_changed(change);
+            let mirror = ChildMirror::<K>::new(kind, children);
+            let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
+            self.stopping.run_until_cancelled(follow).await;
+            drop(alive);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::{Log, LogFormat};
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is not one.
-    #[error("log filter {filter:?} is not understood: {source}; write it like info,operator=debug")]
+    #[error("log filter {filter:?} is not understood; write it like info,operator=debug")]
     Filter {
         /// As it was given.
         filter: String,
@@ -24,7 +24,7 @@ pub enum TelemetryError {
         source: filter::ParseError,
     },
     /// Somebody else was faster.
-    #[error("the log is already set up in this process: {0}")]
+    #[error("the log is already set up in this process")]
     Taken(#[from] tracing_subscriber::util::TryInitError),
 }
 

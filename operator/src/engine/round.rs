@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    const STALLED: Duration = Duration::from_secs(300);
+    const STALLED: Duration = Duration::from_mins(5);
     const BACKOFF: Duration = Duration::from_secs(7);
 
     fn round(faults: Vec<Fault>) -> Round<()> {
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn the_earliest_of_two_looks_wins() {
         let mut quiet = round(vec![]);
-        quiet.look_again(Duration::from_secs(60));
-        quiet.look_again(Duration::from_secs(600));
-        assert_eq!(quiet.next(STALLED, || BACKOFF).0, Some(Duration::from_secs(60)));
+        quiet.look_again(Duration::from_mins(1));
+        quiet.look_again(Duration::from_mins(10));
+        assert_eq!(quiet.next(STALLED, || BACKOFF).0, Some(Duration::from_mins(1)));
     }
 }

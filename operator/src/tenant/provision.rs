@@ -64,7 +64,7 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            round.parts.push(Part { name: names::KEY_READY, state: unseen(context, tenant, observed, fault) })
+            round.parts.push(Part { name: names::KEY_READY, state: unseen(context, tenant, observed, fault) });
         }
     }
 }

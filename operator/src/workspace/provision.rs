@@ -53,7 +53,7 @@ pub async fn bucket(
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            round.parts.push(Part { name: names::BUCKET_READY, state: unseen(context, workspace, observed, fault) })
+            round.parts.push(Part { name: names::BUCKET_READY, state: unseen(context, workspace, observed, fault) });
         }
     }
 }

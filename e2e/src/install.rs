@@ -1,8 +1,7 @@
 //! Steading on a plane. In: a plane. Out: the chart installed as a platform engineer would, and an operator that runs
 //! with the rights the chart gave it and no others.
 
-// Back as soon as the operator exports `run`: without it this crate does not build, and every test with it.
-// mod in_process;
+mod in_process;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use crate::plane::{Identity, Plane};
 use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use crate::wait::until;
 
-// pub use in_process::InProcess;
+pub use in_process::InProcess;
 pub use process::OperatorProcess;
 
 /// Longest wait for what was installed to take effect.

@@ -32,7 +32,7 @@
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
 //!   (`STEADING_PLANES`); the rest wait for their turn.
 //! - [`Servers::start`] adds OpenBao, KES and MinIO; [`Installation::install`] the chart; [`install::OperatorProcess`]
-//!   runs the operator as a process and `install::InProcess` within the test, both with the rights of the chart's
+//!   runs the operator as a process and [`install::InProcess`] within the test, both with the rights of the chart's
 //!   ServiceAccount and never as administrator. [`Site::start`] is all of it in one call.
 //! - A client dies with the async runtime it was made in, so make one in each test, never in a static.
 //! - The first use of a program builds it (`$STEADING_CACHE`, default `~/.cache/steading`), with progress on standard

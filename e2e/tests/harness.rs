@@ -326,3 +326,13 @@ async fn an_installed_chart_is_in_force_and_its_account_is_no_administrator() {
     let refused = Api::<Secret>::all(operator).list(&ListParams::default()).await.unwrap_err();
     assert!(refused.to_string().contains("system:serviceaccount:steading-system:steading"), "{refused}");
 }
+
+#[test]
+fn a_cluster_of_the_third_tier_is_refused_in_one_line_that_says_what_to_use() {
+    let program = env!("CARGO_BIN_EXE_cluster");
+    let output = std::process::Command::new(program).args(["up", "--tier", "3"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("TIER=3 (real nodes) is not there yet: use TIER=2"), "{said}");
+}

@@ -8,15 +8,11 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::{
-    error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
-    retry::RetryConfig,
-    timeout::TimeoutConfig,
-};
+use aws_smithy_types::{error::metadata::ProvideErrorMetadata, retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
     fault::Fault,
-    wire::{CALL_TIMEOUT, CONNECT_TIMEOUT, quoted, roots, seconds},
+    wire::{CALL_TIMEOUT, CONNECT_TIMEOUT, causes, quoted, roots, seconds},
 };
 
 /// An HTTPS client that trusts the bundle and nothing else, or the system's certificates if there is no bundle.
@@ -65,10 +61,7 @@ where
 {
     let Some(response) = error.raw_response() else {
         // Without an answer the error tells of the connection only; it holds neither headers nor body.
-        return Fault::transient(format!(
-            "{what}: {}; see the health of that server",
-            quoted(&DisplayErrorContext(error).to_string())
-        ));
+        return Fault::transient(format!("{what}: no answer{}; see the health of that server", causes(error)));
     };
     let status = response.status().as_u16();
     let said = error.as_service_error().and_then(|service| service.meta().message()).unwrap_or_default();

@@ -153,3 +153,48 @@ impl External for Keys {
         !have.enabled && have.released
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> (KeySpec, KeyObserved) {
+        let want = KeySpec {
+            installation: Installation::new("prod").unwrap(),
+            tenant: Identity::new("11111111-1111-4111-8111-111111111111").unwrap(),
+            rotation_period: Duration::from_hours(24),
+            rotate: Some(RotateOnce { request: "now".to_owned(), version_before: 3 }),
+        };
+        let have = KeyObserved {
+            name: want.name(),
+            latest_version: 4,
+            rotation_period: Some(want.rotation_period),
+            created: None,
+            last_rotated: None,
+            enabled: true,
+            released: false,
+            deletion_allowed: false,
+            evidence: String::new(),
+        };
+        (want, have)
+    }
+
+    #[test]
+    fn each_difference_alone_keeps_a_key_from_matching() {
+        let (want, have) = wanted();
+        assert!(matches(&want, &have));
+        let changes: [fn(&mut KeyObserved); 6] = [
+            |key| key.latest_version = 3,
+            |key| key.rotation_period = None,
+            |key| key.rotation_period = Some(Duration::from_hours(25)),
+            |key| key.enabled = false,
+            |key| key.released = true,
+            |key| key.deletion_allowed = true,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut other = have.clone();
+            change(&mut other);
+            assert!(!matches(&want, &other), "change {number}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! redirect (it would carry our credentials to wherever it points) and gives up in time; answers as typed values; everything else
 //! as a [`Fault`] that names the address. Nothing of a request's headers or body gets into a message.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, RequestBuilder, StatusCode, Url, header::RETRY_AFTER, redirect::Policy};
 use rustls::{
@@ -19,8 +19,10 @@ use crate::fault::Fault;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time of one call, answer included; well below the deadline of a reconcile.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest text of a server that is repeated in a message.
+/// Longest text of a server that is repeated in a message, in characters.
 const LONGEST_QUOTE: usize = 300;
+/// Numbers of so many digits are not repeated.
+const LONG_NUMBER: usize = 6;
 
 /// Checks an address: `https`, a host, and nothing that could carry a secret or change a path.
 pub(crate) fn endpoint(text: &str) -> Result<Url, Fault> {
@@ -127,9 +129,15 @@ pub(crate) async fn send(request: RequestBuilder, what: &str) -> Result<Answer, 
     Ok(Answer { status, retry_after, body })
 }
 
-/// The error and its causes, without the address (which `what` names already).
+/// What kept an answer from coming, without the address (which `what` names already).
 fn told(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };
+    let missing = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    format!("{missing}{}", causes(error))
+}
+
+/// The causes of an error, each after a colon.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
@@ -143,9 +151,20 @@ pub(crate) fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// A server's text, bounded and on one line.
+/// Foreign text for a message: bounded, on one line, and the same from try to try (long numbers are times or ids of a request, and a
+/// message that changes with each try would be written into the status each time).
 pub(crate) fn quoted(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect()
+    let mut told = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = word.chars().take_while(char::is_ascii_digit).count();
+        if digits >= LONG_NUMBER {
+            told.push('…');
+            told.extend(word.chars().skip(digits));
+        } else {
+            told.push_str(word);
+        }
+    }
+    told.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect()
 }
 
 impl Answer {
@@ -239,6 +258,17 @@ mod tests {
         let fault = answer(400, None).fault("key `x`", &"line\nline\r".repeat(1000), "remedy");
         assert!(fault.message.len() < 400 && !fault.message.contains(['\n', '\r']), "{}", fault.message);
         assert!(fault.message.starts_with("key `x`") && fault.message.ends_with("remedy"));
+    }
+
+    #[test]
+    fn a_message_is_the_same_from_try_to_try() {
+        let at = |time: u64| {
+            quoted(&format!("certificate expired: verification time {time} (UNIX), but it is not valid after 12345"))
+        };
+        assert_eq!(at(1_763_795_445), at(1_763_795_999));
+        assert_eq!(at(1), "certificate expired: verification time 1 (UNIX), but it is not valid after 12345");
+        assert_eq!(quoted("1763795445"), "…");
+        assert_eq!(quoted("os error 111, port 65535"), "os error 111, port 65535");
     }
 
     #[test]

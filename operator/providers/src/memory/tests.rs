@@ -108,7 +108,8 @@ async fn what_a_stranger_changes_of_a_key_is_put_back_by_one_write() {
 
 #[tokio::test]
 async fn what_a_stranger_changes_of_a_bucket_is_seen_by_name_and_put_back_by_one_write() {
-    let changes: [(Attribute, fn(&mut MemoryBucket)); 7] = [
+    type Change = fn(&mut MemoryBucket);
+    let changes: [(Attribute, Change); 7] = [
         (Attribute::Marks, |bucket| drop(bucket.tags.insert(tags::RELEASED.to_owned(), "true".to_owned()))),
         (Attribute::Encryption, |bucket| bucket.settings.encryption = DefaultEncryption::None),
         (Attribute::Encryption, |bucket| {

@@ -149,6 +149,8 @@ async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Obj
     }
     let id = object.uid().unwrap_or_default();
     settle_refusals(engine, &id, &mut round.parts);
+    // The story may have written to the object itself; what it says still speaks of the generation that it looked at.
+    let object = story.known().get(reference).filter(|newest| same_generation(newest.as_ref(), &object)).unwrap_or(object);
     if round.over {
         story.known().forget(reference);
         engine.backoff.succeeded(&id);
@@ -162,6 +164,10 @@ async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Obj
     }
     running.end(ended);
     after.map_or_else(Action::await_change, Action::requeue)
+}
+
+fn same_generation<K: ResourceExt>(a: &K, b: &K) -> bool {
+    a.uid() == b.uid() && a.meta().generation == b.meta().generation
 }
 
 /// Fresh role bindings take a moment to spread: a refusal is waited for first, and stalls only if it lasts.

@@ -33,10 +33,10 @@ pub const REGION: &str = "site-a";
 const MANAGER: &str = "steading-e2e";
 
 /// Secret with the operator's account at MinIO.
-const STORE_SECRET: &str = "minio";
+const STORE_SECRET: &str = "local-s3";
 
 /// Secret with the operator's account at KES.
-const KEY_SERVER_SECRET: &str = "kes";
+const KEY_SERVER_SECRET: &str = "local-kes";
 
 /// A key server and an object store with a key server of its own, all new and empty.
 pub struct Servers {
@@ -60,7 +60,7 @@ impl Servers {
         };
         let (openbao, (kes, minio)) = tokio::try_join!(OpenBao::start(plane), store)?;
         let servers = Self { openbao, kes, minio };
-        servers.write_secrets(plane).await?;
+        servers.write_secrets(plane, STORE_SECRET, KEY_SERVER_SECRET).await?;
         Ok(servers)
     }
 
@@ -68,13 +68,10 @@ impl Servers {
     ///
     /// `enforcement` is `Assumed` where no network enforces policies, as on all T1 and T2 planes, else `Required`.
     pub fn class_spec(&self, plane: &Plane, enforcement: &str) -> Value {
-        let authority = plane.authority().certificate();
-        json!({
+        let mut spec = json!({
             "residency": { "regions": [REGION] },
             "keys": { "openbao": {
                 "region": REGION,
-                "address": self.openbao.address(),
-                "caBundle": authority,
                 "mount": openbao::TRANSIT_MOUNT,
                 "auth": {
                     "mount": openbao::AUTH_MOUNT,
@@ -85,17 +82,30 @@ impl Servers {
             }},
             "buckets": { "s3": {
                 "region": REGION,
-                "endpoint": self.minio.endpoint(),
-                "caBundle": authority,
                 "credentials": { "secret": STORE_SECRET },
-                "keyServer": { "kes": {
-                    "endpoint": self.kes.endpoint(),
-                    "caBundle": authority,
-                    "credentials": { "secret": KEY_SERVER_SECRET },
-                }},
+                "keyServer": { "kes": { "credentials": { "secret": KEY_SERVER_SECRET } } },
             }},
             "network": { "enforcement": enforcement },
-        })
+        });
+        self.direct_here(plane, &mut spec);
+        spec
+    }
+
+    /// Puts the addresses and certificates of these servers into the spec of a TenantClass, such as that of an example;
+    /// the rest of the spec stays. Its Secrets are written by [`Servers::write_secrets`].
+    pub fn direct_here(&self, plane: &Plane, class_spec: &mut Value) {
+        let authority = plane.authority().certificate();
+        let targets = [
+            ("/keys/openbao", "address", self.openbao.address()),
+            ("/buckets/s3", "endpoint", self.minio.endpoint()),
+            ("/buckets/s3/keyServer/kes", "endpoint", self.kes.endpoint()),
+        ];
+        for (pointer, field, address) in targets {
+            if let Some(Value::Object(server)) = class_spec.pointer_mut(pointer) {
+                server.insert(field.to_owned(), json!(address));
+                server.insert("caBundle".to_owned(), json!(authority));
+            }
+        }
     }
 
     /// Makes or changes the TenantClass `name` so that it leads to these servers. The kinds must be installed.
@@ -116,13 +126,14 @@ impl Servers {
         Ok(())
     }
 
-    /// Writes the Secrets that the class names into the operator's namespace, which is made if it is missing.
-    async fn write_secrets(&self, plane: &Plane) -> Result<()> {
+    /// Writes the operator's accounts at MinIO and KES as Secrets of these names into its namespace, which is made if it
+    /// is missing.
+    pub async fn write_secrets(&self, plane: &Plane, store: &str, key_server: &str) -> Result<()> {
         ensure_namespace(plane, OPERATOR_NAMESPACE).await?;
         let account = self.minio.operator_account();
-        let store = [("accessKeyID", &account.access_key), ("secretAccessKey", &account.secret_key)];
-        write_secret(plane, STORE_SECRET, &store).await?;
-        write_secret(plane, KEY_SERVER_SECRET, &[("apiKey", self.kes.operator_key())]).await
+        let data = [("accessKeyID", &account.access_key), ("secretAccessKey", &account.secret_key)];
+        write_secret(plane, store, &data).await?;
+        write_secret(plane, key_server, &[("apiKey", self.kes.operator_key())]).await
     }
 }
 

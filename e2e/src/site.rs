@@ -51,6 +51,10 @@ pub struct Site {
 impl Site {
     /// Starts a site, telling `progress` before each step what is done next.
     pub async fn start(tier: Tier, options: SiteOptions, progress: impl Fn(&str)) -> Result<Self> {
+        if options.with_operator {
+            progress("building the operator");
+            OperatorProcess::build().await?;
+        }
         progress(match tier {
             Tier::One => "starting etcd and the API server",
             Tier::Two => "starting etcd, the API server, controllers, the scheduler and fake nodes",

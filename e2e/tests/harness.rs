@@ -5,6 +5,7 @@
     reason = "a test that is surprised may panic, in its helpers too"
 )]
 
+use e2e::site::{self, Site, SiteOptions};
 use e2e::wait::until;
 use e2e::{Installation, Plane, PlaneOptions, Servers, Tier, unique};
 use futures::StreamExt as _;
@@ -325,6 +326,21 @@ async fn an_installed_chart_is_in_force_and_its_account_is_no_administrator() {
     let operator = installation.operator_client(&plane).await.unwrap();
     let refused = Api::<Secret>::all(operator).list(&ListParams::default()).await.unwrap_err();
     assert!(refused.to_string().contains("system:serviceaccount:steading-system:steading"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_site_has_a_class_that_its_operator_finds_ready() {
+    let site = Site::start(Tier::One, SiteOptions::default(), |_| {}).await.unwrap();
+    let classes: Api<api::TenantClass> = Api::all(site.plane.admin().unwrap());
+    let is_ready = |class: Option<&api::TenantClass>| {
+        let status = class.and_then(|class| class.status.as_ref());
+        status.is_some_and(|status| status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
+    };
+    let ready = await_condition(classes, site::CLASS, is_ready);
+    tokio::time::timeout(std::time::Duration::from_mins(1), ready).await.unwrap().unwrap();
+    let operator = site.operator.as_ref().unwrap().process_ids();
+    site.stop().await.unwrap();
+    assert!(!operator.into_iter().any(is_alive));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use tokio::sync::OnceCell;
 
 use super::Installation;
 use crate::nursery::Nursery;
@@ -20,9 +21,17 @@ pub struct OperatorProcess {
 }
 
 impl OperatorProcess {
+    /// Builds the operator of this checkout, once in each process, and returns the program. It is good to do so before a
+    /// plane waits for it.
+    pub async fn build() -> Result<PathBuf> {
+        static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+        let built = async || tokio::task::spawn_blocking(build).await.context("building the operator ended early")?;
+        PROGRAM.get_or_try_init(built).await.cloned()
+    }
+
     /// Builds the operator if need be, starts it for `installation` and waits until it is ready.
     pub async fn start(plane: &Plane, installation: &Installation) -> Result<Self> {
-        let program = tokio::task::spawn_blocking(build).await.context("building the operator ended early")??;
+        let program = Self::build().await?;
         let mut nursery = Nursery::new("operator")?;
         let port = Port::reserve()?;
         let kubeconfig = nursery.directory().join("operator.kubeconfig");
@@ -66,7 +75,9 @@ impl OperatorProcess {
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--package", "operator", "--bin", "operator", "--message-format", "json-render-diagnostics"])
+        // Together with this crate, so that Cargo chooses the same features as for the tests and builds nothing twice.
+        .args(["build", "--package", "e2e", "--package", "operator", "--bin", "operator"])
+        .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -21,7 +21,10 @@ use std::{
 use http::Request;
 use kube::Client;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{config::Config, engine::lease::Leadership, metrics::Metrics};
 use expected::{Policy, difference};
@@ -44,6 +47,8 @@ struct Shared {
     probes: Vec<Probe>,
     policies: Result<Vec<Policy>, String>,
     verdict: Mutex<Verdict>,
+    /// Whether it stands, for those who wait for that to change.
+    turns: watch::Sender<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,7 @@ impl Fence {
             probes: probes::all(&config.namespace),
             policies: expected::policies(&config.namespace, &config.break_glass_groups),
             verdict: Mutex::new(Verdict::NotLooked),
+            turns: watch::channel(false).0,
         };
         let fence = Self(Arc::new(shared));
         let told = fence.clone();
@@ -85,6 +91,12 @@ impl Fence {
         }
     }
 
+    /// Tells whenever the fence falls or stands again.
+    #[must_use]
+    pub fn turns(&self) -> watch::Receiver<bool> {
+        self.0.turns.subscribe()
+    }
+
     /// Looks at start of leadership and every period until `stop` resolves.
     pub async fn watch(self, leadership: Leadership, stop: impl Future<Output = ()> + Send) {
         tokio::select! {
@@ -103,6 +115,7 @@ impl Fence {
             }
             // Whatever was found is for the next leader to find out.
             *self.verdict() = Verdict::NotLooked;
+            self.0.turns.send_replace(false);
         }
     }
 
@@ -129,6 +142,7 @@ impl Fence {
             Found::Unknown(why) => tracing::warn!(why, "the fence could not be looked at"),
         }
         let now = self.stands();
+        self.0.turns.send_if_modified(|stood| std::mem::replace(stood, now.is_ok()) != now.is_ok());
         match &now {
             Ok(()) if before.is_err() => tracing::info!("the fence stands"),
             Err(why) if before != now => tracing::error!(why, "nothing new is made"),

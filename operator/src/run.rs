@@ -118,6 +118,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     });
     let connections =
         Connections::new(config.providers.clone(), client, config.namespace.clone(), config.service_account.clone());
+    tasks.spawn(lead(leadership, fence.clone(), wakes, health.clone(), stopping.clone()));
     let context = Arc::new(Context {
         engine: Arc::clone(&engine),
         classes,
@@ -129,7 +130,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,
     });
-    tasks.spawn(lead(leadership, wakes, health.clone(), stopping.clone()));
     let controllers = control(&context, woken, &health, config.workers, &stopping);
 
     let mut controllers = pin!(controllers);
@@ -216,14 +216,21 @@ impl Watching {
     }
 }
 
-/// Wakes everything each time this replica takes the lead: what was seen while following was left alone.
-async fn lead(leadership: Leadership, wakes: Wakes, health: Health, stopping: CancellationToken) {
+/// Wakes everything each time this replica takes the lead, for what was seen while following was left alone; and each time the fence
+/// stands again, for what waited for it.
+async fn lead(leadership: Leadership, fence: Fence, wakes: Wakes, health: Health, stopping: CancellationToken) {
     let waking = async {
         health.all_synced().await;
+        let mut fence = fence.turns();
         loop {
             leadership.until_leader().await;
             wakes.all();
-            leadership.until_follower().await;
+            loop {
+                tokio::select! {
+                    () = leadership.until_follower() => break,
+                    _ = fence.changed() => if *fence.borrow_and_update() { wakes.all() },
+                }
+            }
         }
     };
     stopping.run_until_cancelled(waking).await;

@@ -150,10 +150,12 @@ async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Obj
     let id = object.uid().unwrap_or_default();
     settle_refusals(engine, &id, &mut round.parts);
     // The story may have written to the object itself; what it says still speaks of the generation that it looked at.
-    let object = story.known().get(reference).filter(|newest| same_generation(newest.as_ref(), &object)).unwrap_or(object);
+    let object =
+        story.known().get(reference).filter(|newest| same_generation(newest.as_ref(), &object)).unwrap_or(object);
     if round.over {
         story.known().forget(reference);
-        engine.backoff.succeeded(&id);
+        engine.backoff.forget(&id);
+        engine.forbidden.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     } else if let Err(fault) = write_status(story, engine, &object, &round).await {
         tracing::info!(controller = S::NAME, object = %reference, %fault, "status was not written");
         round.parts.push(Part::of_whole(fault));

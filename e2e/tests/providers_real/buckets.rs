@@ -63,8 +63,10 @@ impl World {
 }
 
 fn encryption(algorithm: ServerSideEncryption, key: Option<&str>) -> ServerSideEncryptionConfiguration {
-    let default = ServerSideEncryptionByDefault::builder().sse_algorithm(algorithm).set_kms_master_key_id(key.map(str::to_owned));
-    let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default.build().unwrap()).build();
+    let default =
+        ServerSideEncryptionByDefault::builder().sse_algorithm(algorithm).set_kms_master_key_id(key.map(str::to_owned));
+    let rule =
+        ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default.build().unwrap()).build();
     ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap()
 }
 
@@ -93,7 +95,11 @@ async fn a_bucket_is_made_under_the_tenants_own_key(world: &World) {
     assert_eq!(made.key.as_ref().unwrap().name, key);
     assert!(made.key.as_ref().unwrap().created.is_some());
     assert!(made.settings.versioning && !made.released);
-    assert_eq!(made.lacking, BTreeSet::from([Feature::PublicAccessBlock, Feature::UploadExpiry]), "what MinIO lacks is told");
+    assert_eq!(
+        made.lacking,
+        BTreeSet::from([Feature::PublicAccessBlock, Feature::UploadExpiry]),
+        "what MinIO lacks is told"
+    );
     let used = world.put(&want, "report").await.unwrap();
     assert!(used.ends_with(&key), "{used}");
     let tags = world.tags(&want).await;
@@ -142,7 +148,11 @@ async fn what_a_stranger_changes_is_put_back(world: &World) {
 
     world.tag(&want, &[("cost-centre", "7")]).await;
     let fault = ensure(&world.buckets, &want).await.unwrap_err();
-    assert_eq!(fault.reason, reasons::FOREIGN, "marks that were taken away are not written back: nobody could tell whose it is");
+    assert_eq!(
+        fault.reason,
+        reasons::FOREIGN,
+        "marks that were taken away are not written back: nobody could tell whose it is"
+    );
 }
 
 async fn repaired(world: &World, want: &BucketSpec, attribute: Attribute) {
@@ -173,7 +183,10 @@ async fn a_bucket_with_other_marks_is_never_touched(world: &World) {
     assert_eq!(world.tags(&want).await, before);
     let policy = world.root.get_bucket_policy().bucket(want.name()).send().await;
     assert_eq!(policy.unwrap_err().into_service_error().code(), Some("NoSuchBucketPolicy"));
-    assert!(world.store.kes.run_as_admin(&["key", "info", &want.key_name().unwrap()]).await.is_err(), "a key was made for it");
+    assert!(
+        world.store.kes.run_as_admin(&["key", "info", &want.key_name().unwrap()]).await.is_err(),
+        "a key was made for it"
+    );
 }
 
 async fn an_unmarked_bucket_is_taken_over_only_while_empty(world: &World) {
@@ -242,13 +255,20 @@ async fn a_deleted_bucket_goes_with_all_versions_and_uploads_and_nothing_else_go
 }
 
 async fn the_stores_own_key_needs_consent(world: &World) {
-    let with = |consented| BucketSpec { encryption: WantedEncryption::ProviderManaged { consented }, ..bucket_of(&identity()) };
+    let with = |consented| BucketSpec {
+        encryption: WantedEncryption::ProviderManaged { consented },
+        ..bucket_of(&identity())
+    };
     let refused = with(false);
     assert_eq!(ensure(&world.buckets, &refused).await.unwrap_err().reason, reasons::ENCRYPTION_CONSENT_REQUIRED);
     assert!(!world.is_there(&refused).await);
     let agreed = with(true);
     let made = ensure(&world.buckets, &agreed).await.unwrap();
-    assert_eq!((made.settings.encryption, made.key), (DefaultEncryption::ProviderManaged, None), "it is told whose key that is");
+    assert_eq!(
+        (made.settings.encryption, made.key),
+        (DefaultEncryption::ProviderManaged, None),
+        "it is told whose key that is"
+    );
 }
 
 async fn credentials_that_the_store_does_not_take_are_denied(world: &World) {

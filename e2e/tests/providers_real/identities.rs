@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_s3::{
-    Client, error::ProvideErrorMetadata, error::SdkError, operation::put_object::builders::PutObjectFluentBuilder, primitives::ByteStream,
-    types::ServerSideEncryption,
+    Client, error::ProvideErrorMetadata, error::SdkError, operation::put_object::builders::PutObjectFluentBuilder,
+    primitives::ByteStream, types::ServerSideEncryption,
 };
 use providers::{Access, BucketSpec, IdentitySpec, IssuedCredentials, S3Buckets, StsIdentities, ensure};
 use secrecy::ExposeSecret as _;
@@ -38,7 +38,8 @@ impl World {
     }
 
     fn client(&self, endpoint: &str, credentials: &IssuedCredentials) -> Client {
-        let (secret, session) = (credentials.secret_access_key.expose_secret(), credentials.session_token.expose_secret());
+        let (secret, session) =
+            (credentials.secret_access_key.expose_secret(), credentials.session_token.expose_secret());
         self.store.client(endpoint, &credentials.access_key_id, secret, Some(session))
     }
 }
@@ -82,7 +83,12 @@ async fn what_it_writes_gets_the_tenants_key(world: &World) {
     let key = world.blue.key_name().unwrap();
     let plain = put(&client, &world.blue).send().await.unwrap();
     assert!(plain.ssekms_key_id().unwrap().ends_with(&key), "{plain:?}");
-    let named = put(&client, &world.blue).server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(&key).send().await.unwrap();
+    let named = put(&client, &world.blue)
+        .server_side_encryption(ServerSideEncryption::AwsKms)
+        .ssekms_key_id(&key)
+        .send()
+        .await
+        .unwrap();
     assert!(named.ssekms_key_id().unwrap().ends_with(&key), "{named:?}");
     client.get_object().bucket(world.blue.name()).key("written").send().await.unwrap();
     client.list_objects_v2().bucket(world.blue.name()).send().await.unwrap();
@@ -92,7 +98,8 @@ async fn what_it_writes_gets_the_tenants_key(world: &World) {
 async fn it_cannot_choose_another_encryption(world: &World) {
     let client = world.client(&world.store.minio.endpoint(), &world.issue(Access::ReadWrite).await);
     let other = world.green.key_name().unwrap();
-    let with_other_key = put(&client, &world.blue).server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(other);
+    let with_other_key =
+        put(&client, &world.blue).server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(other);
     assert_eq!(code(with_other_key.send().await), "AccessDenied", "another tenant's key");
     let with_store_key = put(&client, &world.blue).server_side_encryption(ServerSideEncryption::Aes256);
     assert_eq!(code(with_store_key.send().await), "AccessDenied", "the store's own key");
@@ -103,7 +110,11 @@ async fn it_cannot_choose_another_encryption(world: &World) {
         // The MD5 of those 32 bytes, which S3 asks for.
         .sse_customer_key_md5("y4HAEFCYWuvAXWFTtA1Qpg==");
     assert_eq!(code(with_own_key.send().await), "AccessDenied", "a key of the writer's own");
-    let upload = client.create_multipart_upload().bucket(world.blue.name()).key("big").server_side_encryption(ServerSideEncryption::Aes256);
+    let upload = client
+        .create_multipart_upload()
+        .bucket(world.blue.name())
+        .key("big")
+        .server_side_encryption(ServerSideEncryption::Aes256);
     assert_eq!(code(upload.send().await), "AccessDenied", "an upload in parts");
     let copy = client
         .copy_object()
@@ -133,7 +144,8 @@ async fn it_cannot_loosen_its_own_bucket(world: &World) {
     assert_eq!(code(client.delete_bucket_tagging().bucket(&own).send().await), "AccessDenied");
     assert_eq!(code(client.delete_bucket().bucket(&own).send().await), "AccessDenied");
     assert_eq!(code(client.create_bucket().bucket("steading-another").send().await), "AccessDenied");
-    let version = client.list_object_versions().bucket(&own).send().await.unwrap().versions()[0].version_id().unwrap().to_owned();
+    let version =
+        client.list_object_versions().bucket(&own).send().await.unwrap().versions()[0].version_id().unwrap().to_owned();
     let destroy = client.delete_object().bucket(&own).key("before").version_id(version);
     assert_eq!(code(destroy.send().await), "AccessDenied", "an older version is history and stays");
 }
@@ -157,5 +169,9 @@ async fn it_ends_by_itself(world: &World) {
     let left = issued.expires_at.duration_since(jiff::Timestamp::now());
     assert!((14 * 60..=15 * 60 + 5).contains(&left.as_secs()), "{left:?}");
     let told = format!("{issued:?}");
-    assert!(!told.contains(issued.secret_access_key.expose_secret()) && !told.contains(issued.session_token.expose_secret()), "{told}");
+    assert!(
+        !told.contains(issued.secret_access_key.expose_secret())
+            && !told.contains(issued.session_token.expose_secret()),
+        "{told}"
+    );
 }

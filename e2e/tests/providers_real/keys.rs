@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use e2e::{Plane, Tier, servers::OpenBao};
 use providers::{
-    External as _, Identity, KeySpec, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource, ensure, ensure_gone, ensure_released, reasons,
+    Class, External as _, Identity, KeySpec, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource, ensure, ensure_gone,
+    ensure_released, reasons,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -44,7 +45,11 @@ impl World {
     }
 
     async fn encrypt(&self, want: &KeySpec) -> String {
-        let answer = self.openbao.write(&format!("transit/encrypt/{}", want.name()), &json!({"plaintext": "c3RlYWRpbmc="})).await.unwrap();
+        let answer = self
+            .openbao
+            .write(&format!("transit/encrypt/{}", want.name()), &json!({"plaintext": "c3RlYWRpbmc="}))
+            .await
+            .unwrap();
         answer["data"]["ciphertext"].as_str().unwrap().to_owned()
     }
 
@@ -66,12 +71,17 @@ fn config(plane: &Plane, openbao: &OpenBao) -> OpenBaoConfig {
 }
 
 fn key_of(tenant: &Identity) -> KeySpec {
-    KeySpec { installation: installation(), tenant: tenant.clone(), rotation_period: Duration::from_hours(24 * 90), rotate: None }
+    KeySpec {
+        installation: installation(),
+        tenant: tenant.clone(),
+        rotation_period: Duration::from_hours(24 * 90),
+        rotate: None,
+    }
 }
 
 #[tokio::test]
 async fn keys_in_openbao_are_as_the_adapter_says() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     a_key_is_made_once_and_cannot_be_read_out(&world).await;
     two_tenants_have_two_keys(&world).await;
     what_a_stranger_changes_is_put_back(&world).await;
@@ -83,6 +93,7 @@ async fn keys_in_openbao_are_as_the_adapter_says() {
     a_server_without_our_rights_says_which_are_missing(&world).await;
     a_mount_that_is_missing_does_not_pass_for_a_key_that_is_gone(&world).await;
     a_token_that_the_server_forgot_is_replaced(&world).await;
+    an_outage_passes(&mut world).await;
 }
 
 async fn a_key_is_made_once_and_cannot_be_read_out(world: &World) {
@@ -90,7 +101,10 @@ async fn a_key_is_made_once_and_cannot_be_read_out(world: &World) {
     assert!(world.keys.observe(&want).await.unwrap().is_none());
     let made = ensure(&world.keys, &want).await.unwrap();
     assert_eq!(made, ensure(&world.keys, &want).await.unwrap(), "a second time changes nothing");
-    assert_eq!((made.latest_version, made.rotation_period, made.enabled), (1, Some(Duration::from_hours(24 * 90)), true));
+    assert_eq!(
+        (made.latest_version, made.rotation_period, made.enabled),
+        (1, Some(Duration::from_hours(24 * 90)), true)
+    );
     assert!(made.created.is_some() && made.last_rotated.is_none());
     assert!(made.evidence.contains("transit/keys/steading-e2e-"), "{}", made.evidence);
     let key = world.key(&want).await;
@@ -117,13 +131,19 @@ async fn two_tenants_have_two_keys(world: &World) {
 async fn what_a_stranger_changes_is_put_back(world: &World) {
     let want = key_of(&identity());
     ensure(&world.keys, &want).await.unwrap();
-    for change in [json!({"auto_rotate_period": "2h"}), json!({"auto_rotate_period": "0s"}), json!({"deletion_allowed": true})] {
+    for change in
+        [json!({"auto_rotate_period": "2h"}), json!({"auto_rotate_period": "0s"}), json!({"deletion_allowed": true})]
+    {
         world.tamper(&want, "/config", &change).await;
         let seen = world.keys.observe(&want).await.unwrap().unwrap();
         assert!(!OpenBaoKeys::matches(&want, &seen), "{change} was not seen");
         ensure(&world.keys, &want).await.unwrap();
         let key = world.key(&want).await;
-        assert_eq!((&key["auto_rotate_period"], &key["deletion_allowed"]), (&json!(7_776_000), &json!(false)), "{change} stayed");
+        assert_eq!(
+            (&key["auto_rotate_period"], &key["deletion_allowed"]),
+            (&json!(7_776_000), &json!(false)),
+            "{change} stayed"
+        );
     }
 }
 
@@ -164,7 +184,8 @@ async fn a_key_that_somebody_else_disabled_stays_disabled(world: &World) {
 
 async fn soft_delete(world: &World, want: &KeySpec) {
     let path = format!("transit/keys/{}/soft-delete", want.name());
-    let (status, body) = world.openbao.send(reqwest::Method::DELETE, &path, world.openbao.root_token(), None).await.unwrap();
+    let (status, body) =
+        world.openbao.send(reqwest::Method::DELETE, &path, world.openbao.root_token(), None).await.unwrap();
     assert!(status.is_success(), "{status} {body}");
 }
 
@@ -176,7 +197,10 @@ async fn a_released_key_stays_usable_and_can_be_taken_up_again(world: &World) {
     assert!(released.released && released.enabled);
     world.decrypt(&want, &secret).await.unwrap();
     assert!(!ensure(&world.keys, &want).await.unwrap().released);
-    assert!(ensure_released(&world.keys, &key_of(&identity())).await.unwrap().is_none(), "there was nothing to release");
+    assert!(
+        ensure_released(&world.keys, &key_of(&identity())).await.unwrap().is_none(),
+        "there was nothing to release"
+    );
 }
 
 async fn a_deleted_key_refuses_its_data_until_it_is_wanted_again(world: &World) {
@@ -194,7 +218,7 @@ async fn a_deleted_key_refuses_its_data_until_it_is_wanted_again(world: &World) 
 
 async fn a_server_without_our_rights_says_which_are_missing(world: &World) {
     let want = key_of(&identity());
-    let stranger = world.other_keys(|config| config.auth_role = "nobody".to_owned());
+    let stranger = world.other_keys(|config| "nobody".clone_into(&mut config.auth_role));
     let fault = ensure(&stranger, &want).await.unwrap_err();
     assert!(fault.message.contains("role `nobody`"), "{fault}");
     let mistrusting = world.other_keys(|config| {
@@ -207,7 +231,7 @@ async fn a_server_without_our_rights_says_which_are_missing(world: &World) {
 
 async fn a_mount_that_is_missing_does_not_pass_for_a_key_that_is_gone(world: &World) {
     let want = key_of(&identity());
-    let astray = world.other_keys(|config| config.mount = "elsewhere".to_owned());
+    let astray = world.other_keys(|config| "elsewhere".clone_into(&mut config.mount));
     for fault in [ensure(&astray, &want).await.unwrap_err(), ensure_gone(&astray, &want).await.unwrap_err()] {
         assert!(fault.message.contains("elsewhere"), "{fault}");
     }
@@ -224,6 +248,17 @@ async fn a_token_that_the_server_forgot_is_replaced(world: &World) {
     world.openbao.write("sys/leases/revoke-prefix/auth/kubernetes/login", &json!({})).await.unwrap();
     // A token is not replaced within a second of its issue.
     eventually(async || ensure(&world.keys, &want).await.ok()).await;
+}
+
+async fn an_outage_passes(world: &mut World) {
+    let want = key_of(&identity());
+    ensure(&world.keys, &want).await.unwrap();
+    world.openbao.interrupt().unwrap();
+    for fault in [ensure(&world.keys, &want).await.unwrap_err(), ensure_gone(&world.keys, &want).await.unwrap_err()] {
+        assert_eq!((fault.class, fault.reason), (Class::Transient, reasons::PROVIDER_UNAVAILABLE), "{fault}");
+    }
+    world.openbao.resume().await.unwrap();
+    ensure(&world.keys, &want).await.unwrap();
 }
 
 /// A source whose token no server takes.

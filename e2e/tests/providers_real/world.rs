@@ -73,7 +73,11 @@ impl Store {
             ca_bundle: ca_bundle.clone(),
             access_key_id: account.access_key.expose_secret().to_owned(),
             secret_access_key: account.secret_key.clone(),
-            key_server: Some(KesConfig { endpoint: self.kes.endpoint(), ca_bundle, api_key: self.kes.operator_key().clone() }),
+            key_server: Some(KesConfig {
+                endpoint: self.kes.endpoint(),
+                ca_bundle,
+                api_key: self.kes.operator_key().clone(),
+            }),
         }
     }
 
@@ -84,7 +88,13 @@ impl Store {
     }
 
     /// The store as the holder of these credentials sees it, at this address.
-    pub fn client(&self, endpoint: &str, access_key: &str, secret_key: &str, session: Option<&str>) -> aws_sdk_s3::Client {
+    pub fn client(
+        &self,
+        endpoint: &str,
+        access_key: &str,
+        secret_key: &str,
+        session: Option<&str>,
+    ) -> aws_sdk_s3::Client {
         use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
         let trust = TrustStore::empty().with_pem_certificate(self.authority.certificate());
         let builder = aws_smithy_http_client::Builder::new();

@@ -167,6 +167,9 @@ async fn other_peoples_lifecycle_rules_and_tags_stay() {
     assert!(lifecycle.contains("archive") && lifecycle.contains("steading-abort-uploads"), "{lifecycle}");
     let tagging = store.kept("tagging");
     assert!(tagging.contains("cost-centre") && tagging.contains(tags::RELEASED), "{tagging}");
+    ensure(&buckets, &spec()).await.unwrap();
+    let tagging = store.kept("tagging");
+    assert!(tagging.contains("cost-centre") && !tagging.contains(tags::RELEASED), "{tagging}");
 }
 
 #[tokio::test]

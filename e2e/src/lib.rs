@@ -48,6 +48,7 @@ pub mod ports;
 pub mod servers;
 pub mod site;
 mod slots;
+pub mod story;
 pub mod wait;
 
 pub use install::Installation;

@@ -28,6 +28,8 @@ use crate::{
     },
 };
 
+pub(crate) use observe::ledger;
+
 /// What the report needs beside the parts; what is `None` stays as it was.
 #[derive(Default)]
 pub struct Facts {
@@ -75,7 +77,7 @@ impl Story for Tenants {
         let held = drive::held(self, &self.0.engine.client, tenant).await?;
         let tenant = held.as_ref().unwrap_or(tenant);
         round.facts.identity = Some(self.0.identity_of_tenant(tenant)?);
-        round.facts.ledger = Some(observe::ledger(&self.0, tenant)?);
+        round.facts.ledger = Some(observe::ledger(&self.0, tenant).await?);
         let class = observe::class(&self.0, tenant)?;
         provision::key(&self.0, tenant, &class, round).await;
         Ok(())

@@ -81,7 +81,7 @@ impl Story for Workspaces {
         let identity = context.identity_of_workspace(workspace)?;
         round.facts.identity = Some(identity);
         let class = observe::class(context, &tenant)?;
-        let Some(grant) = observe::grant(&tenant, workspace, round)? else { return Ok(()) };
+        let Some(grant) = observe::grant(context, &tenant, workspace, round)? else { return Ok(()) };
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;

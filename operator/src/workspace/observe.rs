@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Amounts, Tenant, TenantClass, Workspace, conditions as names};
+use api::{Amounts, Tenant, TenantClass, Workspace, conditions as names, tenant::LedgerStatus};
 use desired::ledger::{Refusal, Standing};
 use kube::ResourceExt;
 
@@ -65,14 +65,16 @@ pub fn class(context: &Context, tenant: &Tenant) -> Result<Arc<TenantClass>, Fau
 }
 
 /// What the Tenant's ledger grants this Workspace. Notes the part `QuotaReserved`; `None` if there is nothing to build on.
-pub fn grant(tenant: &Tenant, workspace: &Workspace, round: &mut Round<Facts>) -> Result<Option<Grant>, Fault> {
+pub fn grant(
+    context: &Context,
+    tenant: &Tenant,
+    workspace: &Workspace,
+    round: &mut Round<Facts>,
+) -> Result<Option<Grant>, Fault> {
     let ledger = tenant.status.as_ref().and_then(|status| status.quota.clone()).unwrap_or_default();
     let standing = Standing::of(&ledger, &workspace.uid().unwrap_or_default());
     let (part, grant) = match standing.map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))? {
-        Standing::Pending => {
-            let message = format!("the ledger of Tenant {} has not yet answered", tenant.name_any());
-            (Part::faulty(names::QUOTA_RESERVED, Fault::waiting(WOKEN_ANYWAY, names::QUOTA_PENDING, message)), None)
-        }
+        Standing::Pending => (pending(tenant), None),
         Standing::Refused(refusal) => (refused(&refusal), None),
         Standing::Granted { amounts, revision, refused: Some(refusal) } => {
             (refused(&refusal), Some(Grant { amounts, revision }))
@@ -94,8 +96,25 @@ pub fn grant(tenant: &Tenant, workspace: &Workspace, round: &mut Round<Facts>) -
             (part, Some(Grant { amounts, revision }))
         }
     };
+    let part = if is_answered(context, tenant, workspace)? { part } else { pending(tenant) };
     round.parts.push(part);
     Ok(grant)
+}
+
+/// Whether the ledger has answered what the Workspace asks for now: what was granted or refused to an earlier wish says nothing
+/// of this one. It has if settling it again would change nothing for this Workspace.
+fn is_answered(context: &Context, tenant: &Tenant, workspace: &Workspace) -> Result<bool, Fault> {
+    let settled = crate::tenant::ledger(context, tenant)?;
+    let answer = |ledger: &LedgerStatus| {
+        let mine = ledger.reservations.iter().find(|entry| Some(&entry.uid) == workspace.metadata.uid.as_ref());
+        mine.map(|entry| (entry.granted.clone(), entry.reason.clone(), entry.refused.clone()))
+    };
+    Ok(tenant.status.as_ref().and_then(|status| status.quota.as_ref()).and_then(answer) == answer(&settled))
+}
+
+fn pending(tenant: &Tenant) -> Part {
+    let message = format!("the ledger of Tenant {} has not yet answered", tenant.name_any());
+    Part::faulty(names::QUOTA_RESERVED, Fault::waiting(WOKEN_ANYWAY, names::QUOTA_PENDING, message))
 }
 
 fn refused(refusal: &Refusal) -> Part {

@@ -3,13 +3,16 @@ What a member reads in a stack: every built-in kind of a namespace but Secrets a
 or subresource (exec among them) must not come in by itself.
 */}}
 {{- define "steading.stack-reader" -}}
+# The stack namespace itself, with what Pod Security it has. A list of namespaces is not of one namespace, so it is not here.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [""]
   resources:
     - configmaps
     - endpoints
     - events
     - limitranges
-    - namespaces
     - persistentvolumeclaims
     - pods
     - replicationcontrollers

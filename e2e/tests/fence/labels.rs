@@ -36,7 +36,7 @@ const FORGED: [(&str, &str); 3] = [
     ("app.kubernetes.io/managed-by", "steading"),
 ];
 
-fn named(mut object: Value, name: &str, labels: Value) -> Value {
+fn named(mut object: Value, name: &str, labels: &Value) -> Value {
     object["metadata"] = json!({ "name": name, "labels": labels });
     object
 }
@@ -49,7 +49,7 @@ async fn nobody_makes_an_object_outside_of_stacks_that_looks_like_steadings() {
     for caller in callers {
         for (path, object) in watched(&place) {
             for (label, value) in FORGED {
-                let forged = named(object.clone(), "forged", json!({ label: value }));
+                let forged = named(object.clone(), "forged", &json!({ label: value }));
                 let attacks: [Request; 2] =
                     [create(&path, forged.clone()), apply(&format!("{path}/forged"), forged.clone())];
                 caller.may_not_any(&attacks, FORGED_LABELS).await;
@@ -63,7 +63,7 @@ async fn nobody_gives_an_object_outside_of_stacks_steadings_labels_later() {
     let scene = Scene::set().await;
     let place = scene.namespace("acme").await;
     for (path, object) in watched(&place) {
-        let honest = named(object, "honest", json!({ "app.kubernetes.io/managed-by": "hand" }));
+        let honest = named(object, "honest", &json!({ "app.kubernetes.io/managed-by": "hand" }));
         scene.member().may(&create(&path, honest)).await;
         for (label, value) in FORGED {
             let pointer = format!("/metadata/labels/{}", label.replace('/', "~1"));
@@ -79,7 +79,7 @@ async fn an_object_outside_of_stacks_with_other_labels_is_nobodys_business() {
     let place = scene.namespace("acme").await;
     for (path, object) in watched(&place) {
         let labels = json!({ "app.kubernetes.io/managed-by": "Helm", "team": "payments" });
-        scene.member().may(&create(&path, named(object, "honest", labels))).await;
+        scene.member().may(&create(&path, named(object, "honest", &labels))).await;
         let changes =
             every_change(&scene.admin(), &format!("{path}/honest"), "/metadata/labels/team", json!("ops")).await;
         scene.member().may(&changes[1]).await;

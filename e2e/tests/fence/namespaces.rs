@@ -137,9 +137,9 @@ async fn outsiders_reach_a_stack_namespace_through_no_subresource() {
     let stack = scene.stack().await;
     let path = stack.itself();
     for caller in scene.outsiders() {
-        let stuck =
+        let terminating =
             json!([{ "type": "NamespaceContentRemaining", "status": "True", "reason": "Forged", "message": "" }]);
-        let attacks = changes_through(&scene.admin(), &path, "/status", "/status/conditions", stuck).await;
+        let attacks = changes_through(&scene.admin(), &path, "/status", "/status/conditions", terminating).await;
         caller.may_not_any(&attacks, STACK_CHANGED).await;
         // Without its finalizer a namespace goes before what is in it.
         let mut unheld = scene.admin().get(&path).await;
@@ -154,19 +154,19 @@ async fn the_clusters_controllers_change_only_status_and_finalizers_of_a_stack_n
     let stack = scene.stack().await;
     let path = stack.itself();
     for caller in scene.cluster() {
-        let reach = every_change(&scene.admin(), &path, "/metadata/labels/team", json!("payments")).await;
-        caller.may_not_any(&reach, STACK_CHANGED_BY_CLUSTER).await;
-        let weak = json!("privileged");
+        let labelled = every_change(&scene.admin(), &path, "/metadata/labels/team", json!("payments")).await;
+        caller.may_not_any(&labelled, STACK_CHANGED_BY_CLUSTER).await;
+        let privileged = json!("privileged");
         let pod_security = "/metadata/labels/pod-security.kubernetes.io~1enforce";
-        let weaker = every_change(&scene.admin(), &path, pod_security, weak.clone()).await;
+        let weaker = every_change(&scene.admin(), &path, pod_security, privileged.clone()).await;
         caller.may_not_any(&weaker, STACK_CHANGED_BY_CLUSTER).await;
-        let through_status = changes_through(&scene.admin(), &path, "/status", pod_security, weak).await;
+        let through_status = changes_through(&scene.admin(), &path, "/status", pod_security, privileged).await;
         caller.may_not_any(&through_status, STACK_CHANGED_BY_CLUSTER).await;
         let annotated = every_change(&scene.admin(), &path, "/metadata/annotations", json!({ "a": "b" })).await;
         caller.may_not_any(&annotated, STACK_CHANGED_BY_CLUSTER).await;
         let owner = json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "gone", "uid": "u" }]);
-        let owned = every_change(&scene.admin(), &path, "/metadata/ownerReferences", owner).await;
-        caller.may_not_any(&owned, STACK_CHANGED_BY_CLUSTER).await;
+        let tied = every_change(&scene.admin(), &path, "/metadata/ownerReferences", owner).await;
+        caller.may_not_any(&tied, STACK_CHANGED_BY_CLUSTER).await;
     }
 }
 

@@ -201,7 +201,7 @@ async fn a_label_that_break_glass_left_on_a_stack_does_not_stop_the_operator() {
     operator.may(&merge(&stack.itself(), repair)).await;
 }
 
-fn binding(role: Value, subjects: Value) -> Value {
+fn binding(role: &Value, subjects: &Value) -> Value {
     json!({
         "apiVersion": RBAC, "kind": "RoleBinding", "metadata": { "name": "x", "labels": child_labels(&facts()) },
         "roleRef": role, "subjects": subjects,
@@ -228,7 +228,7 @@ async fn the_operators_token_binds_no_role_but_the_two() {
         role("Role", "steading-stack-viewer"),
     ];
     for role in roles {
-        let bad = binding(role, mia.clone());
+        let bad = binding(&role, &mia);
         operator.may_not_any(&[create(&path, bad.clone()), apply(&format!("{path}/x"), bad)], OPERATOR_ROLE).await;
     }
 }
@@ -250,7 +250,7 @@ async fn the_operators_token_binds_nobody_of_the_cluster() {
     ];
     let honest = json!({ "apiGroup": group, "kind": "User", "name": "mia" });
     for subject in subjects {
-        let bad = binding(role("ClusterRole", "steading-stack-viewer"), json!([honest, subject]));
+        let bad = binding(&role("ClusterRole", "steading-stack-viewer"), &json!([honest, subject]));
         let existing = format!("{path}/steading-viewers");
         let mut attacks = every_change(&scene.admin(), &existing, "/subjects", json!([honest, subject])).await;
         attacks.extend([create(&path, bad.clone()), apply(&format!("{path}/x"), bad)]);

@@ -26,7 +26,6 @@ pub const OWN_NAMESPACE: &str = "steading-system";
 const NEGATE: &str = "STEADING_FENCE_NEGATE";
 
 /// The control plane of this test binary with the chart on it.
-#[derive(Clone, Copy)]
 pub struct Scene {
     pub plane: &'static Plane,
 }

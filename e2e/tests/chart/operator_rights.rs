@@ -1,0 +1,166 @@
+//! The operator's rights as the chart gives them: enough, and no more. What RBAC must leave open, the fence closes.
+
+use e2e::Tier;
+use serde_json::{Value, json};
+
+use crate::server::{OWN_NAMESPACE, Stack, ask, get, installed};
+
+#[tokio::test]
+async fn rbac_alone_keeps_the_operator_from_what_it_has_no_business_with() {
+    let (plane, installation) = installed(Tier::One).await;
+    let stack = Stack::stand(plane, installation).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let own = |rest: &str| format!("/api/v1/namespaces/{OWN_NAMESPACE}/{rest}");
+    let refused = [
+        ("GET", "/api/v1/secrets".to_owned()),
+        ("GET", own("secrets")),
+        ("GET", stack.core("secrets")),
+        ("GET", stack.core("secrets/x")),
+        ("GET", "/api/v1/namespaces/kube-system/secrets/x".into()),
+        ("POST", own("secrets")),
+        ("DELETE", own("secrets/x")),
+        ("GET", "/api/v1/pods".into()),
+        ("POST", own("pods")),
+        ("POST", stack.core("pods")),
+        ("POST", stack.core("pods/x/exec")),
+        ("GET", "/api/v1/configmaps".into()),
+        ("GET", "/api/v1/nodes".into()),
+        ("POST", own("serviceaccounts/default/token")),
+        ("POST", "/api/v1/namespaces/kube-system/serviceaccounts/steading/token".into()),
+        ("PUT", format!("/api/v1/namespaces/{}", stack.namespace)),
+        ("MERGE", format!("/api/v1/namespaces/{}/status", stack.namespace)),
+        ("PUT", format!("/api/v1/namespaces/{}/finalize", stack.namespace)),
+        ("MERGE", stack.core("resourcequotas/steading/status")),
+        ("DELETE", stack.core("resourcequotas")),
+        ("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles".into()),
+        ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles".into()),
+        ("MERGE", "/apis/rbac.authorization.k8s.io/v1/clusterroles/steading-stack-viewer".into()),
+        ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings".into()),
+        ("POST", format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles", stack.namespace)),
+        ("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies".into()),
+        ("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/other".into()),
+        ("MERGE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/steading-stacks".into()),
+        ("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/steading-stacks".into()),
+        ("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".into()),
+        ("POST", "/apis/steading.dev/v1alpha1/tenantclasses".into()),
+        ("POST", "/apis/steading.dev/v1alpha1/namespaces/acme/tenants".into()),
+        ("POST", "/apis/steading.dev/v1alpha1/namespaces/acme/workspaces".into()),
+        ("DELETE", "/apis/steading.dev/v1alpha1/namespaces/acme/tenants/acme".into()),
+        ("PUT", "/apis/steading.dev/v1alpha1/namespaces/acme/workspaces/x".into()),
+        ("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases".into()),
+        ("GET", format!("/apis/coordination.k8s.io/v1/namespaces/{OWN_NAMESPACE}/leases/other")),
+        ("DELETE", format!("/apis/coordination.k8s.io/v1/namespaces/{OWN_NAMESPACE}/leases/steading-operator")),
+    ];
+    for (verb, path) in refused {
+        let body = if verb == "GET" { Value::Null } else { json!({}) };
+        let refusal = ask(&operator, verb, &path, body).await.expect_err(&path);
+        assert!(refusal.is_by_rbac(), "{verb} {path} was not refused by RBAC: {refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_cannot_bind_a_role_that_it_does_not_hold() {
+    let (plane, installation) = installed(Tier::One).await;
+    let stack = Stack::stand(plane, installation).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", stack.namespace);
+    for role in ["cluster-admin", "steading-tenant-admin"] {
+        let binding = json!({
+            "metadata": { "name": "x" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mia" }],
+        });
+        let refusal = ask(&operator, "POST", &path, binding).await.unwrap_err();
+        assert!(refusal.is_by_rbac(), "{role}: {refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_reads_a_secret_of_its_own_namespace_by_name() {
+    let (plane, installation) = installed(Tier::One).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let path = format!("/api/v1/namespaces/{OWN_NAMESPACE}/secrets");
+    let secret = json!({ "metadata": { "name": "credentials" }, "stringData": { "apiKey": "k" } });
+    ask(&plane.admin().unwrap(), "POST", &path, secret).await.unwrap();
+    get(&operator, &format!("{path}/credentials")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_operator_reads_every_policy_and_binding_of_the_fence() {
+    let (plane, installation) = installed(Tier::One).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let file = include_str!("../../../charts/steading/files/fence.yaml");
+    let policies: Vec<Value> = serde_saphyr::from_multiple(file).unwrap();
+    assert_eq!(policies.len(), 6);
+    for policy in policies {
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        let group = "/apis/admissionregistration.k8s.io/v1";
+        let found = get(&operator, &format!("{group}/validatingadmissionpolicies/{name}")).await.unwrap();
+        // As the canary compares it: nothing is defaulted, nothing is dropped.
+        let expected = policy["spec"]
+            .to_string()
+            .replace("__OPERATOR_NAMESPACE__", OWN_NAMESPACE)
+            .replace("__BREAK_GLASS_GROUPS__", "[]");
+        assert_eq!(found["spec"], serde_json::from_str::<Value>(&expected).unwrap(), "{name}");
+        let binding = get(&operator, &format!("{group}/validatingadmissionpolicybindings/{name}")).await.unwrap();
+        assert_eq!(binding["spec"], json!({ "policyName": name, "validationActions": ["Deny"] }));
+    }
+}
+
+/// The requests of the canary, as `charts/steading/FENCE.md` lists them: RBAC lets them pass, the fence does not.
+#[tokio::test]
+async fn what_rbac_must_leave_open_to_the_operator_the_fence_closes() {
+    let (plane, installation) = installed(Tier::One).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let own = format!("namespaces/{OWN_NAMESPACE}");
+    let name = json!({ "name": "steading-fence-probe" });
+    let viewer =
+        json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "steading-stack-viewer" });
+    let elsewhere = "only in stack namespaces";
+    let probes = [
+        (
+            "POST",
+            "/api/v1/namespaces".to_owned(),
+            json!({ "metadata": name }),
+            "the operator makes only stack namespaces",
+        ),
+        (
+            "MERGE",
+            format!("/api/v1/{own}"),
+            json!({ "metadata": { "annotations": { "steading.dev/probe": "1" } } }),
+            "changes and deletes only stack namespaces",
+        ),
+        ("DELETE", format!("/api/v1/{own}"), json!({}), "changes and deletes only stack namespaces"),
+        (
+            "POST",
+            format!("/apis/networking.k8s.io/v1/{own}/networkpolicies"),
+            json!({ "metadata": name, "spec": { "podSelector": {}, "policyTypes": ["Ingress"] } }),
+            elsewhere,
+        ),
+        ("POST", format!("/api/v1/{own}/resourcequotas"), json!({ "metadata": name, "spec": {} }), elsewhere),
+        (
+            "POST",
+            format!("/api/v1/{own}/limitranges"),
+            json!({ "metadata": name, "spec": { "limits": [] } }),
+            elsewhere,
+        ),
+        (
+            "POST",
+            format!("/apis/rbac.authorization.k8s.io/v1/{own}/rolebindings"),
+            json!({ "metadata": name, "roleRef": viewer }),
+            elsewhere,
+        ),
+        (
+            "POST",
+            format!("/apis/coordination.k8s.io/v1/{own}/leases"),
+            json!({ "metadata": name, "spec": {} }),
+            "the operator has one Lease",
+        ),
+    ];
+    for (verb, path, body, says) in probes {
+        let refusal = ask(&operator, verb, &format!("{path}?dryRun=All"), body).await.expect_err(&path);
+        let by =
+            "ValidatingAdmissionPolicy 'steading-operator' with binding 'steading-operator' denied request: steading: ";
+        assert!(refusal.message.contains(by) && refusal.message.contains(says), "{verb} {path}: {refusal:?}");
+    }
+}

@@ -77,7 +77,9 @@ impl Story for Tenants {
         let held = drive::held(self, &self.0.engine.client, tenant).await?;
         let tenant = held.as_ref().unwrap_or(tenant);
         round.facts.identity = Some(self.0.identity_of_tenant(tenant)?);
-        round.facts.ledger = Some(observe::ledger(&self.0, tenant).await?);
+        let ledger = observe::ledger(&self.0, tenant)?;
+        observe::nothing_live_is_dropped(&self.0, tenant, &ledger).await?;
+        round.facts.ledger = Some(ledger);
         let class = observe::class(&self.0, tenant)?;
         provision::key(&self.0, tenant, &class, round).await;
         Ok(())

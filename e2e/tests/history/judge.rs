@@ -159,11 +159,11 @@ fn missing(write: &Write, present: &Present) -> Vec<String> {
     let get = |kind: &str, namespace: &str, name: &str| present.get(&(kind.into(), namespace.into(), name.into()));
     let mut missing = Vec::new();
     let namespace = get("Namespace", "", stack);
-    let is_ours = |namespace: &&Value| {
+    let is_ours = |namespace: &Value| {
         namespace["metadata"]["uid"] == status["namespace"]["uid"]
             && namespace["metadata"]["deletionTimestamp"].is_null()
     };
-    if namespace.filter(is_ours).is_none() {
+    if !namespace.is_some_and(is_ours) {
         missing.push(format!("its namespace {stack:?}"));
     }
     missing.extend(
@@ -297,14 +297,14 @@ mod tests {
         assert!(
             !disagreements(|history| {
                 not_ready(history);
-                also("Reconciling", "QuotaExceeded")(history)
+                also("Reconciling", "QuotaExceeded")(history);
             })
             .is_empty()
         );
         assert!(
             disagreements(|history| {
                 not_ready(history);
-                also("Stalled", "QuotaExceeded")(history)
+                also("Stalled", "QuotaExceeded")(history);
             })
             .is_empty()
         );

@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    fn object(status: Value) -> Value {
+    fn object(status: &Value) -> Value {
         json!({ "metadata": { "generation": 2 }, "status": status })
     }
 
@@ -55,12 +55,12 @@ mod tests {
 
     #[test]
     fn the_published_rules_hold_in_their_order() {
-        let with = |conditions: Value| object(json!({ "observedGeneration": 2, "conditions": conditions }));
+        let with = |conditions: Value| object(&json!({ "observedGeneration": 2, "conditions": conditions }));
         let (ready, stalled) = (condition("Ready", "True"), condition("Stalled", "True"));
         let reconciling = condition("Reconciling", "True");
         assert_eq!(compute(&json!({ "metadata": { "generation": 1 } })), Status::Current);
-        assert_eq!(compute(&object(json!({ "observedGeneration": -1 }))), Status::InProgress);
-        assert_eq!(compute(&object(json!({ "observedGeneration": 1, "conditions": [ready] }))), Status::InProgress);
+        assert_eq!(compute(&object(&json!({ "observedGeneration": -1 }))), Status::InProgress);
+        assert_eq!(compute(&object(&json!({ "observedGeneration": 1, "conditions": [ready] }))), Status::InProgress);
         assert_eq!(compute(&with(json!([ready]))), Status::Current);
         assert_eq!(compute(&with(json!([ready, stalled]))), Status::Failed);
         assert_eq!(compute(&with(json!([ready, reconciling, stalled]))), Status::InProgress);

@@ -104,16 +104,14 @@ fn bounds(schema: &Value) -> String {
         Some("set") => told.push("no item twice".to_owned()),
         _ => {}
     }
-    let told: String = told.iter().map(|bound| format!("- {bound}\n")).collect();
-    if told.is_empty() { told } else { format!("\n{told}") }
+    if told.is_empty() { String::new() } else { format!("\n- {}\n", told.join("\n- ")) }
 }
 
 fn rules(schema: &Value, title: &str) -> String {
-    let messages: String = schema["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|rule| format!("- {}\n", rule["message"].as_str().unwrap()))
-        .collect();
-    if messages.is_empty() { messages } else { format!("\n{title}, as you are told when one is broken:\n\n{messages}") }
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let messages: Vec<_> = rules.map(|rule| rule["message"].as_str().unwrap()).collect();
+    if messages.is_empty() {
+        return String::new();
+    }
+    format!("\n{title}, as you are told when one is broken:\n\n- {}\n", messages.join("\n- "))
 }

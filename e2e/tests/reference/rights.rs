@@ -105,7 +105,8 @@ fn whys(body: &str) -> Vec<String> {
             if !is_open {
                 comment.clear();
             }
-            comment = format!("{comment} {text}").trim().to_owned();
+            let gap = if comment.is_empty() { "" } else { " " };
+            comment = format!("{comment}{gap}{text}");
             is_open = true;
         } else if line.starts_with("- apiGroups:") {
             whys.push(comment.clone());

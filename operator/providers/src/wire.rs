@@ -212,6 +212,7 @@ mod tests {
         for hostile in [
             "http://bao.example",
             "https://user:hunter2@bao.example",
+            "https://:hunter2@bao.example",
             "https://bao.example?x=hunter2",
             "https://bao.example#hunter2",
         ] {

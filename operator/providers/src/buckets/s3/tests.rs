@@ -23,6 +23,7 @@ struct Store {
     kept: Arc<Mutex<BTreeMap<String, String>>>,
     writes: Arc<Mutex<Vec<String>>>,
     refuses: Arc<Mutex<Option<(u16, &'static str)>>>,
+    asked: Arc<Mutex<u32>>,
 }
 
 /// Code of a subresource that is not set.
@@ -57,6 +58,7 @@ impl Store {
         let error = |status: u16, code: &str| {
             reply(status, format!("<Error><Code>{code}</Code><Message>said</Message></Error>"))
         };
+        *self.asked.lock().unwrap() += 1;
         if let Some((status, code)) = *self.refuses.lock().unwrap() {
             return error(status, code);
         }
@@ -228,6 +230,7 @@ async fn what_the_store_answers_to_anything_is_classed_and_never_tried_again_in_
         let fault = store.buckets().create(&spec()).await.unwrap_err();
         assert_eq!(fault.reason, reason, "{fault}");
         assert_eq!(fault.class == Class::Transient, status == 500);
+        assert_eq!(*store.asked.lock().unwrap(), 1, "the caller waits and tries again, not the adapter");
         assert!(fault.message.contains(&spec().name()) && !fault.message.contains("canary"), "{fault}");
     }
 }

@@ -200,7 +200,12 @@ mod tests {
         assert!(vault(0, 2).observed(String::new()).enabled, "an older version still decrypts");
         assert!(vault(3600, 3).observed(String::new()).enabled, "a raised minimum alone is the platform's own choice");
         assert!(
-            key(|body| body["min_decryption_version"] = json!(3)).observed(String::new()).enabled,
+            key(|body| {
+                body["auto_rotate_period"] = json!(0);
+                body["min_decryption_version"] = json!(3);
+            })
+            .observed(String::new())
+            .enabled,
             "OpenBao says itself whether it is deleted"
         );
     }

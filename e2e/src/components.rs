@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use build::attend;
+
 /// The linker flags every program gets: no symbol table, no debug information.
 const STRIPPED: &str = "-s -w";
 

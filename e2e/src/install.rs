@@ -69,6 +69,11 @@ impl Installation {
         &self.name
     }
 
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.nursery.directory()
+    }
+
     /// Runs Helm as the cluster's administrator in the operator's namespace, and returns what it prints.
     pub async fn helm(&self, plane: &Plane, arguments: &[String]) -> Result<String> {
         let kubeconfig = self.nursery.directory().join("admin.kubeconfig");

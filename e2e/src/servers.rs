@@ -4,6 +4,7 @@
 mod kes;
 mod minio;
 mod openbao;
+mod s3;
 mod zip;
 
 use anyhow::{Context as _, Result};

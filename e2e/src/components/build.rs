@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Component, go};
-use crate::nursery::Nursery;
+use crate::nursery::{Nursery, Process};
 
 /// Time between two progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -71,19 +72,7 @@ fn compile(component: Component, output: &Path) -> Result<()> {
         .arg(recipe.package)
         .env("GOTMPDIR", nursery.directory());
     let process = nursery.spawn("go", &mut command)?;
-    let started = Instant::now();
-    let mut next_line = started + PROGRESS_EVERY;
-    let status = loop {
-        if let Some(status) = process.ended()? {
-            break status;
-        }
-        if Instant::now() >= next_line {
-            let seconds = started.elapsed().as_secs();
-            say(&format!("building {name} (about {estimate} min on 2 cores the first time)… {seconds} s"));
-            next_line += PROGRESS_EVERY;
-        }
-        std::thread::sleep(POLL_EVERY);
-    };
+    let status = attend(process, &format!("building {name} (about {estimate} min on 2 cores the first time)"))?;
     if !status.success() {
         bail!(
             "building {name} failed ({status}). Check that the Go module proxy can be reached (`go env GOPROXY`) and \
@@ -92,6 +81,22 @@ fn compile(component: Component, output: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Waits for the end of a process, telling every few seconds that it is still at `what`.
+pub(crate) fn attend(process: &mut Process, what: &str) -> Result<ExitStatus> {
+    let started = Instant::now();
+    let mut next_line = started + PROGRESS_EVERY;
+    loop {
+        if let Some(status) = process.ended()? {
+            return Ok(status);
+        }
+        if Instant::now() >= next_line {
+            say(&format!("{what}… {} s", started.elapsed().as_secs()));
+            next_line += PROGRESS_EVERY;
+        }
+        std::thread::sleep(POLL_EVERY);
+    }
 }
 
 /// Joins the stages of kwok's module that make nodes and pods healthy into one file of YAML documents.

@@ -2,13 +2,14 @@
 //! with a token of its ServiceAccount.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::OnceCell;
 
 use super::Installation;
+use crate::components::attend;
 use crate::nursery::Nursery;
 use crate::plane::Plane;
 use crate::ports::Port;
@@ -74,19 +75,24 @@ impl OperatorProcess {
 /// Builds the operator of this checkout with Cargo and returns the path of the program.
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    command
         // Together with this crate, so that Cargo chooses the same features as for the tests and builds nothing twice.
         .args(["build", "--package", "e2e", "--package", "operator", "--bin", "operator"])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo to build the operator: is Rust installed?")?;
-    if !output.status.success() {
-        bail!("the operator could not be built; what the compiler said is above");
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // In a nursery, so that the compiler does not outlive whoever asked for it.
+    let mut nursery = Nursery::new("build")?;
+    let process = nursery.spawn("cargo", &mut command).context("cannot build the operator: is Rust installed?")?;
+    let status = attend(process, "building the operator")?;
+    let said = std::fs::read(process.log()).context("cannot read what cargo said")?;
+    let said = String::from_utf8_lossy(&said);
+    // What is no JSON is for people.
+    let (messages, words): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with('{'));
+    if !status.success() {
+        bail!("the operator could not be built ({status}):\n{}", words.join("\n"));
     }
-    let program = String::from_utf8_lossy(&output.stdout).lines().find_map(|line| {
+    let program = messages.into_iter().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message.get("executable")?.as_str().map(PathBuf::from)
     });

@@ -1,5 +1,6 @@
 //! KES, the key server of MinIO. In: an authority. Out: a server that knows three callers: MinIO, the operator, and us.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ impl Kes {
             bail!("`kes {}` failed: {} {}", arguments.join(" "), text(&output.stderr), text(&output.stdout));
         }
         Ok(text(&output.stdout))
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.nursery.directory()
     }
 
     /// The ids of its processes.

@@ -1,6 +1,7 @@
 //! MinIO, the object store. In: an authority and a key server. Out: a store with an account for the operator that is
 //! not root.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -96,6 +97,11 @@ impl Minio {
     /// The account that may do everything, for looking at what really is there.
     pub fn root_account(&self) -> &StoreAccount {
         &self.root
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.nursery.directory()
     }
 
     /// The ids of its processes.

@@ -3,6 +3,7 @@
 //! It is an ordinary unsealed server with TLS and a store on disk, not the development mode, so it can be stopped and
 //! started again with its keys. To check tokens it calls the plane's `TokenReview` as a ServiceAccount of its own.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -133,6 +134,11 @@ impl OpenBao {
     /// A token that may do everything.
     pub fn root_token(&self) -> &SecretString {
         &self.root_token
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.nursery.directory()
     }
 
     /// The ids of its processes.

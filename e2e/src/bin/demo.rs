@@ -1,0 +1,149 @@
+//! The demo. In: a machine with Rust and Go. Out: a customer's two stacks come up on a real control plane, shown to be apart, changed, and
+//! one of them gone; nothing is left behind.
+//!
+//! Everything that it claims it checks. The exit code is 0 if all held, 1 if something did not, 130 if it was interrupted.
+
+#[path = "demo/apart.rs"]
+mod apart;
+#[path = "demo/apply.rs"]
+mod apply;
+#[path = "demo/kubectl.rs"]
+mod kubectl;
+#[path = "demo/objects.rs"]
+mod objects;
+#[path = "demo/people.rs"]
+mod people;
+#[path = "demo/remove.rs"]
+mod remove;
+#[path = "demo/rotate.rs"]
+mod rotate;
+#[path = "demo/scene.rs"]
+mod scene;
+#[path = "demo/show.rs"]
+mod show;
+#[path = "demo/store.rs"]
+mod store;
+#[path = "demo/text.rs"]
+mod text;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use scene::Scene;
+use show::Show;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Exit code of a program that a signal ended.
+const INTERRUPTED: u8 = 130;
+
+const EXAMPLE: &str = "\
+Examples:
+  make demo
+  cargo run -q -p e2e --bin demo -- --keep
+
+The first run builds Kubernetes, OpenBao, MinIO, KES and Helm from source, which
+takes about half an hour on two cores. Later runs take less than a minute.
+Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
+
+#[derive(Parser)]
+#[command(
+    name = "demo",
+    about = "Shows two isolated stacks of one customer come up, change and go",
+    after_help = EXAMPLE,
+    max_term_width = 80
+)]
+struct Arguments {
+    /// Keep the cluster until Ctrl-C when all is shown, and say how to reach it
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(act(&arguments));
+            // A build that was interrupted is not waited for: it ends with this process.
+            runtime.shutdown_background();
+            outcome
+        });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            writeln!(std::io::stderr(), "demo: {error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(arguments: &Arguments) -> Result<ExitCode> {
+    let show = Show::new();
+    let mut signals = Signals::new()?;
+    let outcome = tokio::select! {
+        outcome = play(&show) => outcome,
+        () = signals.any() => {
+            // What was started is ended by now: it went with the play that was cut off.
+            show.clear_live_line();
+            writeln!(std::io::stderr(), "\ndemo: interrupted; all that was started is ended and removed").ok();
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    show.clear_live_line();
+    let scene = outcome?;
+    if arguments.keep {
+        scene.tell_how_to_reach(&show);
+        signals.any().await;
+    }
+    scene.leave(&show).await?;
+    Ok(if show.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All that is shown but the end. If it fails, what was started is ended before the error is told.
+async fn play(show: &Show) -> Result<Scene> {
+    let scene = Scene::start(show).await?;
+    match acts(show, &scene).await {
+        Ok(()) => Ok(scene),
+        Err(error) => {
+            let log = scene.last_lines_of_the_operator();
+            drop(scene);
+            Err(error.context(format!("the demo cannot go on\n\nLast lines of the operator's log:\n{log}\n\nbecause")))
+        }
+    }
+}
+
+async fn acts(show: &Show, scene: &Scene) -> Result<()> {
+    apply::quickstart(show, scene).await?;
+    let stacks = apply::until_ready(show, scene).await?;
+    apply::look(show, scene, &stacks).await?;
+    apart::objects(show, scene, &stacks).await?;
+    people::rights(show, scene, &stacks).await?;
+    people::fence(show, scene, &stacks).await?;
+    let notes = store::one_bucket(show, scene, &stacks).await?;
+    rotate::key(show, scene, &stacks).await?;
+    remove::research(show, scene, &stacks, &notes).await
+}
+
+/// The signals that end the demo.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+    }
+
+    /// Waits for any of them.
+    async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -329,15 +329,27 @@ async fn an_installed_chart_is_in_force_and_its_account_is_no_administrator() {
 }
 
 #[tokio::test]
-async fn a_site_has_a_class_that_its_operator_finds_ready() {
+async fn a_tenant_of_a_site_gets_its_key_from_the_sites_own_server() {
     let site = Site::start(Tier::One, SiteOptions::default(), |_| {}).await.unwrap();
-    let classes: Api<api::TenantClass> = Api::all(site.plane.admin().unwrap());
-    let is_ready = |class: Option<&api::TenantClass>| {
-        let status = class.and_then(|class| class.status.as_ref());
+    let admin = site.plane.admin().unwrap();
+    Api::<Namespace>::all(admin.clone()).create(&PostParams::default(), &namespace("blue")).await.unwrap();
+    let tenants: Api<api::Tenant> = Api::namespaced(admin, "blue");
+    let tenant = json!({
+        "apiVersion": "steading.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": { "name": "blue" },
+        "spec": { "class": site::CLASS, "owners": [{ "kind": "User", "name": "bea" }] },
+    });
+    tenants.create(&PostParams::default(), &serde_json::from_value(tenant).unwrap()).await.unwrap();
+    let is_ready = |tenant: Option<&api::Tenant>| {
+        let status = tenant.and_then(|tenant| tenant.status.as_ref());
         status.is_some_and(|status| status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
     };
-    let ready = await_condition(classes, site::CLASS, is_ready);
+    let ready = await_condition(tenants.clone(), "blue", is_ready);
     tokio::time::timeout(std::time::Duration::from_mins(1), ready).await.unwrap().unwrap();
+    let status = serde_json::to_value(tenants.get("blue").await.unwrap().status).unwrap();
+    let key = status["encryption"][0]["key"].as_str().unwrap().to_owned();
+    assert!(site.servers.openbao.read(&format!("transit/keys/{key}")).await.unwrap().is_some(), "{status}");
     let operator = site.operator.as_ref().unwrap().process_ids();
     site.stop().await.unwrap();
     assert!(!operator.into_iter().any(is_alive));

@@ -24,11 +24,13 @@ TIER ?= 2
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: TIER (cluster-up), REQUIRE_TIER, TEST_THREADS (test),"
+	@echo "Variables: TIER (cluster-up), KEEP (demo), REQUIRE_TIER, TEST_THREADS (test),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
+# Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
 demo: tools ## Show two isolated stacks come up, change and go.
-	@cargo run --locked -q -p e2e --bin demo
+	@cargo build --locked -p e2e -p operator --bin demo --bin operator
+	@cargo run --locked -q -p e2e --bin demo $(if $(KEEP),-- --keep)
 
 # One phase after the other, each with its duration. The first that fails ends the run.
 phases := tools fmt-check lint licences unit e2e

@@ -41,7 +41,7 @@ const INTERRUPTED: u8 = 130;
 const EXAMPLE: &str = "\
 Examples:
   make demo
-  cargo run -q -p e2e --bin demo -- --keep
+  make demo KEEP=1     # the same as: cargo run -p e2e --bin demo -- --keep
 
 The first run builds Kubernetes, OpenBao, MinIO, KES and Helm from source, which
 takes about half an hour on two cores. Later runs take less than a minute.
@@ -87,9 +87,9 @@ async fn act(arguments: &Arguments) -> Result<ExitCode> {
     let outcome = tokio::select! {
         outcome = play(&show) => outcome,
         () = signals.any() => {
-            // What was started is ended by now: it went with the play that was cut off.
+            // What was started went with the play that was cut off; a build ends as soon as this process does.
             show.clear_live_line();
-            writeln!(std::io::stderr(), "\ndemo: interrupted; all that was started is ended and removed").ok();
+            writeln!(std::io::stderr(), "\ndemo: interrupted; nothing stays behind").ok();
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };

@@ -164,9 +164,9 @@ impl Show {
     pub(crate) fn finish(&self) -> bool {
         self.end_step();
         let state = self.state.take();
-        let times = state.durations.iter().map(|(step, duration)| format!("{step} {}", seconds(*duration)));
+        let times = state.durations.iter().map(|(step, duration)| format!("{step} {:.1}", duration.as_secs_f64()));
         self.line("");
-        for line in wrapped(&format!("Time: {}.", times.collect::<Vec<_>>().join(", ")), "", "  ", WIDTH) {
+        for line in wrapped(&format!("Seconds: {}.", times.collect::<Vec<_>>().join(", ")), "", "  ", WIDTH) {
             self.line(&line);
         }
         for claim in &state.failed {

@@ -34,7 +34,7 @@ impl Identified for api::Workspace {
 }
 
 /// The identity that the object asks for: the one in its spec, or else its UID.
-fn derived<K: Identified>(object: &K) -> Option<String> {
+pub fn derived<K: Identified>(object: &K) -> Option<String> {
     object.asked().map(str::to_owned).or_else(|| object.uid())
 }
 

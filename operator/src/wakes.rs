@@ -3,17 +3,20 @@
 //! In: changes that the watches tell. Out: references, one channel for each kind. Status that a controller writes itself wakes nobody,
 //! so a settled cluster stays silent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use api::{Tenant, TenantClass, Workspace, labels, tenant::Reservation};
 use futures::{Stream, stream};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::engine::{
-    children::{Child, Parent},
-    known::Known,
-    watches::{Change, fingerprint},
+use crate::{
+    engine::{
+        children::{Child, Parent},
+        known::Known,
+        watches::{Change, fingerprint},
+    },
+    identity::{self, Identified},
 };
 
 /// The sending ends, and the stores by which references are found. Cheap to clone.
@@ -105,6 +108,7 @@ impl Wakes {
             send(&self.tenants, ObjectRef::from_obj(tenant));
             send(&self.classes, ObjectRef::new(&tenant.spec.class));
             self.workspaces_of(&namespace);
+            waiting_for(change, &self.known_tenants, &self.tenants);
             return;
         }
         let (old, new) = (reservations(before), reservations(now));
@@ -132,6 +136,7 @@ impl Wakes {
         }
         if differs(change, &[]) {
             send(&self.workspaces, ObjectRef::from_obj(workspace));
+            waiting_for(change, &self.known_workspaces, &self.workspaces);
         }
     }
 
@@ -169,6 +174,20 @@ fn either<K>(change: &Change<K>) -> Option<&K> {
 fn differs<K: Resource>(change: &Change<K>, annotations: &[&str]) -> bool {
     let mark = |object: &K| fingerprint(object, annotations);
     change.before.as_deref().map(mark) != change.now.as_deref().map(mark)
+}
+
+/// An object that is gone matters to those that ask for its identity.
+fn waiting_for<K>(change: &Change<K>, known: &Known<K>, to: &UnboundedSender<ObjectRef<K>>)
+where
+    K: Identified + Resource<DynamicType = ()> + Clone + Debug + 'static,
+{
+    if let (Some(gone), None) = (&change.before, &change.now)
+        && let Some(identity) = identity::derived(gone.as_ref())
+    {
+        for other in known.store().state_filter(|other| other.asked() == Some(identity.as_str())) {
+            send(to, ObjectRef::from_obj(other.as_ref()));
+        }
+    }
 }
 
 fn reservations(tenant: Option<&Tenant>) -> BTreeMap<String, Reservation> {

@@ -1,5 +1,6 @@
 //! The platform team. In: manifests. Out: objects as the API server has them, once they are as waited for.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +10,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::manifest::{Manifest, Told, condition};
@@ -123,6 +125,23 @@ impl Platform {
             );
         }
         Ok(())
+    }
+
+    /// Waits until an object of any kind is so, and returns it as it was then. `what` completes "until steading …".
+    pub async fn until_object<K>(&self, api: Api<K>, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> Result<K>
+    where
+        K: Clone + Debug + Send + DeserializeOwned + 'static,
+        K: kube::Resource,
+    {
+        let holds = |object: Option<&K>| object.is_some_and(&holds);
+        match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, holds)).await {
+            Ok(found) => found?.with_context(|| format!("{name} is gone")),
+            Err(_) => bail!(
+                "waited {} s in vain until {name} {what}; it is {:#?}",
+                PATIENCE.as_secs(),
+                api.get_opt(name).await
+            ),
+        }
     }
 
     /// Name of the stack namespace that the Workspace shows.

@@ -82,6 +82,11 @@ impl World {
         state.lag = 0;
     }
 
+    /// Takes back the faults that were asked for of this identity alone: for worlds that several tests share.
+    pub fn heal_only(&self, identity: &str) {
+        self.lock().injections.retain(|armed| !armed.is_for(identity));
+    }
+
     /// From now on what is created stays invisible for this many looks.
     pub fn lag(&self, looks: u32) {
         self.lock().lag = looks;

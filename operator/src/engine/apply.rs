@@ -49,7 +49,9 @@ impl Applier<'_> {
         let mut object = hash::stamp(as_json(kind, object)?);
         let key = key_of(kind, &object);
         let wanted = Wanted { hash: hash::of(&object), entry: hash::of_fields(&fields::owned(kind, &object)) };
-        let known = self.children.get(&key);
+        // In a namespace that was made just now nothing stands yet: what is known of its contents is that of a namesake which
+        // went, and the watch has not yet told.
+        let known = self.children.get(&key).filter(|_| key.namespace.is_none() || !self.fresh_namespace);
         if known.as_ref().is_some_and(|child| wanted.is_met_by(child) && uid.is_none_or(|uid| uid == child.uid)) {
             return Ok(Applied::Untouched);
         }

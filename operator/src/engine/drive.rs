@@ -161,7 +161,7 @@ async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Obj
         round.parts.push(Part::of_whole(fault));
     }
     let (after, ended) = round.next(super::backoff::stalled_delay(), || engine.backoff.failed(id.clone()));
-    if !round.parts.iter().any(|part| part.fault().is_some_and(|fault| matches!(fault.class, Class::Transient))) {
+    if !round.fails() {
         engine.backoff.succeeded(&id);
     }
     running.end(ended);

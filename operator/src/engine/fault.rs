@@ -48,6 +48,12 @@ impl Fault {
         Self { class: Class::Transient, reason, message: message.into() }
     }
 
+    /// Whether it says that there was no answer, and nothing of what was asked about.
+    #[must_use]
+    pub fn tells_nothing(&self) -> bool {
+        self.class == Class::Transient || self.reason == reasons::THROTTLED
+    }
+
     /// A request to the API server failed. `doing` names verb and object: `apply NetworkPolicy acme-finance-ab12cd/deny-all`.
     pub fn api(error: &kube::Error, doing: &str) -> Self {
         let kube::Error::Api(status) = error else {

@@ -21,13 +21,15 @@ pub struct Round<F> {
     pub facts: F,
     /// When evidence must be looked at again though nothing is wrong.
     pub again: Option<Duration>,
+    /// A look failed, and what was seen before it still counts: it is tried again with growing delay.
+    pub retry: bool,
     /// The object is gone or about to be: there is no status to write.
     pub over: bool,
 }
 
 impl<F: Default> Default for Round<F> {
     fn default() -> Self {
-        Self { phase: Phase::Living, parts: Vec::new(), facts: F::default(), again: None, over: false }
+        Self { phase: Phase::Living, parts: Vec::new(), facts: F::default(), again: None, retry: false, over: false }
     }
 }
 
@@ -57,6 +59,21 @@ impl<F> Round<F> {
         self.again = Some(self.again.map_or(after, |earlier| earlier.min(after)));
     }
 
+    /// Notes a look that failed where what was seen before still counts: no condition shows it, but it is tried again.
+    pub fn look_failed(&mut self, fault: &Fault) {
+        match fault.class {
+            Class::Waiting(after) => self.look_again(after),
+            _ => self.retry = true,
+        }
+    }
+
+    /// Whether something failed that is tried again with growing delay.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        let growing = |fault: &Fault| matches!(fault.class, Class::Transient | Class::Forbidden);
+        self.retry || self.parts.iter().filter_map(Part::fault).any(growing)
+    }
+
     /// When to come back, and how the round counts.
     pub fn next(&self, stalled: Duration, backoff: impl FnOnce() -> Duration) -> (Option<Duration>, Ended) {
         let faults: Vec<&Fault> = self.parts.iter().filter_map(Part::fault).collect();
@@ -66,15 +83,15 @@ impl<F> Round<F> {
         });
         let earliest_wait = waiting.min();
         let ended = match worst(&self.parts).map(|fault| fault.class) {
+            None if self.retry => Ended::Error,
             None if self.again.is_some() => Ended::RequeueAfter,
             None => Ended::Success,
             Some(Class::Waiting(_)) => Ended::RequeueAfter,
             Some(Class::Stalled) => Ended::Terminal,
             Some(Class::Transient | Class::Forbidden) => Ended::Error,
         };
-        let transient = faults.iter().any(|fault| matches!(fault.class, Class::Transient | Class::Forbidden));
         let is_stalled = faults.iter().any(|fault| fault.class == Class::Stalled);
-        let candidates = [earliest_wait, transient.then(backoff), is_stalled.then_some(stalled), self.again];
+        let candidates = [earliest_wait, self.fails().then(backoff), is_stalled.then_some(stalled), self.again];
         (candidates.into_iter().flatten().min(), ended)
     }
 }
@@ -111,6 +128,16 @@ mod tests {
     #[test]
     fn a_quiet_object_is_not_looked_at_again() {
         assert_eq!(round(vec![]).next(STALLED, || BACKOFF).0, None);
+    }
+
+    #[test]
+    fn a_look_that_failed_is_tried_again_though_no_condition_shows_it() {
+        let mut quiet = round(vec![]);
+        quiet.look_failed(&Fault::transient(names::PROVIDER_UNAVAILABLE, "no answer"));
+        assert_eq!(quiet.next(STALLED, || BACKOFF), (Some(BACKOFF), Ended::Error));
+        let mut throttled = round(vec![]);
+        throttled.look_failed(&Fault::waiting(Duration::from_secs(3), names::THROTTLED, "less"));
+        assert_eq!(throttled.next(STALLED, || BACKOFF).0, Some(Duration::from_secs(3)));
     }
 
     #[test]

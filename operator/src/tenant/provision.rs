@@ -64,7 +64,11 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            round.parts.push(Part { name: names::KEY_READY, state: unseen(context, tenant, observed, fault) });
+            let state = unseen(context, tenant, observed, fault.clone());
+            if matches!(state, State::Good { .. }) {
+                round.look_failed(&fault);
+            }
+            round.parts.push(Part { name: names::KEY_READY, state });
         }
     }
 }
@@ -89,17 +93,17 @@ fn is_settled(tenant: &Tenant, known: Option<&KeyStatus>) -> bool {
 
 /// One look that fails leaves the condition as it is until its evidence is too old; then nobody knows.
 fn unseen(context: &Context, tenant: &Tenant, observed: Option<Timestamp>, fault: Fault) -> State {
-    let transient = fault.class == crate::engine::fault::Class::Transient;
+    let no_answer = fault.tells_nothing();
     let still_true = tenant.status.as_ref().and_then(|status| {
         status.conditions.iter().find(|c| {
             c.type_ == names::KEY_READY && c.status == "True" && c.observed_generation == tenant.metadata.generation
         })
     });
     match still_true {
-        Some(condition) if transient && context.is_valid(observed) => {
+        Some(condition) if no_answer && context.is_valid(observed) => {
             State::Good { reason: names::AVAILABLE, message: condition.message.clone() }
         }
-        Some(_) if transient => State::Unknown(fault),
+        Some(_) if no_answer => State::Unknown(fault),
         _ => State::Faulty(fault),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     engine::{
         conditions::{Part, State},
-        fault::{Class, Fault},
+        fault::Fault,
         round::Round,
     },
 };
@@ -53,7 +53,11 @@ pub async fn bucket(
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            round.parts.push(Part { name: names::BUCKET_READY, state: unseen(context, workspace, observed, fault) });
+            let state = unseen(context, workspace, observed, fault.clone());
+            if matches!(state, State::Good { .. }) {
+                round.look_failed(&fault);
+            }
+            round.parts.push(Part { name: names::BUCKET_READY, state });
         }
     }
 }
@@ -74,10 +78,10 @@ fn ready_condition(workspace: &Workspace) -> Option<&k8s_openapi::apimachinery::
 /// One look that fails leaves the condition as it is until its evidence is too old; then nobody knows.
 fn unseen(context: &Context, workspace: &Workspace, observed: Option<Timestamp>, fault: Fault) -> State {
     match ready_condition(workspace) {
-        Some(condition) if fault.class == Class::Transient && context.is_valid(observed) => {
+        Some(condition) if fault.tells_nothing() && context.is_valid(observed) => {
             State::Good { reason: names::AVAILABLE, message: condition.message.clone() }
         }
-        Some(_) if fault.class == Class::Transient => State::Unknown(fault),
+        Some(_) if fault.tells_nothing() => State::Unknown(fault),
         _ => State::Faulty(fault),
     }
 }

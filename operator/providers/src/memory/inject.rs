@@ -187,6 +187,11 @@ impl Armed {
         Self { injection, seen: 0 }
     }
 
+    /// Whether it was asked for of this identity alone.
+    pub(super) fn is_for(&self, identity: &str) -> bool {
+        self.injection.identity.as_deref() == Some(identity)
+    }
+
     /// Counts the call if it fits, and says whether it fails.
     fn strikes(&mut self, operation: Operation, identity: &str) -> bool {
         let fits = self.injection.operation.is_none_or(|only| only == operation)

@@ -71,8 +71,11 @@ impl Fence {
             turns: watch::channel(false).0,
         };
         let fence = Self(Arc::new(shared));
-        let told = fence.clone();
-        metrics.before_scrape(move |metrics| metrics.fence_canary(told.stands().is_ok()));
+        // The client holds the metrics, so they must not hold the client through here.
+        let told = Arc::downgrade(&fence.0);
+        metrics.before_scrape(move |metrics| {
+            metrics.fence_canary(told.upgrade().is_some_and(|shared| Self(shared).stands().is_ok()));
+        });
         fence
     }
 

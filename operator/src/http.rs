@@ -310,7 +310,7 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         assert!(!server.is_finished());
         drop(stop);
-        server.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), server).await.expect("it goes on").unwrap();
         assert!(TcpStream::connect(address).await.is_err());
     }
 }

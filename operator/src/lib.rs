@@ -7,6 +7,7 @@ pub mod connections;
 pub mod context;
 pub mod engine;
 pub mod fence;
+mod figures;
 pub mod http;
 pub mod identity;
 pub mod metrics;

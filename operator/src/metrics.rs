@@ -250,14 +250,13 @@ impl Metrics {
     /// Replaces the figures for one kind: how many objects have which (status, reason) in their Ready condition.
     /// Meant for [`Metrics::before_scrape`], where the store of that kind can be counted.
     pub fn objects(&self, kind: &str, counts: &BTreeMap<(String, String), i64>) {
-        let gone: Vec<Vec<String>> =
-            self.labels_of_objects().into_iter().filter(|labels| labels.first().is_some_and(|k| k == kind)).collect();
-        for labels in gone {
-            if let [_, ready, reason] = labels.as_slice()
+        for labels in self.labels_of_objects() {
+            if let [of, ready, reason] = labels.as_slice()
+                && of == kind
                 && !counts.contains_key(&(ready.clone(), reason.clone()))
             {
                 // An error would mean that the series is already gone.
-                let _ = self.0.objects.0.remove_label_values(&[kind, ready, reason]);
+                let _ = self.0.objects.0.remove_label_values(&[of, ready, reason]);
             }
         }
         for ((ready, reason), count) in counts {

@@ -47,6 +47,7 @@ use crate::{
         watches::{self, Change, Reflected},
     },
     fence::Fence,
+    figures,
     http::{self, Health},
     metrics::Metrics,
     tenant::Tenants,
@@ -116,6 +117,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
         deadline: config.timings.reconcile,
         forbidden: Mutex::new(HashMap::new()),
     });
+    figures::count_waiting(&metrics, &engine.gate);
+    figures::count_objects::<TenantClasses>(&metrics, &classes);
+    figures::count_objects::<Tenants>(&metrics, &tenants);
+    figures::count_objects::<Workspaces>(&metrics, &workspaces);
     let connections =
         Connections::new(config.providers.clone(), client, config.namespace.clone(), config.service_account.clone());
     tasks.spawn(lead(leadership, fence.clone(), wakes, health.clone(), stopping.clone()));

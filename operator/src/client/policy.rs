@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds() {
         let read = |text: &str| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]));
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("300"), Some(Duration::from_mins(5)));
         assert_eq!(read("Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(read("99999999999999"), None);
     }

@@ -206,18 +206,16 @@ async fn every_attempt_is_counted() {
     assert!(text.contains(r#"rest_client_request_duration_seconds_count{host="api.example",verb="GET"} 3"#));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_are_not_queued_behind_one_that_hangs() {
     let server = Server::playing([Does::Hang, Does::Answer(200)]);
-    let client = server.client(&Leadership::always(), &Metrics::new().unwrap());
-    let maps: Api<ConfigMap> = Api::default_namespaced(client);
-    let other = maps.clone();
-    let hanging = tokio::spawn(async move { other.get("cow").await });
+    let maps = maps(&server);
+    let mut hanging = Box::pin(maps.get("cow"));
     while server.asked().is_empty() {
+        assert!(futures::poll!(&mut hanging).is_pending());
         tokio::task::yield_now().await;
     }
-    maps.get("cow").await.unwrap();
-    hanging.abort();
+    timeout(Duration::from_secs(1), maps.get("cow")).await.expect("it waited for the other").unwrap();
 }
 
 #[test]

@@ -128,6 +128,9 @@ pub async fn run<S: Story>(
 /// One turn of one object: waits for it, then runs a round on the newest that is known.
 async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Object>, seen: &S::Object) -> Action {
     let queued = engine.metrics.queued(S::NAME);
+    if engine.backoff.failures(&seen.uid().unwrap_or_default()) > 0 {
+        engine.metrics.retried(S::NAME);
+    }
     let _slot = engine.gate.acquire(&S::turn(seen)).await;
     let Some(object) = story.known().get(reference) else { return Action::await_change() };
     if !engine.leadership.leads() {

@@ -191,7 +191,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::time::Duration;
 
     use futures::{FutureExt, future::BoxFuture, poll};
 
@@ -335,16 +335,15 @@ mod tests {
         assert_eq!(gate.state().free, 3);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_waiting_task_is_woken() {
         let gate = Gate::new(1);
         let slot = gate.acquire("a").await;
         let other = gate.clone();
         let task = tokio::spawn(async move { drop(other.acquire("b").await) });
-        let mut task = pin!(task);
-        tokio::task::yield_now().await;
-        assert!(poll!(&mut task).is_pending());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!task.is_finished(), "it did not wait");
         drop(slot);
-        task.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), task).await.expect("nobody woke it").unwrap();
     }
 }

@@ -210,7 +210,7 @@ impl Candidate {
             Ok(Err(kube::Error::Api(status)))
                 if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
             {
-                self.knowledge.refused();
+                self.knowledge.refused(Instant::now(), around(self.settings.timings.lease_retry));
             }
             Ok(Err(error)) => self.failed(&error),
             Err(_) => self.failed(&"no answer in time"),

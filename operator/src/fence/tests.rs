@@ -234,7 +234,7 @@ async fn a_fence_that_was_put_up_again_is_noticed_within_half_a_minute() {
     let metrics = Metrics::new().unwrap();
     let fence = watched(&server, &metrics).await;
     server.change(|site| site.open = Some(PROBED[0]));
-    tokio::time::sleep(MINUTE * 11).await;
+    tokio::time::sleep(MINUTE * 25).await;
     assert!(fence.stands().is_err());
     assert!(metrics.encode().unwrap().contains("steading_fence_canary_ok 0"));
     server.change(|site| site.open = None);

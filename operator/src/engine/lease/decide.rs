@@ -64,6 +64,8 @@ pub(super) struct Knowledge {
     seen: Seen,
     /// What was seen is known to be out of date.
     stale: bool,
+    /// The last write was refused because of that.
+    refused: bool,
     /// Until when somebody else may believe that it leads.
     barred_until: Instant,
     /// When the last write that succeeded was sent. Not when it was answered: the others count from what they saw.
@@ -81,6 +83,7 @@ impl Knowledge {
             timings,
             seen: Seen::Nothing,
             stale: false,
+            refused: false,
             barred_until: now,
             held_since: None,
             due: now,
@@ -116,13 +119,8 @@ impl Knowledge {
         self.stale = false;
         self.due = now + look_again;
         match found {
-            // Nobody may make a Lease anew before its last holder is sure to have stopped.
-            None => {
-                if was_ours || self.seen == Seen::Nothing {
-                    self.barred_until = now;
-                }
-                self.seen = Seen::Absent;
-            }
+            // Nobody may make a Lease anew before its last holder is sure to have stopped, so what barred us still does.
+            None => self.seen = Seen::Absent,
             Some((record, version)) => {
                 let unchanged = matches!(&self.seen, Seen::Present { record: before, .. } if *before == record);
                 if self.is_ours(&record) {
@@ -143,13 +141,17 @@ impl Knowledge {
     pub fn wrote(&mut self, record: Record, version: String, sent: Instant) {
         self.held_since = self.is_ours(&record).then_some(sent);
         self.due = sent + self.timings.lease_renew;
-        self.stale = false;
+        (self.stale, self.refused) = (false, false);
         self.seen = Seen::Present { record, version };
     }
 
-    /// Our write was refused because the Lease is not what we thought.
-    pub fn refused(&mut self) {
-        self.stale = true;
+    /// Our write was refused because the Lease is not what we thought. The first time it is looked at again at once, so that
+    /// a leader loses no time; a refusal right after a look is followed by a pause, or we would run in circles.
+    pub fn refused(&mut self, now: Instant, retry_after: Duration) {
+        if self.refused {
+            self.paused_until = now + retry_after;
+        }
+        (self.stale, self.refused) = (true, true);
     }
 
     /// A request failed; whether it did anything is not known.

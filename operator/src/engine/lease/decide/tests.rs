@@ -135,7 +135,7 @@ fn a_holder_erased_by_hand_may_still_be_at_work() {
     // Whoever held it takes it back without a pause.
     let mut alice = Knowledge::new("alice".into(), Timings::default(), clock.at(0));
     alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));
-    alice.refused();
+    alice.refused(clock.at(5), SECOND * 2);
     assert_eq!(alice.decide(clock.at(5)), Step::Look);
     alice.observed(Some(found(&erased, 8)), clock.at(5), SECOND * 2);
     assert_eq!(alice.decide(clock.at(5)), acquire(8));
@@ -145,7 +145,7 @@ fn a_holder_erased_by_hand_may_still_be_at_work() {
 fn a_holder_written_in_by_hand_deposes_the_leader_at_once_and_expires() {
     let (clock, mut alice) = candidate("alice");
     alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));
-    alice.refused();
+    alice.refused(clock.at(5), SECOND * 2);
     alice.observed(Some(found(&held_by("nobody", "t0"), 8)), clock.at(5), SECOND * 20);
     assert_eq!(alice.leads_until(), None);
     assert_eq!(alice.decide(clock.at(19)), Step::Wait(clock.at(20)));
@@ -184,13 +184,29 @@ fn a_deleted_lease_is_made_anew_by_its_holder_first() {
 }
 
 #[test]
+fn a_refusal_right_after_a_look_does_not_run_in_circles() {
+    let (clock, mut alice) = candidate("alice");
+    alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));
+    alice.refused(clock.at(5), SECOND * 2);
+    assert_eq!(alice.decide(clock.at(5)), Step::Look, "the first time no time is lost");
+    alice.observed(Some(found(&held_by("alice", "t0"), 8)), clock.at(5), SECOND * 2);
+    assert_eq!(alice.decide(clock.at(5)), renew(8));
+    alice.refused(clock.at(5), SECOND * 2);
+    assert_eq!(alice.decide(clock.at(6)), Step::Wait(clock.at(7)));
+    assert_eq!(alice.decide(clock.at(7)), Step::Look);
+    alice.wrote(held_by("alice", "t1"), "9".into(), clock.at(7));
+    alice.refused(clock.at(12), SECOND * 2);
+    assert_eq!(alice.decide(clock.at(12)), Step::Look, "a success in between counts");
+}
+
+#[test]
 fn an_answer_that_was_lost_is_made_good_by_a_look() {
     let (clock, mut alice) = candidate("alice");
     alice.observed(None, clock.at(0), SECOND * 2);
     alice.failed(clock.at(3), SECOND * 2);
     assert_eq!(alice.decide(clock.at(4)), Step::Wait(clock.at(5)));
     assert_eq!(alice.decide(clock.at(5)), Step::Create);
-    alice.refused();
+    alice.refused(clock.at(5), SECOND * 2);
     alice.observed(Some(found(&held_by("alice", "t0"), 7)), clock.at(5), SECOND * 2);
     assert_eq!(alice.leads_until(), None, "it is not known when that write was sent");
     assert_eq!(alice.decide(clock.at(5)), renew(7));
@@ -202,7 +218,7 @@ fn a_leader_that_was_paused_no_longer_leads_and_learns_who_does() {
     alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));
     assert!(alice.leads_until().is_some_and(|until| until < clock.at(3600)));
     assert_eq!(alice.decide(clock.at(3600)), renew(7), "refused by version if somebody else took it");
-    alice.refused();
+    alice.refused(clock.at(3600), SECOND * 2);
     assert_eq!(alice.decide(clock.at(3600)), Step::Look);
     alice.observed(Some(found(&held_by("bob", "t9"), 90)), clock.at(3600), SECOND * 2);
     assert_eq!(alice.leads_until(), None);

@@ -73,7 +73,7 @@ fn report(rule: &Rule, outcome: &Outcome) -> bool {
     for (test, printed) in &outcome.failed {
         let told = match (printed.contains(LET_THROUGH), printed.contains(ELSE_REFUSED)) {
             (true, false) => "an attack got through",
-            (true, true) => "only another rule still refused",
+            (true, true) => "not refused by it, stopped by something else",
             (false, _) => "FAILED FOR ANOTHER REASON",
         };
         noticed |= printed.contains(LET_THROUGH);

@@ -14,7 +14,9 @@ go_minimum := $(shell sed -n 's/^go //p' e2e/modules/kubernetes/go.mod)
 deny_version := 0.20.2
 deny := $(STEADING_CACHE)/tools/cargo-deny-$(deny_version)/bin/cargo-deny
 
-# Tests of a cluster wait more than they compute, so there are more of them at once than cores.
+# Tests of a cluster wait more than they compute, so there are more of them at once than cores: so many files, and in
+# each so many tests.
+TEST_FILES ?= 3
 TEST_THREADS ?= 8
 TIER ?= 2
 
@@ -24,7 +26,8 @@ TIER ?= 2
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: TIER (cluster-up), KEEP (demo), REQUIRE_TIER, TEST_THREADS (test),"
+	@echo "Variables: TIER (cluster-up), KEEP (demo),"
+	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
@@ -101,7 +104,10 @@ unit: ## Run the unit tests; no cluster.
 # Plain cargo test, not nextest: nextest runs each test in a process of its own, and tests of one file share a
 # control plane that takes seconds to start.
 e2e: ## Run the T1 and T2 tests; builds what the clusters need first.
-	@cargo test --locked -p e2e --lib --bins --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	@cargo test --locked -p e2e --lib --bins --tests --no-run
+	@cargo run --locked -q -p e2e --bin cluster -- build
+	@cargo test --locked -q -p e2e --lib --bins
+	@TEST_FILES="$(TEST_FILES)" TEST_THREADS="$(TEST_THREADS)" e2e/run
 
 generate: ## Write crds/ and docs/reference/ anew from the code.
 	@for folder in crds charts/steading/files/crds charts/steading-crds/files/crds; do \

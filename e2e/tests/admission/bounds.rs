@@ -1,6 +1,8 @@
 //! Bounds: for each one the smallest input that breaks it and the largest that does not. In: a [`Constraint`].
 //! Out: the objects to send and the message to expect.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::objects::{answered, at, full, set};
@@ -122,7 +124,7 @@ async fn every_bound_refuses_the_first_value_outside_it_and_no_value_inside_it()
         }
     }
     assert!(wrong.is_empty(), "{} of {} bounds:\n{}", wrong.len(), bounds.len(), wrong.join("\n"));
-    println!("bounds={} refused={}", bounds.len(), bounds.len());
+    writeln!(std::io::stderr(), "admission: bounds={} each refused one step outside", bounds.len()).unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Buckets in a real MinIO with a real KES.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_s3::{
     error::ProvideErrorMetadata as _,
@@ -37,12 +37,12 @@ impl World {
         self.root.put_object().bucket(want.name()).key(object).body(body).send().await.unwrap().ssekms_key_id
     }
 
-    async fn tags(&self, want: &BucketSpec) -> Vec<(String, String)> {
+    async fn tags(&self, want: &BucketSpec) -> BTreeMap<String, String> {
         match self.root.get_bucket_tagging().bucket(want.name()).send().await {
             Ok(found) => found.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect(),
             Err(error) => {
                 assert_eq!(error.into_service_error().code(), Some("NoSuchTagSet"));
-                Vec::new()
+                BTreeMap::new()
             }
         }
     }
@@ -103,7 +103,7 @@ async fn a_bucket_is_made_under_the_tenants_own_key(world: &World) {
     let used = world.put(&want, "report").await.unwrap();
     assert!(used.ends_with(&key), "{used}");
     let tags = world.tags(&want).await;
-    assert!(tags.contains(&("steading.dev/owner".to_owned(), want.workspace.to_string())), "{tags:?}");
+    assert_eq!(tags.get("steading.dev/owner"), Some(&want.workspace.to_string()), "{tags:?}");
     assert_eq!(tags.len(), 4, "{tags:?}");
 }
 
@@ -200,7 +200,7 @@ async fn an_unmarked_bucket_is_taken_over_only_while_empty(world: &World) {
     world.put(&occupied, "somebody-elses").await;
     assert_eq!(ensure(&world.buckets, &occupied).await.unwrap_err().reason, reasons::FOREIGN);
     assert_eq!(ensure_gone(&world.buckets, &occupied).await.unwrap_err().reason, reasons::FOREIGN);
-    assert_eq!(world.tags(&occupied).await, []);
+    assert_eq!(world.tags(&occupied).await, BTreeMap::new());
 
     let cut_off = bucket_of(&identity());
     world.root.create_bucket().bucket(cut_off.name()).send().await.unwrap();
@@ -225,7 +225,7 @@ async fn a_released_bucket_keeps_its_data_and_can_be_taken_up_again(world: &Worl
     ensure(&world.buckets, &want).await.unwrap();
     world.put(&want, "report").await;
     assert!(ensure_released(&world.buckets, &want).await.unwrap().unwrap().released);
-    assert!(world.tags(&want).await.contains(&("steading.dev/released".to_owned(), "true".to_owned())));
+    assert!(world.tags(&want).await.get("steading.dev/released").is_some_and(|mark| mark == "true"));
     world.root.get_object().bucket(want.name()).key("report").send().await.unwrap();
     assert!(!ensure(&world.buckets, &want).await.unwrap().released);
     world.root.get_object().bucket(want.name()).key("report").send().await.unwrap();

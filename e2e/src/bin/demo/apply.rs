@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::objects::{self, CUSTOMER, Stacks};
+use crate::objects::{self, CUSTOMER, Seen, Stacks};
 use crate::scene::Scene;
 use crate::show::{Progress, Show};
 
@@ -61,16 +61,19 @@ async fn apply(show: &Show, scene: &Scene, name: &str, file: &Path) -> Result<()
 pub(crate) async fn until_ready(show: &Show, scene: &Scene) -> Result<Stacks> {
     show.step("ready", "Wait until all are Ready");
     let client = scene.plane.admin()?;
-    show.until("all are Ready", PATIENCE, async || {
+    let ready = show.until("all are Ready", PATIENCE, async || {
         let seen = objects::all(&client).await?;
-        if seen.len() == OBJECTS && seen.iter().all(objects::Seen::is_ready) {
+        if seen.len() == OBJECTS && seen.iter().all(Seen::is_ready) {
             return Ok(Progress::Done(()));
         }
-        let waiting: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(objects::Seen::state).collect();
+        let waiting: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::state).collect();
         Ok(Progress::Still(waiting.join(", ")))
-    })
-    .await
-    .map_err(|error| error.context("not everything became Ready"))?;
+    });
+    if let Err(error) = ready.await {
+        let seen = objects::all(&client).await?;
+        let why: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::explained).collect();
+        bail!("{error:#}\n{}", why.join("\n"));
+    }
     Stacks::read(&client).await
 }
 

@@ -147,8 +147,10 @@ pub(crate) async fn fence(show: &Show, scene: &Scene, stacks: &Stacks) -> Result
         show.say(&format!("$ kubectl {} --dry-run=server", attempt.join(" ")));
         let answer = scene.kubectl.run(&[attempt, &["--dry-run=server"]].concat()).await?;
         let said = answer.as_ref().err().and_then(|said| said.split_once("denied request: ")).map(|(_, why)| why);
-        let shown = said.map_or_else(|| format!("not refused by the fence: {answer:?}"), str::to_owned);
-        show.check(&format!("refused: {shown}"), said.is_some_and(|why| why.starts_with("steading: ")));
+        match said.filter(|why| why.starts_with("steading: ")) {
+            Some(why) => show.check(&format!("refused: {why}"), true),
+            None => show.check(&format!("not refused by the fence: {answer:?}"), false),
+        }
     }
     Ok(())
 }

@@ -50,6 +50,7 @@ pub mod site;
 mod slots;
 pub mod story;
 pub mod wait;
+pub mod wire;
 
 pub use install::Installation;
 pub use plane::{Plane, PlaneOptions, Tier};

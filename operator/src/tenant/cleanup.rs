@@ -27,9 +27,11 @@ pub async fn tell(context: &Context, tenant: &Tenant, round: &mut Round<Facts>) 
     }
     round.phase = Phase::Deleting;
     no_workspaces(context, tenant).await?;
-    // Whose identity another object holds never made anything.
-    if let Ok(identity) = context.identity_of_tenant(tenant) {
-        key(context, tenant, identity).await?;
+    match context.identity_of_tenant(tenant) {
+        Ok(identity) => key(context, tenant, identity).await?,
+        // Whose identity another object holds never made anything.
+        Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}
+        Err(fault) => return Err(fault),
     }
     finalize::release(&Tenants::api(&context.engine.client, tenant), tenant).await?;
     round.over = true;

@@ -28,10 +28,14 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
         return Ok(());
     }
     round.phase = Phase::Deleting;
-    // Whose identity another object holds never made anything.
-    if let Ok(identity) = context.identity_of_workspace(workspace) {
-        stack(context, workspace, &identity).await?;
-        bucket(context, workspace, &identity).await?;
+    match context.identity_of_workspace(workspace) {
+        Ok(identity) => {
+            stack(context, workspace, &identity).await?;
+            bucket(context, workspace, &identity).await?;
+        }
+        // Whose identity another object holds never made anything.
+        Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}
+        Err(fault) => return Err(fault),
     }
     finalize::release(&Workspaces::api(&context.engine.client, workspace), workspace).await?;
     round.over = true;
@@ -71,7 +75,7 @@ async fn stack(context: &Context, workspace: &Workspace, identity: &Identity) ->
     }
 }
 
-/// What the namespace controller says holds a namespace. Its own message, without the parts that differ from look to look.
+/// What the namespace controller says holds a namespace, in its own words: which finalizers, and of which kinds.
 fn blocker(namespace: &Namespace) -> Option<String> {
     let conditions = namespace.status.as_ref()?.conditions.as_ref()?;
     let holds = [
@@ -80,10 +84,10 @@ fn blocker(namespace: &Namespace) -> Option<String> {
         "NamespaceDeletionContentFailure",
         "NamespaceDeletionGroupVersionParsingFailure",
     ];
-    let told = holds
-        .iter()
-        .find_map(|kind| conditions.iter().find(|condition| condition.type_ == *kind && condition.status == "True"))?;
-    told.message.clone().map(|message| message.chars().take(300).collect())
+    let told =
+        |kind: &&str| conditions.iter().find(|condition| condition.type_ == **kind && condition.status == "True");
+    let told: Vec<&str> = holds.iter().filter_map(told).filter_map(|condition| condition.message.as_deref()).collect();
+    (!told.is_empty()).then(|| told.join("; ").chars().take(400).collect())
 }
 
 async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {

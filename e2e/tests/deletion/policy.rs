@@ -1,0 +1,79 @@
+//! What remains, and who gets it.
+
+use anyhow::{Context as _, Result};
+use e2e::Tier;
+use e2e::story::{Stage, tenant, workspace};
+use kube::ResourceExt as _;
+use providers::memory::Operation;
+use providers::owner::tags;
+
+use super::{Customer, OBJECTS, calls, namespaces};
+
+#[test]
+fn retained_data_is_marked_kept_and_handed_only_to_whoever_asks_for_its_identity() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let customer = Customer::of_policy(stage, "Retain").await?;
+        let Customer { finance, bucket, key, stack, .. } = &customer;
+        let asking = customer.tenant.clone().annotated(api::labels::ROTATE_REQUESTED_AT, "before-leaving");
+        platform.apply(&asking).await?;
+        let rotated =
+            |acme: &api::Tenant| acme.status.as_ref().and_then(|it| it.key.as_ref()).is_some_and(|it| it.version == 2);
+        platform.until(&customer.tenant, "has rotated", rotated).await?;
+
+        platform.delete(finance).await?;
+        platform.until_gone(finance, &customer.finance_seen).await?;
+        assert!(namespaces(stage).get_opt(stack).await?.is_none());
+        let kept = stage.world.buckets()[bucket].clone();
+        assert_eq!((kept.objects, kept.tags.get(tags::RELEASED).map(String::as_str)), (OBJECTS, Some("true")));
+        assert!(stage.world.keys()[key].rotation_period.is_some(), "the key still serves the Tenant");
+
+        // A namesake is somebody else.
+        let namesake_seen = platform.apply(finance).await?;
+        platform.until_ready(finance).await?;
+        assert_ne!(platform.bucket_of(finance).await?, *bucket);
+        assert_ne!(platform.stack_of(finance).await?, *stack);
+        assert_eq!(stage.world.buckets()[bucket], kept);
+        platform.delete(finance).await?;
+        platform.until_gone(finance, &namesake_seen).await?;
+
+        platform.delete(&customer.tenant).await?;
+        platform.until_gone(&customer.tenant, &customer.tenant_seen).await?;
+        let left = stage.world.keys()[key].clone();
+        assert_eq!(
+            (left.enabled, left.rotation_period, left.latest_version),
+            (true, None, 2),
+            "released, not disabled"
+        );
+
+        // Whoever asks for the identities, and may, gets all of it back as it was.
+        let identity = |uid: Option<String>| uid.context("no uid");
+        let (of_tenant, of_finance) = (identity(customer.tenant_seen.uid())?, identity(customer.finance_seen.uid())?);
+        let heir = tenant(customer.tenant.name()).of_class(&customer.class).with("identity", of_tenant);
+        platform.apply(&heir).await?;
+        let books = platform.applied(workspace("books").of_tenant(&heir).with("identity", of_finance)).await?;
+        platform.until_ready(&heir).await?;
+        platform.until_ready(&books).await?;
+        assert_eq!((&platform.key_of(&heir).await?, &platform.bucket_of(&books).await?), (key, bucket));
+        let back = stage.world.buckets()[bucket].clone();
+        assert_eq!((back.objects, back.tags.contains_key(tags::RELEASED)), (OBJECTS, false));
+        let key_back = stage.world.keys()[key].clone();
+        assert_eq!((key_back.latest_version, key_back.rotation_period.is_some()), (2, true));
+        assert_eq!(calls(stage, Operation::CreateBucket, bucket), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_policy_that_counts_is_the_one_at_the_time_of_deletion() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let customer = Customer::of_policy(stage, "Delete").await?;
+        platform.apply(&customer.tenant.clone().with("deletionPolicy", "Retain")).await?;
+        platform.until_ready(&customer.tenant).await?;
+        platform.delete(&customer.finance).await?;
+        platform.until_gone(&customer.finance, &customer.finance_seen).await?;
+        assert_eq!(stage.world.buckets()[&customer.bucket].objects, OBJECTS);
+        Ok(())
+    })
+}

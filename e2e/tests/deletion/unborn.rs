@@ -1,0 +1,81 @@
+//! What never became Ready leaves nothing behind.
+
+use anyhow::Result;
+use api::conditions as names;
+use e2e::story::{Stage, class, tenant, workspace};
+use e2e::{Tier, unique};
+use kube::api::ListParams;
+use providers::memory::{Injection, Operation};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::namespaces;
+
+async fn stacks_of(stage: &Stage, tenant: &str) -> Result<usize> {
+    let mine = ListParams::default().labels(&format!("steading.dev/tenant={tenant}"));
+    Ok(namespaces(stage).list_metadata(&mine).await?.items.len())
+}
+
+#[test]
+fn a_workspace_that_waits_for_something_goes_at_once() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let onprem = class(&unique("onprem"));
+        let acme = tenant(&unique("acme")).of_class(&onprem).with("quota", json!({ "cpu": "1" })).deleting_data();
+        let finance = workspace("finance").of_tenant(&acme);
+
+        let seen = platform.apply(&finance).await?;
+        platform.until_reason(&finance, names::TENANT_NOT_FOUND).await?;
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+
+        platform.apply(&acme).await?;
+        let seen = platform.apply(&finance).await?;
+        platform.until_reason(&finance, names::CLASS_NOT_FOUND).await?;
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+
+        platform.apply(&onprem).await?;
+        let seen = platform.apply(&finance).await?;
+        platform.until_reason(&finance, names::QUOTA_REQUIRED).await?;
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+        assert_eq!(stacks_of(stage, acme.name()).await?, 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_was_made_though_its_answer_never_came_is_removed_as_well() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let onprem = platform.applied(class(&unique("onprem"))).await?;
+        let [of_tenant, of_finance] = [(); 2].map(|()| Uuid::new_v4().to_string());
+        let acme = tenant(&unique("acme")).of_class(&onprem).with("identity", of_tenant.as_str()).deleting_data();
+        let finance = workspace("finance").of_tenant(&acme).with("identity", of_finance.as_str());
+        let installation = providers::Installation::new(stage.installation.name())?;
+        let bucket = providers::owner::bucket(&installation, &providers::Identity::new(&of_finance)?);
+        let key = providers::owner::transit_key(&installation, &providers::Identity::new(&of_tenant)?);
+        // They are made, and nobody is ever told.
+        stage.world.inject(Injection::on(Operation::CreateBucket).identity(&of_finance).after_commit());
+        stage.world.inject(Injection::on(Operation::ObserveBucket).identity(&of_finance).nth(2));
+        stage.world.inject(Injection::on(Operation::UpdateBucket).identity(&of_finance));
+        stage.world.inject(Injection::on(Operation::CreateKey).identity(&of_tenant).after_commit());
+        stage.world.inject(Injection::on(Operation::ObserveKey).identity(&of_tenant).nth(2));
+
+        platform.apply(&acme).await?;
+        let finance_seen = platform.apply(&finance).await?;
+        platform.until_condition(&finance, names::BUCKET_READY, "False", names::PROVIDER_UNAVAILABLE).await?;
+        assert!(stage.world.buckets().contains_key(&bucket));
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &finance_seen).await?;
+        assert!(!stage.world.buckets().contains_key(&bucket));
+        assert_eq!(stacks_of(stage, acme.name()).await?, 0);
+
+        let acme_seen = platform.get(&acme).await?;
+        platform.delete(&acme).await?;
+        platform.until_gone(&acme, &acme_seen).await?;
+        assert!(!stage.world.keys()[&key].enabled);
+        Ok(())
+    })
+}

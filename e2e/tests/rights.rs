@@ -1,0 +1,204 @@
+//! The operator's rights are what it uses: every rule of the chart is used in the life of a tenant, and nothing that the operator
+//! or the cluster asks for is refused. Proved by the API server's own record.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use e2e::install::InProcess;
+use e2e::plane::{Calls, Entry};
+use e2e::site::{CLASS, Site, SiteOptions};
+use e2e::story::{BREAK_GLASS, Manifest, Platform, class, tenant, workspace};
+use e2e::wait::until;
+use e2e::{Plane, Tier};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use operator::config::ProviderSource;
+use providers::memory::World;
+use serde_json::{Value, json};
+
+/// What one rule allows on one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    verb: String,
+    group: String,
+    resource: String,
+    /// Empty where the rule names no objects.
+    name: String,
+}
+
+/// Every right that the chart gives the operator, cluster-wide and in its own namespace.
+async fn granted(site: &Site) -> Result<BTreeSet<Right>> {
+    let manifest = site.installation.helm(&site.plane, &["get", "manifest", "steading"].map(str::to_owned)).await?;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&manifest)?;
+    let ours = |object: &&Value| {
+        object["metadata"]["name"] == "steading-operator"
+            && (object["kind"] == "ClusterRole" || object["kind"] == "Role")
+    };
+    let texts = |rule: &Value, key: &str| -> Vec<String> {
+        rule[key].as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in objects.iter().filter(ours).flat_map(|role| role["rules"].as_array().unwrap()) {
+        let mut names = texts(rule, "resourceNames");
+        if names.is_empty() {
+            names.push(String::new());
+        }
+        for group in texts(rule, "apiGroups") {
+            for resource in texts(rule, "resources") {
+                for verb in texts(rule, "verbs") {
+                    for name in &names {
+                        let (group, resource, name) = (group.clone(), resource.clone(), name.clone());
+                        rights.insert(Right { verb: verb.clone(), group, resource, name });
+                    }
+                }
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// Whether a call used this right and was answered. An apply that makes an object is recorded as a patch, but needs both.
+fn uses(entry: &Entry, right: &Right) -> bool {
+    let Some(object) = &entry.object_ref else { return false };
+    let verb = entry.verb == right.verb || (right.verb == "create" && entry.verb == "patch" && entry.code() == 201);
+    verb && object.api_group == right.group
+        && entry.target() == right.resource
+        && (right.name.is_empty() || object.name == right.name)
+        && (entry.code() < 400 || entry.code() == 404)
+        && !entry.is_dry_run()
+}
+
+/// An object that bears the marks of a Workspace's children but is none that it should have.
+fn left_over(kind: &str, owner: &Value, body: Value) -> Value {
+    let mut object = body;
+    object["kind"] = json!(kind);
+    object["apiVersion"] = json!(match kind {
+        "NetworkPolicy" => "networking.k8s.io/v1",
+        "RoleBinding" => "rbac.authorization.k8s.io/v1",
+        _ => "v1",
+    });
+    object["metadata"] = json!({ "name": "left-over", "labels": owner });
+    object
+}
+
+/// One child of each kind, by kind and name.
+const CHILDREN: [(&str, &str, &str); 4] = [
+    ("networking.k8s.io", "NetworkPolicy", "deny-all"),
+    ("", "ResourceQuota", "steading"),
+    ("", "LimitRange", "steading"),
+    ("rbac.authorization.k8s.io", "RoleBinding", "steading-viewers"),
+];
+
+/// Somebody of a break-glass group takes one child of each kind away and leaves another there in Steading's name. Returns when
+/// Steading has put that right.
+async fn vandalise(client: &Client, stack: &str) -> Result<()> {
+    let viewer =
+        json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "steading-stack-viewer" });
+    for (group, kind, name) in CHILDREN {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), stack, &resource);
+        let labels = serde_json::to_value(api.get(name).await?.metadata.labels)?;
+        let body = match kind {
+            "NetworkPolicy" => json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress"] } }),
+            "RoleBinding" => json!({ "roleRef": viewer }),
+            "LimitRange" => json!({ "spec": { "limits": [] } }),
+            _ => json!({ "spec": {} }),
+        };
+        let left_over: DynamicObject = serde_json::from_value(left_over(kind, &labels, body))?;
+        api.create(&PostParams::default(), &left_over).await?;
+        api.delete(name, &DeleteParams::default()).await?;
+        until(&format!("{kind} {name} is back and no other is left"), e2e::story::PATIENCE, async || {
+            Ok(api.get_opt(name).await?.is_some() && api.get_opt("left-over").await?.is_none())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The same thing twice makes one event with a count.
+async fn pause_twice(platform: &Platform, plain: &Manifest<api::Workspace>) -> Result<()> {
+    for _ in 0..2 {
+        platform.apply(&plain.clone().with("paused", true)).await?;
+        platform.until_reason(plain, "Paused").await?;
+        platform.apply(&plain.clone().with("paused", false)).await?;
+        platform.until_ready(plain).await?;
+    }
+    Ok(())
+}
+
+async fn life_of_a_tenant(site: &Site) -> Result<()> {
+    let platform = Platform::new(site.plane.admin()?);
+    let glass = site.plane.client_for("bettina", &["system:masters", BREAK_GLASS])?;
+    let acme = tenant("acme").of_class(&class(CLASS)).deleting_data();
+    let finance = workspace("finance").of_tenant(&acme);
+    platform.apply(&acme).await?;
+    platform.apply(&finance).await?;
+    platform.until_ready(&acme).await?;
+    platform.until_ready(&finance).await?;
+
+    let stack = platform.stack_of(&finance).await?;
+    vandalise(&glass, &stack).await?;
+    pause_twice(&platform, &finance).await?;
+
+    let going = platform.get(&finance).await?;
+    platform.delete(&finance).await?;
+    platform.until_gone(&finance, &going).await?;
+    let going = platform.get(&acme).await?;
+    platform.delete(&acme).await?;
+    platform.until_gone(&acme, &going).await?;
+    Ok(())
+}
+
+/// Refusals by RBAC or by the fence that no probe of the canary asked for.
+fn unwanted_refusals(calls: &Calls) -> Calls {
+    calls.refused().filter(|entry| {
+        let answer = entry.response_status.clone().unwrap_or_default();
+        let by_fence = answer.message.contains("denied request: steading: ");
+        let of_operator = entry.user.username == "system:serviceaccount:steading-system:steading";
+        let probe = of_operator && by_fence && entry.is_dry_run();
+        (of_operator || by_fence) && !probe
+    })
+}
+
+async fn operator_on(plane: &Plane, site: &Site) -> Result<InProcess> {
+    InProcess::start_on(plane, &site.installation, World::new(), |config| {
+        config.providers = ProviderSource::Real;
+        config.break_glass_groups = vec![BREAK_GLASS.to_owned()];
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_life_of_a_tenant_uses_every_right_of_the_operator_and_meets_no_refusal() -> Result<()> {
+    let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
+    let options = SiteOptions { values, with_operator: false, ..SiteOptions::default() };
+    let site = Site::start(Tier::Two, options, |_| {}).await?;
+    let operator = operator_on(&site.plane, &site).await?;
+    life_of_a_tenant(&site).await?;
+    // Events are written beside the work, so the last may come late.
+    let events: Api<Event> = Api::namespaced(site.plane.admin()?, "acme");
+    until("events were written", e2e::story::PATIENCE, async || {
+        Ok(!events.list(&ListParams::default()).await?.items.is_empty())
+    })
+    .await?;
+    operator.stop().await?;
+
+    let calls = site.plane.calls().await?;
+    let used = calls.by_service_account("steading-system", "steading");
+    // `bind` is no call of its own: a RoleBinding to a role that one does not hold cannot be made without it.
+    let unused: Vec<Right> = granted(&site)
+        .await?
+        .into_iter()
+        .filter(|right| right.verb != "bind" && !used.entries().iter().any(|entry| uses(entry, right)))
+        .collect();
+    ensure!(unused.is_empty(), "the chart gives rights that nothing uses: {unused:#?}");
+    let refused = unwanted_refusals(&calls);
+    let told: Vec<_> = refused.entries().iter().map(|entry| (&entry.request_uri, &entry.response_status)).collect();
+    ensure!(refused.is_empty(), "refused, though it should not be:\n{refused}{told:#?}");
+    ensure!(!calls.refused().filter(Entry::is_dry_run).is_empty(), "the record holds no probe of the canary");
+    site.stop().await
+}

@@ -84,10 +84,11 @@ impl Scene {
     /// Says how to use the cluster by hand.
     pub(crate) fn tell_how_to_reach(&self, show: &Show) {
         show.step("kept", "The cluster stays until Ctrl-C");
-        show.say(&format!("export KUBECONFIG={}", self.kubectl.kubeconfig().display()));
-        show.say(&format!("kubectl of this version: {}", self.kubectl.program().display()));
-        show.say(&format!("metrics of the operator: {}/metrics", self.operator.http_url()));
-        show.say(&format!("its log: {}", self.operator.log().display()));
+        show.verbatim(&format!("export KUBECONFIG={}", self.kubectl.kubeconfig().display()));
+        show.say("kubectl of its version, metrics and log of the operator:");
+        show.verbatim(&self.kubectl.program().display().to_string());
+        show.verbatim(&format!("{}/metrics", self.operator.http_url()));
+        show.verbatim(&self.operator.log().display().to_string());
     }
 
     /// Ends everything and looks whether something is left.

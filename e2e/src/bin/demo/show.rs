@@ -93,6 +93,11 @@ impl Show {
         }
     }
 
+    /// Shows a line that is there to be copied: it is never broken.
+    pub(crate) fn verbatim(&self, line: &str) {
+        self.line(line);
+    }
+
     /// Shows rows whose columns stand below each other; the first row is the heading.
     pub(crate) fn table(&self, rows: &[Vec<String>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -28,7 +28,7 @@ pub enum Verdict {
     Pass,
     /// It does not get through; the caller is answered 500.
     Lost,
-    /// It gets through and is carried out, but the caller is answered 500.
+    /// It gets through and is carried out, but the caller is answered 504.
     AnswerLost,
 }
 
@@ -96,15 +96,16 @@ pub fn is_write(request: &Parts) -> bool {
 async fn carry(State((forward, judge)): State<(Client, Arc<Mutex<Judge>>)>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let verdict = judge.lock().unwrap_or_else(PoisonError::into_inner)(&parts);
-    let lost = || (StatusCode::INTERNAL_SERVER_ERROR, "lost on the wire").into_response();
     if verdict == Verdict::Lost {
-        return lost();
+        return (StatusCode::INTERNAL_SERVER_ERROR, "lost on the wire").into_response();
     }
     let Ok(body) = to_bytes(body, BODY_MAX).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     let mut request = Request::from_parts(parts, kube::client::Body::from(body));
     request.headers_mut().remove(header::HOST);
     match forward.send(request).await {
-        Ok(_) if verdict == Verdict::AnswerLost => lost(),
+        Ok(_) if verdict == Verdict::AnswerLost => {
+            (StatusCode::GATEWAY_TIMEOUT, "the answer was lost on the wire").into_response()
+        }
         Ok(mut answer) => {
             answer.headers_mut().remove(header::TRANSFER_ENCODING);
             answer.headers_mut().remove(header::CONNECTION);

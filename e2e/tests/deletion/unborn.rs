@@ -46,6 +46,28 @@ fn a_workspace_that_waits_for_something_goes_at_once() -> Result<()> {
 }
 
 #[test]
+fn a_workspace_whose_buckets_name_a_stranger_has_goes_and_leaves_him_his() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let onprem = platform.applied(class(&unique("onprem"))).await?;
+        let identity = Uuid::new_v4().to_string();
+        let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem).deleting_data()).await?;
+        let finance = workspace("finance").of_tenant(&acme).with("identity", identity.as_str());
+        let installation = providers::Installation::new(stage.installation.name())?;
+        let bucket = providers::owner::bucket(&installation, &providers::Identity::new(&identity)?);
+        stage.world.tamper_bucket(&bucket, |bucket| bucket.objects = 5);
+        let theirs = stage.world.buckets()[&bucket].clone();
+        let seen = platform.apply(&finance).await?;
+        platform.until_reason(&finance, names::FOREIGN).await?;
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+        assert_eq!(stage.world.buckets()[&bucket], theirs);
+        assert_eq!(stacks_of(stage, acme.name()).await?, 0);
+        Ok(())
+    })
+}
+
+#[test]
 fn what_was_made_though_its_answer_never_came_is_removed_as_well() -> Result<()> {
     Stage::shared(Tier::Two, async |stage| {
         let platform = &stage.platform;

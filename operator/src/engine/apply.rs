@@ -115,10 +115,11 @@ impl Applier<'_> {
         }
     }
 
-    /// Deletes what bears the owner's identity and is not wanted any more. Only to be called when all wanted children stand.
-    pub async fn prune(&self, wanted: &[Key]) -> Result<(), Fault> {
+    /// Deletes what bears the owner's identity in this namespace and is not wanted any more. Only to be called when all wanted
+    /// children stand. Elsewhere a label proves nothing: somebody may have put it on what is another owner's.
+    pub async fn prune(&self, namespace: &str, wanted: &[Key]) -> Result<(), Fault> {
         for (key, child) in self.children.of_owner(&self.owner) {
-            if !wanted.contains(&key) && key.kind != Kind::Namespace && !child.deleting {
+            if !wanted.contains(&key) && key.namespace.as_deref() == Some(namespace) && !child.deleting {
                 self.delete(&key, &child.uid).await?;
             }
         }

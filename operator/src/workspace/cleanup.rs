@@ -113,7 +113,11 @@ async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -
         DeletionPolicy::Delete => external::ensure_gone(&buckets, &spec).await,
     };
     connections::count(&context.engine.metrics, "buckets", "remove", &gone);
-    gone.map_err(|fault| context.connections.failed(&class, fault))
+    match gone {
+        // Somebody else had the name before us, so there was never a bucket of ours.
+        Err(fault) if fault.reason == names::FOREIGN && !recorded => Ok(()),
+        gone => gone.map_err(|fault| context.connections.failed(&class, fault)),
+    }
 }
 
 fn policy(tenant: &Tenant) -> DeletionPolicy {

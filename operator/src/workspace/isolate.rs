@@ -61,7 +61,7 @@ pub async fn stack(
         applier.apply(Kind::RoleBinding, binding, None).await?;
         wanted.push(key_of(Kind::RoleBinding, &json!(binding)));
     }
-    applier.prune(&wanted).await
+    applier.prune(facts.namespace().as_str(), &wanted).await
 }
 
 /// Writes for this owner.

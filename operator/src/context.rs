@@ -37,6 +37,12 @@ pub struct Context {
     pub evidence: Duration,
 }
 
+/// The time in whole seconds, as the API server keeps it: what is read back then equals what was written.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
 impl Context {
     /// The Tenant of a control namespace.
     pub fn tenant(&self, namespace: &str) -> Option<Arc<Tenant>> {

@@ -83,11 +83,8 @@ impl Fence {
     pub fn stands(&self) -> Result<(), String> {
         match &*self.verdict() {
             Verdict::Stands { seen } if seen.elapsed() <= self.0.period * VALID_PERIODS => Ok(()),
-            Verdict::Stands { seen } => {
-                let minutes = seen.elapsed().as_secs() / 60;
-                Err(format!(
-                    "the fence could not be looked at for {minutes} min; see why the API server does not answer"
-                ))
+            Verdict::Stands { .. } => {
+                Err("the fence was not seen for too long; see why the API server does not answer".to_owned())
             }
             Verdict::NotLooked => Err("the fence was not looked at yet".to_owned()),
             Verdict::Down { why } => Err(format!("the fence is down: {why}; install the chart of this version again")),

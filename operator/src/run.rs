@@ -21,7 +21,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::PartialObjectMeta,
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         events::{Recorder, Reporter},
@@ -196,7 +196,7 @@ impl Watching {
         let alive = self.health.expect(what); // before any store can be complete
         async move {
             let config = watcher::Config::default().timeout(client::WATCH_SECONDS);
-            let stream = watcher(Api::<K>::all(self.client.clone()), config).default_backoff();
+            let stream = watcher(Api::<DeserializeGuard<K>>::all(self.client.clone()), config).default_backoff();
             let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
             self.stopping.run_until_cancelled(follow).await;
             drop(alive);

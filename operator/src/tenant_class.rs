@@ -1,11 +1,17 @@
-//! The story of a TenantClass: it says how many Tenants use it, and does not go while any does.
+//! The story of a TenantClass: whether the servers that it names can be used, how many Tenants use it, and that it does not go while
+//! any does.
 //!
-//! In: a TenantClass and the Tenants that name it. Out: status and a finalizer; nothing outside the cluster.
+//! In: a TenantClass and the Tenants that name it. Out: status and a finalizer; outside the cluster it only looks.
+
+mod observe;
 
 use std::{sync::Arc, time::Duration};
 
 use api::{TenantClass, conditions as names, tenant_class::TenantClassStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
@@ -25,6 +31,7 @@ use crate::{
 #[derive(Default)]
 pub struct Facts {
     tenants: i32,
+    observed_at: Option<Timestamp>,
 }
 
 /// The controller of TenantClasses.
@@ -62,7 +69,8 @@ impl Story for TenantClasses {
         let users = self.users(&class.name_any());
         round.facts.tenants = i32::try_from(users.len()).unwrap_or(i32::MAX);
         if class.metadata.deletion_timestamp.is_none() {
-            drive::held(self, &self.0.engine.client, class).await?;
+            let held = drive::held(self, &self.0.engine.client, class).await?;
+            observe::servers(&self.0, held.as_ref().unwrap_or(class), round).await;
             return Ok(());
         }
         if !finalize::is_held(class) {
@@ -81,9 +89,14 @@ impl Story for TenantClasses {
         Err(Fault::waiting(Duration::from_mins(1), names::TENANTS_REMAIN, message))
     }
 
-    fn report(_: &TenantClass, round: &Round<Facts>) -> Value {
-        let status =
-            TenantClassStatus { observed_generation: 0, tenants: Some(round.facts.tenants), conditions: Vec::new() };
+    fn report(class: &TenantClass, round: &Round<Facts>) -> Value {
+        let before = class.status.as_ref().and_then(|status| status.observed_at.clone());
+        let status = TenantClassStatus {
+            observed_generation: 0,
+            tenants: Some(round.facts.tenants),
+            observed_at: round.facts.observed_at.map(Time).or(before),
+            conditions: Vec::new(),
+        };
         serde_json::to_value(status).unwrap_or_default()
     }
 

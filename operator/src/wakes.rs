@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use api::{Tenant, TenantClass, Workspace, labels, tenant::Reservation};
+use api::{Tenant, TenantClass, Workspace, tenant::Reservation};
 use futures::{Stream, stream};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -86,7 +86,7 @@ impl Wakes {
 
     /// A class matters to its Tenants and their Workspaces.
     pub fn class_changed(&self, change: &Change<TenantClass>) {
-        if !differs(change, &[]) {
+        if !differs(change) {
             return;
         }
         let Some(class) = either(change) else { return };
@@ -104,7 +104,7 @@ impl Wakes {
         let namespace = tenant.metadata.namespace.clone().unwrap_or_default();
         let identity = |tenant: Option<&Tenant>| tenant.and_then(|tenant| tenant.status.as_ref()?.identity.clone());
         let (before, now) = (change.before.as_deref(), change.now.as_deref());
-        if differs(change, &[labels::ROTATE_REQUESTED_AT]) || identity(before) != identity(now) {
+        if differs(change) || identity(before) != identity(now) {
             send(&self.tenants, ObjectRef::from_obj(tenant));
             send(&self.classes, ObjectRef::new(&tenant.spec.class));
             self.workspaces_of(&namespace);
@@ -125,7 +125,7 @@ impl Wakes {
         let stake = |workspace: &Workspace| {
             let status = workspace.status.as_ref();
             (
-                fingerprint(workspace, &[]),
+                fingerprint(workspace),
                 status.and_then(|status| status.quota.clone()),
                 status.and_then(|status| status.quota_revision),
             )
@@ -134,7 +134,7 @@ impl Wakes {
             let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
             send(&self.tenants, ObjectRef::new(namespace).within(namespace));
         }
-        if differs(change, &[]) {
+        if differs(change) {
             send(&self.workspaces, ObjectRef::from_obj(workspace));
             waiting_for(change, &self.known_workspaces, &self.workspaces);
         }
@@ -171,9 +171,8 @@ fn either<K>(change: &Change<K>) -> Option<&K> {
 }
 
 /// Whether more than status changed.
-fn differs<K: Resource>(change: &Change<K>, annotations: &[&str]) -> bool {
-    let mark = |object: &K| fingerprint(object, annotations);
-    change.before.as_deref().map(mark) != change.now.as_deref().map(mark)
+fn differs<K: Resource>(change: &Change<K>) -> bool {
+    change.before.as_deref().map(fingerprint) != change.now.as_deref().map(fingerprint)
 }
 
 /// An object that is gone matters to those that ask for its identity.

@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+pub(crate) use provision::spec as bucket_spec;
+
 /// What the report needs beside the parts; what is `None` stays as it was.
 #[derive(Default)]
 pub struct Facts {

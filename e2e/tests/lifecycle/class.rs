@@ -1,13 +1,16 @@
 //! What a class decides, and when it can go.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
-use api::{TenantClass, conditions as names, status::KeyOwner};
+use api::{Tenant, TenantClass, conditions as names, status::KeyOwner};
 use e2e::story::{Manifest, PATIENCE, Stage, class, condition, tenant, workspace};
 use e2e::{Tier, unique, wait::until};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use providers::memory::{Injection, Operation};
 use serde_json::{Value, json};
 
 use super::{assert_tells, message, status};
@@ -105,4 +108,55 @@ async fn without_consent_nothing_is_made_even_where_admission_let_the_class_pass
     assert_tells(&message(&stalled), &["allowProviderManagedEncryption"]);
     assert_eq!(stage.world.buckets().len(), 0);
     Ok(())
+}
+
+/// An identity that no object has: with it the class's servers are looked at.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
+#[tokio::test]
+async fn a_class_says_whether_its_servers_can_be_used() -> Result<()> {
+    let stage = Stage::set(Tier::One, |_| {}).await?;
+    let platform = &stage.platform;
+    stage.world.inject(Injection::on(Operation::ObserveKey).identity(NOBODY).denied());
+    let onprem = platform.applied(class("onprem")).await?;
+    let seen = platform.until_condition(&onprem, names::KEYS_REACHABLE, "False", names::DENIED).await?;
+    assert_eq!((status(&seen, names::READY), status(&seen, names::STALLED)), ("False", "True"));
+    assert_eq!(status(&seen, names::BUCKETS_REACHABLE), "True");
+    // It says so and holds nobody up.
+    let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
+    platform.until_ready(&acme).await?;
+
+    stage.world.heal();
+    // It would look again by itself within six minutes; any change is sooner, a note to oneself too.
+    platform.apply(&onprem.clone().annotated("example.com/rights", "granted")).await?;
+    let ready = platform.until_ready(&onprem).await?;
+    let observed = ready.status.as_ref().and_then(|status| status.observed_at.as_ref());
+    assert!(observed.is_some(), "{:?}", ready.status);
+    Ok(())
+}
+
+#[test]
+fn changed_bounds_of_a_class_concern_its_tenants_at_once() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let onprem = platform.applied(class(&unique("onprem"))).await?;
+        let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
+        let globex = tenant(&unique("globex")).of_class(&onprem).with("encryption.rotationPeriod", "45d");
+        platform.apply(&globex).await?;
+        platform.until_ready(&acme).await?;
+        platform.until_ready(&globex).await?;
+
+        let rotation = json!({ "default": "120d", "min": "60d", "max": "365d" });
+        platform.apply(&onprem.clone().with("keys.openbao.rotationPeriod", rotation)).await?;
+        let rotates = |acme: &Tenant| {
+            let key = acme.status.as_ref().and_then(|status| status.key.as_ref());
+            key.is_some_and(|key| key.rotation_period == "120d")
+        };
+        platform.until(&acme, "rotates as the class now says", rotates).await?;
+        let key = platform.key_of(&acme).await?;
+        assert_eq!(stage.world.keys()[&key].rotation_period, Some(Duration::from_hours(120 * 24)));
+        let outside = platform.until_reason(&globex, names::ROTATION_OUT_OF_BOUNDS).await?;
+        assert_tells(&message(&outside), &["45d", onprem.name(), "from 60d to 365d"]);
+        Ok(())
+    })
 }

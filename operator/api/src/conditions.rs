@@ -18,6 +18,11 @@ pub const QUOTA_RESERVED: &str = "QuotaReserved";
 /// The bucket exists with its owner marks, key, versioning and policy.
 pub const BUCKET_READY: &str = "BucketReady";
 
+/// The place for keys that a class names answers, knows us, and lets us look.
+pub const KEYS_REACHABLE: &str = "KeysReachable";
+/// The place for buckets that a class names answers, knows us, and lets us look.
+pub const BUCKETS_REACHABLE: &str = "BucketsReachable";
+
 /// Which consequence a reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
@@ -100,7 +105,7 @@ reasons! {
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";
-    THROTTLED = "Throttled", Waiting, "A provider asks for fewer requests.", "Wait; raise the limit at the provider if it lasts.";
+    THROTTLED = "Throttled", Waiting, "A provider or the API server asks for fewer requests.", "Wait; raise the limit at the server that the message names if it lasts.";
     DEADLINE = "Deadline", Transient, "One round took longer than its deadline and was cut off; what was done stays done.", "See which call was slow in the message.";
 }
 

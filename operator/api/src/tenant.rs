@@ -180,12 +180,12 @@ pub struct KeyStatus {
     /// Its name at the provider.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its newest version; each rotation adds one.
+    /// Its newest version; each rotation adds one. 0 before it was ever seen.
     pub version: i64,
     /// How often it rotates by itself.
     #[schemars(length(max = 16))]
     pub rotation_period: String,
-    /// When it was last looked at.
+    /// When it was last looked at. Absent before it was ever seen: it stands in status before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
     /// The last value of the annotation `steading.dev/rotate-requested-at` that was acted on.

@@ -3,7 +3,7 @@
 //! Where things are made (regions, endpoints, mounts) is immutable, because what was made there cannot follow a change.
 //! Who signs in and how often keys rotate may change.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -276,7 +276,10 @@ pub struct TenantClassStatus {
     /// How many Tenants use the class; while any does, the class cannot be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants: Option<i32>,
-    /// Ready; Reconciling and Stalled only while they are true.
+    /// When the servers that the class names last answered as they should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+    /// Ready, KeysReachable, BucketsReachable; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

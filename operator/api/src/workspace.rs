@@ -163,7 +163,7 @@ pub struct BucketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub key: Option<String>,
-    /// When it was last looked at.
+    /// When it was last looked at. Absent before it was ever seen: it stands in status before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
 }

@@ -44,6 +44,7 @@ pub(crate) struct State {
     pub(crate) issued: u64,
     pub(crate) lag: u32,
     pub(crate) calls: BTreeMap<Operation, u64>,
+    pub(crate) calls_for: BTreeMap<(Operation, String), u64>,
     pub(crate) log: Vec<(Operation, String)>,
     pub(crate) injections: Vec<inject::Armed>,
 }
@@ -58,6 +59,7 @@ impl Default for State {
             issued: 0,
             lag: 0,
             calls: BTreeMap::new(),
+            calls_for: BTreeMap::new(),
             log: Vec::new(),
             injections: Vec::new(),
         }
@@ -105,6 +107,11 @@ impl World {
     /// How often the operation was called, failed calls too.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.lock().calls.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How often the operation was called for this identity (as in [`Injection::identity`]), failed calls too.
+    pub fn calls_for(&self, operation: Operation, identity: &str) -> u64 {
+        self.lock().calls_for.get(&(operation, identity.to_owned())).copied().unwrap_or(0)
     }
 
     /// How many writing calls there were, failed ones too.

@@ -177,6 +177,36 @@ fn summary(phase: &Phase, parts: &[Part]) -> (Draft, Option<Draft>) {
     }
 }
 
+/// The condition `name`, if it is True and was observed at this generation.
+#[must_use]
+pub fn holding<'a>(conditions: &'a [Condition], name: &str, generation: Option<i64>) -> Option<&'a Condition> {
+    told(conditions, name, generation).filter(|condition| condition.status == "True")
+}
+
+/// What a look that failed leaves of the part `name`. One that got no answer leaves a part that held as it was, until its evidence is
+/// too old (`counts` says whether it still counts); then nobody knows, until there is an answer. Any other fault says that the part
+/// is not as asked for.
+#[must_use]
+pub fn after_failed_look(
+    name: &str,
+    before: &[Condition],
+    generation: Option<i64>,
+    counts: bool,
+    fault: Fault,
+) -> State {
+    match told(before, name, generation).filter(|_| fault.tells_nothing()) {
+        Some(held) if held.status == "True" && counts => {
+            State::Good { reason: names::AVAILABLE, message: held.message.clone() }
+        }
+        Some(old) if old.status != "False" => State::Unknown(fault),
+        _ => State::Faulty(fault),
+    }
+}
+
+fn told<'a>(conditions: &'a [Condition], name: &str, generation: Option<i64>) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == name && condition.observed_generation == generation)
+}
+
 /// Whether two lists say the same, times aside.
 #[must_use]
 pub fn same(a: &[Condition], b: &[Condition]) -> bool {
@@ -268,6 +298,34 @@ mod tests {
         let carried = second.iter().find(|c| c.type_ == names::KEY_READY).unwrap();
         assert_eq!((carried.status.as_str(), carried.observed_generation), ("True", Some(3)));
         assert_eq!(status_of(&of(&Phase::Deleting, &[], 5, &second, at(3)), names::KEY_READY), None);
+    }
+
+    #[test]
+    fn looks_without_an_answer_turn_what_held_into_unknown_and_never_into_false() {
+        let mut conditions = of(&Phase::Living, &[key(good())], 3, &[], at(1));
+        let mut look = |counts, fault: Fault| {
+            let state = after_failed_look(names::KEY_READY, &conditions, Some(3), counts, fault);
+            conditions = of(&Phase::Living, &[key(state)], 3, &conditions, at(2));
+            let told = |name| status_of(&conditions, name).unwrap().to_owned();
+            (told(names::KEY_READY), told(names::READY))
+        };
+        let both = |status: &str| (status.to_owned(), status.to_owned());
+        let no_answer = || Fault::transient(names::PROVIDER_UNAVAILABLE, "no answer");
+        assert_eq!(look(true, no_answer()), both("True"));
+        assert_eq!(look(false, no_answer()), both("Unknown"));
+        assert_eq!(look(false, no_answer()), both("Unknown"));
+        assert_eq!(look(false, Fault::stalled(names::DENIED, "no")), both("False"));
+        assert_eq!(look(false, no_answer()), both("False"));
+    }
+
+    #[test]
+    fn what_held_for_an_earlier_generation_says_nothing_of_this_one() {
+        let earlier = of(&Phase::Living, &[key(good())], 3, &[], at(1));
+        assert!(holding(&earlier, names::KEY_READY, Some(3)).is_some());
+        assert!(holding(&earlier, names::KEY_READY, Some(4)).is_none());
+        let no_answer = Fault::transient(names::PROVIDER_UNAVAILABLE, "no answer");
+        let state = after_failed_look(names::KEY_READY, &earlier, Some(4), true, no_answer);
+        assert!(matches!(state, State::Faulty(_)), "{state:?}");
     }
 
     #[test]

@@ -224,6 +224,28 @@ async fn write_status<S: Story>(
     Ok(())
 }
 
+/// Writes what is about to be made outside the cluster into status before it is made: what `round` holds of it, with the conditions
+/// as they are. After a crash at any point, an object whose status names nothing has made nothing.
+pub async fn intend<S: Story>(
+    known: &Known<S::Object>,
+    engine: &Engine,
+    object: &S::Object,
+    round: &Round<S::Facts>,
+) -> Result<(), Fault> {
+    let reference = ObjectRef::from_obj(object);
+    let newest = known.get(&reference).filter(|newest| same_generation(newest.as_ref(), object));
+    let object = newest.as_deref().unwrap_or(object);
+    let before = serde_json::to_value(object).unwrap_or_default();
+    let mut status = S::report(object, round);
+    if let Some(fields) = status.as_object_mut() {
+        let observed = before.pointer("/status/observedGeneration").cloned();
+        fields.insert("observedGeneration".into(), observed.unwrap_or_else(|| api::status::unobserved().into()));
+        fields.insert("conditions".into(), json!(S::conditions(object)));
+    }
+    known.wrote(patch_status::<S>(engine, object, &object.name_any(), &status).await?);
+    Ok(())
+}
+
 async fn patch_status<S: Story>(
     engine: &Engine,
     object: &S::Object,

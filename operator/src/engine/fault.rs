@@ -74,6 +74,17 @@ impl Fault {
             }
             404 => Self::transient(reasons::CONFLICT, format!("cannot {doing}: it or its namespace is gone")),
             409 => Self::transient(reasons::CONFLICT, format!("cannot {doing}: it was changed at the same time")),
+            429 => match status.details.as_ref().map_or(0, |details| details.retry_after_seconds) {
+                0 => Self::transient(
+                    reasons::API_UNAVAILABLE,
+                    format!("cannot {doing}: the API server has too much to do"),
+                ),
+                seconds => Self::waiting(
+                    Duration::from_secs(seconds.into()),
+                    reasons::THROTTLED,
+                    format!("cannot {doing}: the API server asks for fewer requests"),
+                ),
+            },
             400 | 405 | 406 | 413 | 415 | 422 => Self::stalled(reasons::REJECTED, format!("cannot {doing}: {said}")),
             code => Self::transient(reasons::API_UNAVAILABLE, format!("cannot {doing}: the API server answers {code}")),
         }
@@ -125,6 +136,7 @@ impl From<api::duration::InvalidDuration> for Fault {
 #[cfg(test)]
 mod tests {
     use kube::core::{Status, response::StatusSummary};
+    use serde_json::json;
 
     use super::*;
 
@@ -151,6 +163,15 @@ mod tests {
         ] {
             assert_eq!(Fault::api(&answer(code, "no"), "apply X").class, class, "{code}");
         }
+    }
+
+    #[test]
+    fn the_api_server_is_asked_again_when_it_wished() {
+        let status = json!({ "status": "Failure", "code": 429, "details": { "retryAfterSeconds": 60 } });
+        let status: Status = serde_json::from_value(status).unwrap();
+        let fault = Fault::api(&kube::Error::Api(Box::new(status)), "apply X");
+        assert_eq!((fault.class, fault.reason), (Class::Waiting(Duration::from_mins(1)), reasons::THROTTLED));
+        assert!(fault.tells_nothing());
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! In: events of a watch. Out: a [`Mirror`] that is up to date, and a call for each change. kube's shared streams are not used: they
 //! drop deletions and can stall for ever.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
 
 use futures::{Stream, StreamExt, future};
 use kube::{
     Resource, ResourceExt,
+    core::DeserializeGuard,
     runtime::{
         reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event},
@@ -61,7 +62,8 @@ pub async fn follow<M: Mirror>(
         .await;
 }
 
-/// A mirror that keeps whole objects in a kube store, for the kinds that users write.
+/// A mirror that keeps whole objects in a kube store, for the kinds that users write. An object that this version cannot read, as
+/// after a downgrade, stays as it was last read, and does not keep the others of its kind from being seen.
 pub struct Reflected<K: Resource + Clone + 'static>
 where
     K::DynamicType: Eq + Hash + Clone,
@@ -87,6 +89,37 @@ where
     fn known(&self, object: &K) -> Option<Arc<K>> {
         self.reader.get(&ObjectRef::from_obj(object))
     }
+
+    /// The event with what can be read; `None` if nothing of it can and nothing was known before.
+    fn readable(&self, event: Event<DeserializeGuard<K>>) -> Option<Event<K>>
+    where
+        K: Debug,
+    {
+        let last_read = |guard: &DeserializeGuard<K>| {
+            let kind = K::kind(&K::DynamicType::default()).into_owned();
+            let error = guard.0.as_ref().err().map(|invalid| invalid.error.clone()).unwrap_or_default();
+            tracing::error!(
+                kind,
+                name = guard.name_any(),
+                namespace = guard.namespace(),
+                error,
+                "this version cannot read an object and leaves it as it is: install the CRDs and the operator of one version"
+            );
+            let (name, namespace) = (guard.meta().name.clone(), guard.meta().namespace.clone());
+            let known = self.reader.find(|old| old.meta().name == name && old.meta().namespace == namespace);
+            known.map(|old| K::clone(&old))
+        };
+        Some(match event {
+            Event::Init => Event::Init,
+            Event::InitDone => Event::InitDone,
+            Event::Apply(DeserializeGuard(Ok(object))) => Event::Apply(object),
+            Event::InitApply(DeserializeGuard(Ok(object))) => Event::InitApply(object),
+            Event::Delete(DeserializeGuard(Ok(object))) => Event::Delete(object),
+            Event::Apply(unreadable) => Event::Apply(last_read(&unreadable)?),
+            Event::InitApply(unreadable) => Event::InitApply(last_read(&unreadable)?),
+            Event::Delete(unreadable) => Event::Delete(last_read(&unreadable)?),
+        })
+    }
 }
 
 impl<K> Mirror for Reflected<K>
@@ -94,10 +127,11 @@ where
     K: Resource + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Default + Send + Sync,
 {
-    type Object = K;
+    type Object = DeserializeGuard<K>;
     type Kept = K;
 
-    fn absorb(&mut self, event: Event<K>) -> Vec<Change<K>> {
+    fn absorb(&mut self, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
+        let Some(event) = self.readable(event) else { return Vec::new() };
         let changes = match &event {
             Event::Init => {
                 self.staged.clear();
@@ -138,24 +172,27 @@ pub struct Fingerprint {
     generation: Option<i64>,
     deleting: bool,
     finalizers: Vec<String>,
-    annotations: Vec<Option<String>>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
-/// The fingerprint of an object; of its annotations only the named ones count.
+/// The fingerprint of an object.
 #[must_use]
-pub fn fingerprint<K: ResourceExt>(object: &K, annotations: &[&str]) -> Fingerprint {
+pub fn fingerprint<K: ResourceExt>(object: &K) -> Fingerprint {
     Fingerprint {
         uid: object.uid(),
         generation: object.meta().generation,
         deleting: object.meta().deletion_timestamp.is_some(),
         finalizers: object.finalizers().to_vec(),
-        annotations: annotations.iter().map(|key| object.annotations().get(*key).cloned()).collect(),
+        labels: object.labels().clone(),
+        annotations: object.annotations().clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::core::error_boundary::InvalidObject;
 
     use super::*;
 
@@ -167,6 +204,15 @@ mod tests {
         object
     }
 
+    fn read(object: ConfigMap) -> DeserializeGuard<ConfigMap> {
+        DeserializeGuard(Ok(object))
+    }
+
+    fn unreadable(name: &str) -> DeserializeGuard<ConfigMap> {
+        let metadata = named(name, 9).metadata;
+        DeserializeGuard(Err(InvalidObject { error: "a field of tomorrow".to_owned(), metadata }))
+    }
+
     fn told(changes: &[Change<ConfigMap>]) -> Vec<(Option<i64>, Option<i64>)> {
         let generation = |object: &Option<Arc<ConfigMap>>| object.as_ref().and_then(|o| o.metadata.generation);
         changes.iter().map(|change| (generation(&change.before), generation(&change.now))).collect()
@@ -175,13 +221,16 @@ mod tests {
     #[test]
     fn what_vanished_while_the_watch_was_away_is_told() {
         let (mut mirror, store) = Reflected::<ConfigMap>::new();
-        for event in
-            [Event::Init, Event::InitApply(named("left", 1)), Event::InitApply(named("stays", 2)), Event::InitDone]
-        {
+        for event in [
+            Event::Init,
+            Event::InitApply(read(named("left", 1))),
+            Event::InitApply(read(named("stays", 2))),
+            Event::InitDone,
+        ] {
             mirror.absorb(event);
         }
         mirror.absorb(Event::Init);
-        mirror.absorb(Event::InitApply(named("stays", 3)));
+        mirror.absorb(Event::InitApply(read(named("stays", 3))));
         let changes = mirror.absorb(Event::InitDone);
         assert_eq!(told(&changes), [(Some(1), None), (Some(2), Some(3))]);
         assert_eq!(store.len(), 1);
@@ -190,9 +239,33 @@ mod tests {
     #[test]
     fn a_deletion_comes_with_what_was_there() {
         let (mut mirror, store) = Reflected::<ConfigMap>::new();
-        mirror.absorb(Event::Apply(named("x", 1)));
-        assert_eq!(told(&mirror.absorb(Event::Delete(named("x", 2)))), [(Some(1), None)]);
+        mirror.absorb(Event::Apply(read(named("x", 1))));
+        assert_eq!(told(&mirror.absorb(Event::Delete(read(named("x", 2))))), [(Some(1), None)]);
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_as_it_was_last_read_and_hides_nothing_else() {
+        let (mut mirror, store) = Reflected::<ConfigMap>::new();
+        mirror.absorb(Event::Apply(read(named("x", 1))));
+        assert_eq!(told(&mirror.absorb(Event::Apply(unreadable("x")))), [(Some(1), Some(1))]);
+        assert_eq!(told(&mirror.absorb(Event::Apply(unreadable("never read")))), []);
+        for event in [Event::Init, Event::InitApply(unreadable("x")), Event::InitApply(read(named("y", 2)))] {
+            mirror.absorb(event);
+        }
+        assert_eq!(told(&mirror.absorb(Event::InitDone)), [(Some(1), Some(1)), (None, Some(2))]);
+        assert_eq!(store.len(), 2);
+        assert_eq!(told(&mirror.absorb(Event::Delete(unreadable("x")))), [(Some(1), None)]);
+        assert_eq!(store.len(), 1);
+    }
+
+    #[test]
+    fn labels_and_annotations_wake_as_the_spec_does() {
+        let (plain, mut labelled, mut annotated) = (named("x", 1), named("x", 1), named("x", 1));
+        labelled.labels_mut().insert("team".into(), "blue".into());
+        annotated.annotations_mut().insert("note".into(), "look again".into());
+        assert_ne!(fingerprint(&plain), fingerprint(&labelled));
+        assert_ne!(fingerprint(&plain), fingerprint(&annotated));
     }
 
     #[test]
@@ -200,7 +273,7 @@ mod tests {
         let before = named("x", 1);
         let mut after = named("x", 1);
         after.metadata.resource_version = Some("9".into());
-        assert_eq!(fingerprint(&before, &[]), fingerprint(&after, &[]));
-        assert_ne!(fingerprint(&before, &[]), fingerprint(&named("x", 2), &[]));
+        assert_eq!(fingerprint(&before), fingerprint(&after));
+        assert_ne!(fingerprint(&before), fingerprint(&named("x", 2)));
     }
 }

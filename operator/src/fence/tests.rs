@@ -250,5 +250,5 @@ async fn without_answers_the_last_verdict_holds_for_a_while_and_then_does_not() 
     tokio::time::sleep(MINUTE * 25).await;
     assert_eq!(fence.stands(), Ok(()), "no answer is no verdict");
     tokio::time::sleep(MINUTE * 6).await;
-    assert!(fence.stands().unwrap_err().contains("could not be looked at for 31 min"));
+    assert!(fence.stands().unwrap_err().contains("not seen for too long"));
 }

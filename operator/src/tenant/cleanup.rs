@@ -8,7 +8,7 @@ use api::{Tenant, Workspace, conditions as names, tenant::DeletionPolicy};
 use kube::{Api, ResourceExt, api::ListParams};
 use providers::external;
 
-use super::{Facts, Tenants, class_not_found};
+use super::{Facts, Tenants, observe};
 use crate::{
     connections,
     context::Context,
@@ -61,13 +61,12 @@ async fn no_workspaces(context: &Context, tenant: &Tenant) -> Result<(), Fault> 
     Err(Fault::waiting(Duration::from_secs(30), names::WORKSPACES_REMAIN, message))
 }
 
+/// Disables or releases the key. Status names it before it is made, so where none is named there is none.
 async fn key(context: &Context, tenant: &Tenant, identity: api::Identity) -> Result<(), Fault> {
-    let never_made = tenant.status.as_ref().is_none_or(|status| status.key.is_none());
-    let class = match context.class(&tenant.spec.class) {
-        Some(class) => class,
-        None if never_made => return Ok(()),
-        None => return Err(class_not_found(tenant)),
-    };
+    if tenant.status.as_ref().is_none_or(|status| status.key.is_none()) {
+        return Ok(());
+    }
+    let class = observe::class(context, tenant)?;
     let spec = providers::keys::KeySpec {
         installation: connections::installation(&context.installation)?,
         tenant: connections::identity(&identity)?,

@@ -8,19 +8,20 @@ use api::{
     status::{EncryptionPlace, KeyOwner},
     tenant::{KeyStatus, RotationStatus},
 };
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use providers::{
-    external,
+    External as _, external,
     keys::{KeyObserved, KeySpec, RotateOnce},
 };
 
-use super::{Class, Facts};
+use super::{Class, Facts, Tenants};
 use crate::{
     connections,
-    context::Context,
+    context::{self, Context},
     engine::{
-        conditions::{Part, State},
+        conditions::{self, Part, State},
+        drive::{self, Story as _},
         fault::Fault,
         round::Round,
     },
@@ -33,11 +34,11 @@ const REQUEST_MAX: usize = 64;
 pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut Round<Facts>) {
     let known = tenant.status.as_ref().and_then(|status| status.key.as_ref());
     let observed = known.and_then(|key| key.observed_at.as_ref()).map(|time| time.0);
-    if is_settled(tenant, known) && !context.until_next_look(observed).is_zero() {
+    if is_settled(tenant, class, known) && !context.until_next_look(observed).is_zero() {
         round.look_again(context.until_next_look(observed));
         return;
     }
-    match look(context, tenant, class, round.facts.identity).await {
+    match look(context, tenant, class, round).await {
         Ok(key) => {
             let rotation = rotation(tenant, known, &key);
             let pending = rotation
@@ -64,7 +65,13 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            let state = unseen(context, tenant, observed, fault.clone());
+            let state = conditions::after_failed_look(
+                names::KEY_READY,
+                Tenants::conditions(tenant),
+                tenant.metadata.generation,
+                context.is_valid(observed),
+                fault.clone(),
+            );
             if matches!(state, State::Good { .. }) {
                 round.look_failed(&fault);
             }
@@ -73,53 +80,47 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
     }
 }
 
-/// Nothing changed since the key was last seen as asked for.
-fn is_settled(tenant: &Tenant, known: Option<&KeyStatus>) -> bool {
-    let Some(status) = &tenant.status else { return false };
+/// Nothing changed since the key was last seen as asked for: neither the Tenant nor what the class makes of it.
+fn is_settled(tenant: &Tenant, class: &Class, known: Option<&KeyStatus>) -> bool {
     let Some(key) = known else { return false };
-    let ready = status.conditions.iter().any(|condition| {
-        condition.type_ == names::KEY_READY
-            && condition.status == "True"
-            && condition.observed_generation == tenant.metadata.generation
-    });
-    let requested = requested(tenant);
-    ready
-        && requested.is_none_or(|request| {
+    conditions::holding(Tenants::conditions(tenant), names::KEY_READY, tenant.metadata.generation).is_some()
+        && rotation_period(tenant, class).is_ok_and(|period| shown(period) == key.rotation_period)
+        && requested(tenant).is_none_or(|request| {
             key.rotation
                 .as_ref()
                 .is_some_and(|rotation| rotation.requested == request && is_done(rotation, key.version))
         })
 }
 
-/// One look that fails leaves the condition as it is until its evidence is too old; then nobody knows.
-fn unseen(context: &Context, tenant: &Tenant, observed: Option<Timestamp>, fault: Fault) -> State {
-    let no_answer = fault.tells_nothing();
-    let still_true = tenant.status.as_ref().and_then(|status| {
-        status.conditions.iter().find(|c| {
-            c.type_ == names::KEY_READY && c.status == "True" && c.observed_generation == tenant.metadata.generation
-        })
-    });
-    match still_true {
-        Some(condition) if no_answer && context.is_valid(observed) => {
-            State::Good { reason: names::AVAILABLE, message: condition.message.clone() }
-        }
-        Some(_) if no_answer => State::Unknown(fault),
-        _ => State::Faulty(fault),
-    }
-}
-
 async fn look(
     context: &Context,
     tenant: &Tenant,
     class: &Class,
-    identity: Option<api::Identity>,
+    round: &mut Round<Facts>,
 ) -> Result<KeyObserved, Fault> {
-    let spec = spec(context, tenant, class, identity)?;
+    let spec = spec(context, tenant, class, round.facts.identity)?;
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let keys = context.connections.keys(class)?;
+    if tenant.status.as_ref().is_none_or(|status| status.key.is_none()) {
+        // Looked at first, so that a server that never answered is nothing that deletion must wait for.
+        keys.observe(&spec).await.map_err(|fault| context.connections.failed(class, fault))?;
+        round.facts.key = Some(intended(&spec));
+        drive::intend::<Tenants>(&context.tenants, &context.engine, tenant, round).await?;
+    }
     let seen = external::ensure(&keys, &spec).await;
     connections::count(&context.engine.metrics, "keys", "ensure", &seen);
     seen.map_err(|fault| context.connections.failed(class, fault))
+}
+
+/// The key before it was ever seen.
+fn intended(spec: &KeySpec) -> KeyStatus {
+    KeyStatus {
+        name: spec.name(),
+        version: 0,
+        rotation_period: shown(spec.rotation_period),
+        observed_at: None,
+        rotation: None,
+    }
 }
 
 /// The key as it should be.
@@ -195,12 +196,11 @@ fn rotation(tenant: &Tenant, known: Option<&KeyStatus>, key: &KeyObserved) -> Op
 }
 
 fn status(key: &KeyObserved, rotation: Option<RotationStatus>) -> KeyStatus {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     KeyStatus {
         name: key.name.clone(),
         version: i64::try_from(key.latest_version).unwrap_or(i64::MAX),
         rotation_period: key.rotation_period.map_or_else(|| "never".to_owned(), shown),
-        observed_at: Some(Time(now)),
+        observed_at: Some(Time(context::now())),
         rotation,
     }
 }

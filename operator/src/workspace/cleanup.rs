@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use api::{Identity, StackNamespace, Tenant, Workspace, conditions as names, labels, tenant::DeletionPolicy};
+use api::{Identity, StackNamespace, Workspace, conditions as names, labels, tenant::DeletionPolicy};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use providers::external;
@@ -90,36 +90,26 @@ fn blocker(namespace: &Namespace) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; ").chars().take(400).collect())
 }
 
+/// Removes or releases the bucket. Status names it before it is made, so where none is named there is none.
 async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
-    let recorded = workspace.status.as_ref().is_some_and(|status| status.bucket.is_some());
-    if !workspace.spec.wants_bucket() && !recorded {
-        return Ok(());
-    }
+    let Some(named) = workspace.status.as_ref().and_then(|status| status.bucket.as_ref()) else { return Ok(()) };
     let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else {
         // Nobody is left to say that data may go, so it stays.
         tracing::warn!(workspace = %workspace.name_any(), "its Tenant is gone, so its bucket stays as it is");
         return Ok(());
     };
     let Some(owner) = tenant.status.as_ref().and_then(|status| status.identity.as_ref()) else { return Ok(()) };
-    let class = match observe::class(context, &tenant) {
-        Ok(class) => class,
-        Err(_) if !recorded => return Ok(()),
-        Err(fault) => return Err(fault),
-    };
+    let class = observe::class(context, &tenant)?;
     let spec = provision::spec(context, &class, &owner.parse()?, identity)?;
     let buckets = context.connections.buckets(&class).await?;
-    let gone = match policy(&tenant) {
+    let gone = match tenant.spec.deletion_policy {
         DeletionPolicy::Retain => external::ensure_released(&buckets, &spec).await.map(|_| ()),
         DeletionPolicy::Delete => external::ensure_gone(&buckets, &spec).await,
     };
     connections::count(&context.engine.metrics, "buckets", "remove", &gone);
     match gone {
-        // Somebody else had the name before us, so there was never a bucket of ours.
-        Err(fault) if fault.reason == names::FOREIGN && !recorded => Ok(()),
+        // Somebody else got the name before us, so there was never a bucket of ours.
+        Err(fault) if fault.reason == names::FOREIGN && named.observed_at.is_none() => Ok(()),
         gone => gone.map_err(|fault| context.connections.failed(&class, fault)),
     }
-}
-
-fn policy(tenant: &Tenant) -> DeletionPolicy {
-    tenant.spec.deletion_policy
 }

@@ -1,5 +1,7 @@
 //! The Workspace's bucket: made, kept as it must be, looked at again at half its evidence's validity.
 
+use std::time::Duration;
+
 use api::{
     Identity, Tenant, TenantClass, Workspace, conditions as names,
     status::{EncryptionPlace, KeyOwner},
@@ -8,16 +10,18 @@ use api::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 use providers::{
+    External as _,
     buckets::{BucketObserved, BucketSpec, DefaultEncryption, WantedEncryption},
     external,
 };
 
-use super::Facts;
+use super::{Facts, Workspaces};
 use crate::{
     connections,
-    context::Context,
+    context::{self, Context},
     engine::{
-        conditions::{Part, State},
+        conditions::{self, Part, State},
+        drive::{self, Story as _},
         fault::Fault,
         round::Round,
     },
@@ -37,11 +41,13 @@ pub async fn bucket(
     }
     let known = workspace.status.as_ref().and_then(|status| status.bucket.as_ref());
     let observed = known.and_then(|bucket| bucket.observed_at.as_ref()).map(|time| time.0);
-    if is_settled(workspace) && !context.until_next_look(observed).is_zero() {
+    if is_settled(context, tenant, class, workspace, round.facts.identity)
+        && !context.until_next_look(observed).is_zero()
+    {
         round.look_again(context.until_next_look(observed));
         return;
     }
-    match look(context, tenant, class, round.facts.identity).await {
+    match look(context, tenant, workspace, class, round).await {
         Ok((bucket, spec)) => {
             round.parts.push(Part::good(
                 names::BUCKET_READY,
@@ -49,11 +55,17 @@ pub async fn bucket(
                 format!("bucket {} is as it must be", bucket.name),
             ));
             round.facts.encryption = Some(vec![place(class, &bucket)]);
-            round.facts.bucket = Some(status(class, &bucket, &spec));
+            round.facts.bucket = Some(status(class, &spec, Some(context::now())));
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {
-            let state = unseen(context, workspace, observed, fault.clone());
+            let state = conditions::after_failed_look(
+                names::BUCKET_READY,
+                Workspaces::conditions(workspace),
+                workspace.metadata.generation,
+                context.is_valid(observed),
+                fault.clone(),
+            );
             if matches!(state, State::Good { .. }) {
                 round.look_failed(&fault);
             }
@@ -62,43 +74,48 @@ pub async fn bucket(
     }
 }
 
-/// Nothing changed since the bucket was last seen as it must be.
-fn is_settled(workspace: &Workspace) -> bool {
-    ready_condition(workspace).is_some() && workspace.status.as_ref().is_some_and(|status| status.bucket.is_some())
+/// Nothing changed since the bucket was last seen as it must be: neither the Workspace nor what the class makes of it.
+fn is_settled(
+    context: &Context,
+    tenant: &Tenant,
+    class: &TenantClass,
+    workspace: &Workspace,
+    identity: Option<Identity>,
+) -> bool {
+    let Some(bucket) = workspace.status.as_ref().and_then(|status| status.bucket.as_ref()) else { return false };
+    let Ok(spec) = wanted(context, tenant, class, identity) else { return false };
+    conditions::holding(Workspaces::conditions(workspace), names::BUCKET_READY, workspace.metadata.generation).is_some()
+        && spec.key_name() == bucket.key
+        && spec.encryption != WantedEncryption::ProviderManaged { consented: false }
 }
 
-fn ready_condition(workspace: &Workspace) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    workspace.status.as_ref()?.conditions.iter().find(|condition| {
-        condition.type_ == names::BUCKET_READY
-            && condition.status == "True"
-            && condition.observed_generation == workspace.metadata.generation
-    })
-}
-
-/// One look that fails leaves the condition as it is until its evidence is too old; then nobody knows.
-fn unseen(context: &Context, workspace: &Workspace, observed: Option<Timestamp>, fault: Fault) -> State {
-    match ready_condition(workspace) {
-        Some(condition) if fault.tells_nothing() && context.is_valid(observed) => {
-            State::Good { reason: names::AVAILABLE, message: condition.message.clone() }
-        }
-        Some(_) if fault.tells_nothing() => State::Unknown(fault),
-        _ => State::Faulty(fault),
-    }
+fn wanted(
+    context: &Context,
+    tenant: &Tenant,
+    class: &TenantClass,
+    identity: Option<Identity>,
+) -> Result<BucketSpec, Fault> {
+    let owner = tenant.status.as_ref().and_then(|status| status.identity.clone()).unwrap_or_default();
+    let identity = identity.ok_or_else(|| Fault::transient(names::CONFLICT, "the Workspace has no identity yet"))?;
+    spec(context, class, &owner.parse()?, &identity)
 }
 
 async fn look(
     context: &Context,
     tenant: &Tenant,
+    workspace: &Workspace,
     class: &TenantClass,
-    identity: Option<Identity>,
+    round: &mut Round<Facts>,
 ) -> Result<(BucketObserved, BucketSpec), Fault> {
-    let owner = tenant.status.as_ref().and_then(|status| status.identity.clone()).unwrap_or_default();
-    let identity = identity.ok_or_else(|| Fault::transient(names::CONFLICT, "the Workspace has no identity yet"))?;
-    let spec = spec(context, class, &owner.parse()?, &identity)?;
-    if let Err(why) = context.fence.stands() {
-        return Err(Fault::waiting(std::time::Duration::from_secs(30), names::FENCE_DOWN, why));
-    }
+    let spec = wanted(context, tenant, class, round.facts.identity)?;
+    context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let buckets = context.connections.buckets(class).await?;
+    if workspace.status.as_ref().is_none_or(|status| status.bucket.is_none()) {
+        // Looked at first, so that a store that never answered is nothing that deletion must wait for.
+        buckets.observe(&spec).await.map_err(|fault| context.connections.failed(class, fault))?;
+        round.facts.bucket = Some(status(class, &spec, None));
+        drive::intend::<Workspaces>(&context.workspaces, &context.engine, workspace, round).await?;
+    }
     let seen = external::ensure(&buckets, &spec).await;
     connections::count(&context.engine.metrics, "buckets", "ensure", &seen);
     Ok((seen.map_err(|fault| context.connections.failed(class, fault))?, spec))
@@ -129,14 +146,15 @@ pub fn spec(
     })
 }
 
-fn status(class: &TenantClass, bucket: &BucketObserved, spec: &BucketSpec) -> BucketStatus {
+/// The bucket in status; one that was not seen yet is only intended.
+fn status(class: &TenantClass, spec: &BucketSpec, observed: Option<Timestamp>) -> BucketStatus {
     let s3 = class.spec.buckets.s3.as_ref();
     BucketStatus {
-        name: bucket.name.clone(),
+        name: spec.name(),
         endpoint: s3.map(|s3| s3.endpoint.clone()).unwrap_or_default(),
         region: s3.map(|s3| s3.region.clone()).unwrap_or_default(),
         key: spec.key_name(),
-        observed_at: Some(Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())),
+        observed_at: observed.map(Time),
     }
 }
 

@@ -212,6 +212,7 @@ impl State {
     /// Counts a call and says whether and how it fails.
     pub(super) fn strike(&mut self, operation: Operation, identity: &str, object: &str) -> Option<(Moment, Outcome)> {
         *self.calls.entry(operation).or_default() += 1;
+        *self.calls_for.entry((operation, identity.to_owned())).or_default() += 1;
         self.log.push((operation, object.to_owned()));
         // Each counts what fits it, so the order of injections does not shift anybody's n-th call.
         let struck: Vec<bool> = self.injections.iter_mut().map(|armed| armed.strikes(operation, identity)).collect();

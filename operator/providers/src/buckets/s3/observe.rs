@@ -21,23 +21,23 @@ const KEY_PREFIX: &str = "arn:aws:kms:";
 impl S3Buckets {
     pub(super) async fn look(&self, want: &BucketSpec) -> Result<Option<BucketObserved>, Fault> {
         let name = want.name();
-        if !self.exists(&name).await? {
-            return Ok(None);
-        }
-        let Some((claim, tags)) = self.claim(want).await? else { return Ok(None) };
         let key = async {
             match want.key_name() {
                 Some(key) => self.key_server(want)?.describe(&key).await,
                 None => Ok(None),
             }
         };
-        let (encryption, versioning, public_access_blocked, policy, rules, key) = try_join!(
+        let (exists, key) = try_join!(self.exists(&name), key)?;
+        if !exists {
+            return Ok(None);
+        }
+        let Some((claim, tags)) = self.claim(want).await? else { return Ok(None) };
+        let (encryption, versioning, public_access_blocked, policy, rules) = try_join!(
             self.encryption(&name),
             self.versioning(&name),
             self.public_access_blocked(&name),
             self.policy(&name),
             self.lifecycle(&name),
-            key,
         )?;
         let uploads_expire = rules.iter().any(is_upload_expiry);
         Ok(Some(BucketObserved {

@@ -17,6 +17,7 @@ use providers::{
 
 use super::{Class, Facts};
 use crate::{
+    clock,
     connections,
     context::Context,
     engine::{
@@ -195,12 +196,11 @@ fn rotation(tenant: &Tenant, known: Option<&KeyStatus>, key: &KeyObserved) -> Op
 }
 
 fn status(key: &KeyObserved, rotation: Option<RotationStatus>) -> KeyStatus {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     KeyStatus {
         name: key.name.clone(),
         version: i64::try_from(key.latest_version).unwrap_or(i64::MAX),
         rotation_period: key.rotation_period.map_or_else(|| "never".to_owned(), shown),
-        observed_at: Some(Time(now)),
+        observed_at: Some(Time(clock::now())),
         rotation,
     }
 }

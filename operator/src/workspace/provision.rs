@@ -14,6 +14,7 @@ use providers::{
 
 use super::Facts;
 use crate::{
+    clock,
     connections,
     context::Context,
     engine::{
@@ -136,7 +137,7 @@ fn status(class: &TenantClass, bucket: &BucketObserved, spec: &BucketSpec) -> Bu
         endpoint: s3.map(|s3| s3.endpoint.clone()).unwrap_or_default(),
         region: s3.map(|s3| s3.region.clone()).unwrap_or_default(),
         key: spec.key_name(),
-        observed_at: Some(Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())),
+        observed_at: Some(Time(clock::now())),
     }
 }
 

@@ -38,7 +38,8 @@ pub mod seeded {
 
     /// From 0 up to 1.
     pub fn fraction() -> f64 {
-        RANDOM.with_borrow_mut(|random| random.as_mut().map_or_else(rand::random, |random| random.random_range(0.0..1.0)))
+        RANDOM
+            .with_borrow_mut(|random| random.as_mut().map_or_else(rand::random, |random| random.random_range(0.0..1.0)))
     }
 
     /// What a generator of one's own begins with.

@@ -18,9 +18,9 @@ pub mod telemetry;
 pub mod tenant;
 pub mod tenant_class;
 mod wakes;
+pub mod workspace;
 #[cfg(test)]
 mod worlds;
-pub mod workspace;
 
 pub use config::Config;
 pub use run::run;

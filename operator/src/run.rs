@@ -162,8 +162,7 @@ pub(crate) fn assemble(
     let (classes, tenants, workspaces) =
         (Known::new(class_store), Known::new(tenant_store), Known::new(workspace_store));
     let (wakes, woken) = Wakes::new(classes.clone(), tenants.clone(), workspaces.clone());
-    let reporter =
-        Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) };
+    let reporter = Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) };
     let engine = Arc::new(Engine {
         client: client.clone(),
         leadership: leadership.clone(),
@@ -256,7 +255,13 @@ impl Watching {
 
 /// Wakes everything each time this replica takes the lead, for what was seen while following was left alone; and each time the fence
 /// stands again, for what waited for it.
-pub(crate) async fn lead(leadership: Leadership, fence: Fence, wakes: Wakes, health: Health, stopping: CancellationToken) {
+pub(crate) async fn lead(
+    leadership: Leadership,
+    fence: Fence,
+    wakes: Wakes,
+    health: Health,
+    stopping: CancellationToken,
+) {
     let waking = async {
         health.all_synced().await;
         let mut fence = fence.turns();

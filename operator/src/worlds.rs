@@ -34,9 +34,9 @@ fn tell(seed: u64) -> Figures {
     runtime.block_on(async {
         let mut world = World::of(seed);
         let told = live(&mut world).await;
-        let broken = told.err().map(|law| {
-            format!("seed {seed}: {law}\n{}tell it again with: make worlds SEED={seed}", world.story())
-        });
+        let broken = told
+            .err()
+            .map(|law| format!("seed {seed}: {law}\n{}tell it again with: make worlds SEED={seed}", world.story()));
         Figures { seeds: 1, steps: world.steps, requests: world.requests, broken: broken.into_iter().collect() }
     })
 }

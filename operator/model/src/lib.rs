@@ -1,4 +1,7 @@
-//! An API server in memory, for tests: a model, not the real one.
+//! Models for tests of what the operator leaves to others: an API server in memory, and what NetworkPolicies mean ([`network`]).
+//! Models, not the real ones.
+//!
+//! # The API server
 //!
 //! In: one request at a time ([`Request`]). Out: its [`Answer`], and a log of [`Change`]s from which watches can be played. Nothing
 //! here waits, draws lots or knows the time ([`Server::at`] tells it), so that the same requests always have the same answers.
@@ -15,6 +18,7 @@
 mod apply;
 mod fields;
 mod kinds;
+pub mod network;
 mod refusal;
 mod request;
 mod store;

@@ -17,8 +17,7 @@ use providers::{
 
 use super::{Class, Facts};
 use crate::{
-    clock,
-    connections,
+    clock, connections,
     context::Context,
     engine::{
         conditions::{Part, State},

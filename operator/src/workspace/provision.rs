@@ -14,8 +14,7 @@ use providers::{
 
 use super::Facts;
 use crate::{
-    clock,
-    connections,
+    clock, connections,
     context::Context,
     engine::{
         conditions::{Part, State},

@@ -146,9 +146,9 @@ impl Laws {
         let stood = self.stood.entry(uid(stack).to_owned()).or_default();
         let mine = ORDER.iter().find(|(of, name, _)| *of == kind && *name == key.name);
         if let Some((_, _, step)) = mine {
-            let missing = ORDER.iter().find(|(of, name, before)| {
-                before < step && !stood.contains(&(of.name(), (*name).to_owned()))
-            });
+            let missing = ORDER
+                .iter()
+                .find(|(of, name, before)| before < step && !stood.contains(&(of.name(), (*name).to_owned())));
             law(missing.is_none(), || format!("{key:?} stands, but {:?} never did", missing.map(|(_, name, _)| name)))?;
         }
         if !is_deleting(now) {
@@ -162,7 +162,9 @@ impl Laws {
 fn workspace_wants_no_stack(namespace: &Value, server: &Server) -> Verdict {
     let owner = namespace["metadata"]["labels"][labels::STACK].as_str().unwrap_or_default();
     let alive = server.all(Resource::Workspace).find(|(_, object)| uid(object) == owner && !is_deleting(object));
-    law(alive.is_none(), || format!("the stack of {:?} was deleted, though it is not being deleted", alive.map(|a| a.0)))
+    law(alive.is_none(), || {
+        format!("the stack of {:?} was deleted, though it is not being deleted", alive.map(|a| a.0))
+    })
 }
 
 fn conditions(object: &Value) -> Vec<Condition> {
@@ -267,7 +269,8 @@ pub fn installation() -> providers::Installation {
 fn workspace_left_nothing(before: Option<&Value>, server: &Server, outside: &providers::memory::World) -> Verdict {
     let Some(workspace) = before.map(typed::<Workspace>) else { return Ok(()) };
     let identity = workspace.metadata.uid.as_deref().unwrap_or_default();
-    let stack = server.all(Resource::NAMESPACE).find(|(_, object)| object["metadata"]["labels"][labels::STACK] == identity);
+    let stack =
+        server.all(Resource::NAMESPACE).find(|(_, object)| object["metadata"]["labels"][labels::STACK] == identity);
     law(stack.is_none(), || format!("Workspace {identity} is gone, its stack is not"))?;
     let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
     let Some(tenant) = server.get(&Key::within(Resource::Tenant, namespace, namespace)) else { return Ok(()) };

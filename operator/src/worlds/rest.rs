@@ -65,11 +65,15 @@ impl World {
         let all = kinds.flat_map(|resource| self.server.all(resource));
         all.map(|(key, object)| {
             let mut object = object.as_ref().clone();
-            let looked = object.pointer("/status/key/observedAt").or(object.pointer("/status/bucket/observedAt")).is_some();
+            let looked =
+                object.pointer("/status/key/observedAt").or(object.pointer("/status/bucket/observedAt")).is_some();
             if looked {
                 object["metadata"]["resourceVersion"] = Value::Null;
                 for place in ["key", "bucket"] {
-                    object.pointer_mut(&format!("/status/{place}/observedAt")).into_iter().for_each(|at| *at = Value::Null);
+                    object
+                        .pointer_mut(&format!("/status/{place}/observedAt"))
+                        .into_iter()
+                        .for_each(|at| *at = Value::Null);
                 }
             }
             (key.clone(), object)
@@ -147,7 +151,11 @@ impl World {
         let sound = bucket.is_some_and(|bucket| {
             bucket.settings.versioning && !bucket.tags.contains_key(providers::owner::tags::RELEASED)
         });
-        if sound || !workspace.spec.wants_bucket() { Ok(()) } else { Err(format!("the bucket of {key:?} is not as it must be")) }
+        if sound || !workspace.spec.wants_bucket() {
+            Ok(())
+        } else {
+            Err(format!("the bucket of {key:?} is not as it must be"))
+        }
     }
 }
 

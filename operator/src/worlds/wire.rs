@@ -70,7 +70,8 @@ impl Wire {
     pub fn of(
         &self,
         process: usize,
-    ) -> impl Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send> + Clone + Send + use<> {
+    ) -> impl Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send> + Clone + Send + use<>
+    {
         let wire = self.clone();
         tower::service_fn(move |request: Request<Body>| {
             let wire = wire.clone();

@@ -66,11 +66,8 @@ impl World {
         chance::seeded::begin(seed);
         let mut random = StdRng::seed_from_u64(seed);
         let lease = random.random_bool(0.4);
-        let site = Site {
-            wire: Wire::default(),
-            outside: providers::memory::World::new(),
-            metrics: Metrics::new().unwrap(),
-        };
+        let site =
+            Site { wire: Wire::default(), outside: providers::memory::World::new(), metrics: Metrics::new().unwrap() };
         Self {
             random,
             server: Server::new("2026-01-01T00:00:00Z"),

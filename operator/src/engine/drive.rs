@@ -76,8 +76,6 @@ pub trait Story: Send + Sync + 'static {
     type Facts: Default + Send + Sync;
     /// Name of the controller in metrics and logs, such as `workspace`.
     const NAME: &'static str;
-    /// Whether a status write is refused if the object changed since it was read.
-    const COMPARE_AND_SWAP: bool;
 
     /// The newest that is known of the kind.
     fn known(&self) -> &Known<Self::Object>;
@@ -234,12 +232,8 @@ async fn patch_status<S: Story>(
     name: &str,
     status: &Value,
 ) -> Result<S::Object, Fault> {
-    let mut metadata = json!({ "name": name, "uid": object.uid() });
-    if S::COMPARE_AND_SWAP
-        && let Some(fields) = metadata.as_object_mut()
-    {
-        fields.insert("resourceVersion".into(), json!(object.resource_version()));
-    }
+    // Of two writers that read the same, only one may win: the other knows less by now, and would take back what was found out.
+    let metadata = json!({ "name": name, "uid": object.uid(), "resourceVersion": object.resource_version() });
     let patch = json!({
         "apiVersion": S::Object::api_version(&()), "kind": S::Object::kind(&()), "metadata": metadata, "status": status,
     });

@@ -26,6 +26,8 @@ const ORDER: [(Kind, &str, usize); 8] = [
 /// What has been seen so far, as far as the laws look back.
 #[derive(Default)]
 pub struct Laws {
+    /// Whether no two processes write at the same time.
+    one_writer: bool,
     /// Objects that are not Steading's, by UID.
     foreign: BTreeSet<String>,
     /// What has ever stood in a stack namespace, by its UID.
@@ -57,6 +59,11 @@ fn is_deleting(object: &Value) -> bool {
 }
 
 impl Laws {
+    /// `one_writer` says that no two processes write at the same time.
+    pub fn with(one_writer: bool) -> Self {
+        Self { one_writer, ..Self::default() }
+    }
+
     /// This object is not Steading's.
     pub fn is_foreign(&mut self, object: &Value) {
         self.foreign.insert(uid(object).to_owned());
@@ -89,9 +96,12 @@ impl Laws {
         match (change.key.resource, now) {
             (Resource::Tenant, Some(now)) => {
                 ledger_is_sound(before, now)?;
+                if !self.one_writer {
+                    return Ok(());
+                }
                 nothing_uses_more_than_is_held(server, &typed(now))
             }
-            (Resource::Child(Kind::ResourceQuota), Some(now)) => {
+            (Resource::Child(Kind::ResourceQuota), Some(now)) if self.one_writer => {
                 let tenant = now["metadata"]["labels"][labels::TENANT].as_str().unwrap_or_default();
                 let found = server.get(&Key::within(Resource::Tenant, tenant, tenant));
                 found.map_or(Ok(()), |found| nothing_uses_more_than_is_held(server, &typed(found)))

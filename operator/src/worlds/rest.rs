@@ -15,11 +15,13 @@ use tokio::time::Instant;
 use super::{
     laws::{self, typed},
     process::Process,
-    world::{Weather, World},
+    world::{Lead, Weather, World},
 };
 
 /// How long nothing may change before all is at rest: longer than any pause after a failure.
 const QUIET: Duration = Duration::from_mins(13);
+/// How many requests may be made in that time: a reading look at what only a person can mend, each five minutes.
+const AT_REST: u64 = 12;
 /// Decisions after which a world that is still not at rest never will be.
 const PATIENCE: usize = 20_000;
 
@@ -30,7 +32,7 @@ impl World {
         self.weather = Weather::Calm;
         // Renewing a Lease for hours shows nothing. One that leads for good takes over, as after any other crash.
         self.processes.clear();
-        self.lease = false;
+        self.lead = Lead::Alone;
         self.site.outside.heal();
         self.make_peace()?;
         self.rest().await?;
@@ -84,11 +86,16 @@ impl World {
     /// Until nothing but the Lease has changed for a while.
     async fn rest(&mut self) -> Result<(), String> {
         self.changed = Instant::now();
+        let (mut changed, mut requests) = (self.changed, self.requests);
         for _ in 0..PATIENCE {
             self.step().await?;
+            if std::mem::replace(&mut changed, self.changed) != self.changed {
+                requests = self.requests;
+            }
             let idle = !self.processes.iter().any(Process::is_working) && !self.processes.is_empty();
             if idle && self.changed.elapsed() > QUIET {
-                return Ok(());
+                let asked = self.requests - requests;
+                return if asked <= AT_REST { Ok(()) } else { Err(format!("{asked} requests at rest")) };
             }
         }
         Err("it never comes to rest".to_owned())

@@ -27,6 +27,18 @@ const ON_THE_WIRE: Duration = Duration::from_secs(2);
 /// How many lines of the story are kept.
 const TOLD: usize = 120;
 
+/// Who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// One process at a time.
+    Alone,
+    /// Two compete for the Lease.
+    Lease,
+    /// Two believe all the time that they lead, and their requests take as long as they like. What only leadership can promise is
+    /// not asked for then: that no older grant comes into force after a newer one.
+    Both,
+}
+
 /// How bad things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
@@ -46,8 +58,7 @@ pub struct World {
     pub(super) meddled: bool,
     pub(super) processes: Vec<Process>,
     started: usize,
-    /// Whether processes compete for the Lease.
-    pub(super) lease: bool,
+    pub(super) lead: Lead,
     pub(super) weather: Weather,
     story: VecDeque<String>,
     pub(super) steps: u64,
@@ -65,18 +76,22 @@ impl World {
         clock::simulated::begin();
         chance::seeded::begin(seed);
         let mut random = StdRng::seed_from_u64(seed);
-        let lease = random.random_bool(0.4);
+        let lead = match random.random_range(0..10) {
+            0..5 => Lead::Alone,
+            5..8 => Lead::Lease,
+            _ => Lead::Both,
+        };
         let site =
             Site { wire: Wire::default(), outside: providers::memory::World::new(), metrics: Metrics::new().unwrap() };
         Self {
             random,
             server: Server::new("2026-01-01T00:00:00Z"),
             site,
-            laws: Laws::default(),
+            laws: Laws::with(lead != Lead::Both),
             meddled: false,
             processes: Vec::new(),
             started: 0,
-            lease,
+            lead,
             weather: Weather::Storm,
             story: VecDeque::new(),
             steps: 0,
@@ -113,7 +128,7 @@ impl World {
         let number = self.started;
         self.started += 1;
         self.note(|| format!("p{number} starts"));
-        self.processes.push(Process::start(&self.site, number, self.lease));
+        self.processes.push(Process::start(&self.site, number, self.lead == Lead::Lease));
     }
 
     /// One decision.
@@ -136,12 +151,16 @@ impl World {
         self.laws.outside(&self.site.outside, &laws::installation())
     }
 
+    fn on_the_wire(&self) -> Duration {
+        if self.lead == Lead::Both { Duration::from_mins(1) } else { ON_THE_WIRE }
+    }
+
     async fn act(&mut self) -> Result<(), String> {
-        let most = if self.lease { 2 } else { 1 };
+        let most = if self.lead == Lead::Alone { 1 } else { 2 };
         if self.processes.is_empty() {
             self.start();
         }
-        let old = Instant::now() - ON_THE_WIRE;
+        let old = Instant::now() - self.on_the_wire();
         let late = self.site.wire.pending().iter().position(|pending| pending.sent <= old);
         if let Some(late) = late {
             return self.serve(late);
@@ -322,11 +341,12 @@ impl World {
             Operation::DeleteBucket,
         ];
         let injection = Injection::on(operations[self.random.random_range(0..operations.len())]).nth(1);
-        let injection = match self.random.random_range(0..5) {
+        let injection = match self.random.random_range(0..6) {
             0 => injection,
             1 => injection.after_commit(),
             2 => injection.after_steps(1),
             3 => injection.denied(),
+            4 => injection.hangs(),
             _ => injection.throttled(Duration::from_secs(3)),
         };
         self.note(|| format!("outside: {injection:?}"));
@@ -341,7 +361,8 @@ impl World {
             5..8 => Duration::from_millis(self.random.random_range(500..5_000)),
             _ => Duration::from_secs(self.random.random_range(5..600)),
         };
-        let oldest = self.site.wire.pending().iter().map(|pending| pending.sent + ON_THE_WIRE).min();
+        let patience = self.on_the_wire();
+        let oldest = self.site.wire.pending().iter().map(|pending| pending.sent + patience).min();
         let timer = self.processes.iter().filter_map(Process::next_timer).min();
         let limit = [oldest, timer].into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
         let by = limit.map_or(longest, |limit| if self.weather == Weather::Calm { limit } else { limit.min(longest) });

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tower::{BoxError, Service, ServiceExt, layer::layer_fn};
 
-use crate::{engine::lease::Leadership, metrics::Metrics};
+use crate::{chance, engine::lease::Leadership, metrics::Metrics};
 use policy::{Came, Shape};
 
 /// How long one attempt may take that is not a watch. For a watch: until its first byte.
@@ -60,6 +60,19 @@ pub fn client(config: kube::Config, metrics: &Metrics, leadership: &Leadership) 
     let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
     let manners = layer_fn(|inner| Mannered::new(inner, &host, metrics, leadership));
     Ok(ClientBuilder::try_from(tuned(config))?.with_layer(&manners).build())
+}
+
+/// A client with the manners above over whatever answers.
+#[cfg(test)]
+pub(crate) fn over<S, B>(service: S, metrics: &Metrics, leadership: &Leadership) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Client::new(Mannered::new(service, "api.example", metrics, leadership), "default")
 }
 
 /// `config` without kube's own retries, and with ours of everything that is set per connection.
@@ -138,7 +151,7 @@ where
                 Err(error) if matches!(error.downcast_ref(), Some(NotAnswered::NotLeading)) => return answer,
                 Err(_) => Came::Nothing,
             };
-            let pause = policy::pause(shape.repeat, came, attempts, paused, rand::random());
+            let pause = policy::pause(shape.repeat, came, attempts, paused, chance::fraction());
             let (Some(pause), Some(next)) = (pause, again) else { return answer.map(telling_when) };
             sleep(pause).await;
             paused += pause;

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use api::{TenantClass, conditions as names};
@@ -17,6 +17,7 @@ use providers::{
     memory::{MemoryBuckets, MemoryKeys},
 };
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use crate::{config::ProviderSource, engine::fault::Fault, metrics::Metrics};
 

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
+    clock,
     connections::Connections,
     engine::{children::Children, drive::Engine, fault::Fault, known::Known},
     fence::Fence,
@@ -35,12 +36,6 @@ pub struct Context {
     pub installation: Installation,
     /// How long a look at something outside the cluster counts as evidence. It is looked at again at half of it.
     pub evidence: Duration,
-}
-
-/// The time in whole seconds, as the API server keeps it: what is read back then equals what was written.
-#[must_use]
-pub fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 impl Context {
@@ -73,15 +68,16 @@ impl Context {
     /// How long until evidence of `observed` must be renewed; zero if it is time.
     pub fn until_next_look(&self, observed: Option<Timestamp>) -> Duration {
         let Some(observed) = observed else { return Duration::ZERO };
-        let age = Timestamp::now().duration_since(observed);
-        let age = Duration::try_from(age).unwrap_or(Duration::ZERO);
-        (self.evidence / 2).saturating_sub(age)
+        (self.evidence / 2).saturating_sub(age(observed))
     }
 
     /// Whether evidence of `observed` still counts.
     pub fn is_valid(&self, observed: Option<Timestamp>) -> bool {
-        observed.is_some_and(|observed| {
-            Duration::try_from(Timestamp::now().duration_since(observed)).unwrap_or(Duration::ZERO) < self.evidence
-        })
+        observed.is_some_and(|observed| age(observed) < self.evidence)
     }
+}
+
+/// What was seen by a clock that is ahead of ours counts as seen just now.
+fn age(observed: Timestamp) -> Duration {
+    Duration::try_from(clock::now().duration_since(observed)).unwrap_or(Duration::ZERO)
 }

@@ -79,6 +79,19 @@ impl Fence {
         fence
     }
 
+    /// Stands, whatever happens. For tests of what is done while it does.
+    #[cfg(test)]
+    pub(crate) fn standing(client: Client) -> Self {
+        Self(Arc::new(Shared {
+            client,
+            period: Duration::from_hours(24 * 365),
+            probes: Vec::new(),
+            policies: Ok(Vec::new()),
+            verdict: Mutex::new(Verdict::Stands { seen: Instant::now() }),
+            turns: watch::channel(true).0,
+        }))
+    }
+
     /// `Ok` if the last look found the fence standing and is not too old; else why not, and what to do.
     pub fn stands(&self) -> Result<(), String> {
         match &*self.verdict() {

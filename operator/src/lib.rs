@@ -1,7 +1,9 @@
 //! The operator: watches the kinds of crate `api`, makes what crate `desired` says should exist, and what crate `providers`
 //! makes outside the cluster. [`run`] is all that `main` and the tests call.
 
+mod chance;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod connections;
 pub mod context;
@@ -17,6 +19,8 @@ pub mod tenant;
 pub mod tenant_class;
 mod wakes;
 pub mod workspace;
+#[cfg(test)]
+mod worlds;
 
 pub use config::Config;
 pub use run::run;

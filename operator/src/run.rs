@@ -71,24 +71,21 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
         .with_context(|| format!("cannot listen on {}: choose another with --http-address", config.http_address))?;
     tasks.spawn(http::serve(listener, health.clone(), metrics.clone(), stopping.clone().cancelled_owned()));
 
-    let (class_mirror, class_store) = Reflected::new();
-    let (tenant_mirror, tenant_store) = Reflected::new();
-    let (workspace_mirror, workspace_store) = Reflected::new();
-    let (classes, tenants, workspaces) =
-        (Known::new(class_store), Known::new(tenant_store), Known::new(workspace_store));
-    let (wakes, woken) = Wakes::new(classes.clone(), tenants.clone(), workspaces.clone());
-    let children = Children::default();
+    let fence = Fence::new(client.clone(), &config, &metrics);
+    let Assembled { context, mirrors, wakes, woken } =
+        assemble(&config, &client, &leadership, &metrics, &health, fence.clone());
+    let children = context.children.clone();
 
     let watching = Watching { client: client.clone(), health: health.clone(), stopping: stopping.clone() };
-    tasks.spawn(watching.clone().parents::<TenantClass>("TenantClass", class_mirror, {
+    tasks.spawn(watching.clone().parents::<TenantClass>("TenantClass", mirrors.classes, {
         let wakes = wakes.clone();
         move |change| wakes.class_changed(change)
     }));
-    tasks.spawn(watching.clone().parents::<Tenant>("Tenant", tenant_mirror, {
+    tasks.spawn(watching.clone().parents::<Tenant>("Tenant", mirrors.tenants, {
         let wakes = wakes.clone();
         move |change| wakes.tenant_changed(change)
     }));
-    tasks.spawn(watching.clone().parents::<Workspace>("Workspace", workspace_mirror, {
+    tasks.spawn(watching.clone().parents::<Workspace>("Workspace", mirrors.workspaces, {
         let wakes = wakes.clone();
         move |change| wakes.workspace_changed(change)
     }));
@@ -96,45 +93,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     tasks.spawn(watching.clone().children::<NetworkPolicy>(Kind::NetworkPolicy, children.clone(), wakes.clone()));
     tasks.spawn(watching.clone().children::<ResourceQuota>(Kind::ResourceQuota, children.clone(), wakes.clone()));
     tasks.spawn(watching.clone().children::<LimitRange>(Kind::LimitRange, children.clone(), wakes.clone()));
-    tasks.spawn(watching.children::<RoleBinding>(Kind::RoleBinding, children.clone(), wakes.clone()));
+    tasks.spawn(watching.children::<RoleBinding>(Kind::RoleBinding, children, wakes.clone()));
 
     let resigning = CancellationToken::new();
-    tasks.spawn(candidate.run(client.clone(), resigning.clone().cancelled_owned()));
-    let fence = Fence::new(client.clone(), &config, &metrics);
+    tasks.spawn(candidate.run(client, resigning.clone().cancelled_owned()));
     tasks.spawn(fence.clone().watch(leadership.clone(), stopping.clone().cancelled_owned()));
 
-    let engine = Arc::new(Engine {
-        client: client.clone(),
-        leadership: leadership.clone(),
-        gate: Gate::new(config.workers),
-        backoff: Backoff::default(),
-        metrics: metrics.clone(),
-        health: health.clone(),
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) },
-        ),
-        deadline: config.timings.reconcile,
-        forbidden: Mutex::new(HashMap::new()),
-    });
-    figures::count_waiting(&metrics, &engine.gate);
-    figures::count_objects::<TenantClasses>(&metrics, &classes);
-    figures::count_objects::<Tenants>(&metrics, &tenants);
-    figures::count_objects::<Workspaces>(&metrics, &workspaces);
-    let connections =
-        Connections::new(config.providers.clone(), client, config.namespace.clone(), config.service_account.clone());
-    tasks.spawn(lead(leadership, fence.clone(), wakes, health.clone(), stopping.clone()));
-    let context = Arc::new(Context {
-        engine: Arc::clone(&engine),
-        classes,
-        tenants,
-        workspaces,
-        children,
-        connections,
-        fence,
-        installation: config.installation.clone(),
-        evidence: config.timings.resync * 2,
-    });
+    figures::count_waiting(&metrics, &context.engine.gate);
+    figures::count_objects::<TenantClasses>(&metrics, &context.classes);
+    figures::count_objects::<Tenants>(&metrics, &context.tenants);
+    figures::count_objects::<Workspaces>(&metrics, &context.workspaces);
+    tasks.spawn(lead(leadership, fence, wakes, health.clone(), stopping.clone()));
     let controllers = control(&context, woken, &health, config.workers, &stopping);
 
     let mut controllers = pin!(controllers);
@@ -163,10 +132,73 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     }
 }
 
+/// An operator before anything runs: stores that nothing fills yet, wakes that nobody receives yet.
+pub(crate) struct Assembled {
+    pub context: Arc<Context>,
+    pub mirrors: Mirrors,
+    pub wakes: Wakes,
+    pub woken: Woken,
+}
+
+/// What fills the stores of the kinds that users write.
+pub(crate) struct Mirrors {
+    pub classes: Reflected<TenantClass>,
+    pub tenants: Reflected<Tenant>,
+    pub workspaces: Reflected<Workspace>,
+}
+
+/// Puts together what all rounds share.
+pub(crate) fn assemble(
+    config: &Config,
+    client: &Client,
+    leadership: &Leadership,
+    metrics: &Metrics,
+    health: &Health,
+    fence: Fence,
+) -> Assembled {
+    let (class_mirror, class_store) = Reflected::new();
+    let (tenant_mirror, tenant_store) = Reflected::new();
+    let (workspace_mirror, workspace_store) = Reflected::new();
+    let (classes, tenants, workspaces) =
+        (Known::new(class_store), Known::new(tenant_store), Known::new(workspace_store));
+    let (wakes, woken) = Wakes::new(classes.clone(), tenants.clone(), workspaces.clone());
+    let reporter = Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) };
+    let engine = Arc::new(Engine {
+        client: client.clone(),
+        leadership: leadership.clone(),
+        gate: Gate::new(config.workers),
+        backoff: Backoff::default(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        recorder: Recorder::new(client.clone(), reporter),
+        deadline: config.timings.reconcile,
+        forbidden: Mutex::new(HashMap::new()),
+    });
+    let connections = Connections::new(
+        config.providers.clone(),
+        client.clone(),
+        config.namespace.clone(),
+        config.service_account.clone(),
+    );
+    let context = Arc::new(Context {
+        engine,
+        classes,
+        tenants,
+        workspaces,
+        children: Children::default(),
+        connections,
+        fence,
+        installation: config.installation.clone(),
+        evidence: config.timings.resync * 2,
+    });
+    let mirrors = Mirrors { classes: class_mirror, tenants: tenant_mirror, workspaces: workspace_mirror };
+    Assembled { context, mirrors, wakes, woken }
+}
+
 /// The name of the Lease for which replicas compete.
 const LEASE: &str = "steading-operator";
 
-fn lease_settings(config: &Config) -> lease::Settings {
+pub(crate) fn lease_settings(config: &Config) -> lease::Settings {
     lease::Settings {
         namespace: config.namespace.clone(),
         name: LEASE.to_owned(),
@@ -223,7 +255,13 @@ impl Watching {
 
 /// Wakes everything each time this replica takes the lead, for what was seen while following was left alone; and each time the fence
 /// stands again, for what waited for it.
-async fn lead(leadership: Leadership, fence: Fence, wakes: Wakes, health: Health, stopping: CancellationToken) {
+pub(crate) async fn lead(
+    leadership: Leadership,
+    fence: Fence,
+    wakes: Wakes,
+    health: Health,
+    stopping: CancellationToken,
+) {
     let waking = async {
         health.all_synced().await;
         let mut fence = fence.turns();

@@ -50,8 +50,6 @@ impl Story for Tenants {
     type Object = Tenant;
     type Facts = Facts;
     const NAME: &'static str = "tenant";
-    // The ledger is in this status: of two writers that read the same, only one may win.
-    const COMPARE_AND_SWAP: bool = true;
 
     fn known(&self) -> &Known<Tenant> {
         &self.0.tenants

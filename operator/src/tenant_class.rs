@@ -50,7 +50,6 @@ impl Story for TenantClasses {
     type Object = TenantClass;
     type Facts = Facts;
     const NAME: &'static str = "tenantclass";
-    const COMPARE_AND_SWAP: bool = false;
 
     fn known(&self) -> &Known<TenantClass> {
         &self.0.classes

@@ -54,7 +54,6 @@ impl Story for Workspaces {
     type Object = Workspace;
     type Facts = Facts;
     const NAME: &'static str = "workspace";
-    const COMPARE_AND_SWAP: bool = false;
 
     fn known(&self) -> &Known<Workspace> {
         &self.0.workspaces

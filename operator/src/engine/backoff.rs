@@ -14,6 +14,8 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use crate::chance;
+
 /// No delay is shorter.
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// No delay is longer.
@@ -32,7 +34,7 @@ struct State<K> {
 
 impl<K: Eq + Hash> Default for Backoff<K> {
     fn default() -> Self {
-        Self::seeded(rand::random())
+        Self::seeded(chance::seed())
     }
 }
 
@@ -90,7 +92,7 @@ pub fn stalled_delay() -> Duration {
 /// `middle` ± 20 %, so that what was done at once is not repeated at once.
 #[must_use]
 pub fn around(middle: Duration) -> Duration {
-    middle.mul_f64(rand::random_range(0.8..=1.2))
+    middle.mul_f64(0.8 + 0.4 * chance::fraction())
 }
 
 /// Upper end of the delay after this many failures in a row: 2 s, 4 s, … up to [`LONGEST`].

@@ -10,12 +10,12 @@ use std::{
     future::Future,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use api::{conditions as names, labels};
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -29,6 +29,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     backoff::Backoff,
@@ -40,7 +41,7 @@ use super::{
     lease::Leadership,
     round::Round,
 };
-use crate::{http::Health, metrics::Metrics};
+use crate::{clock, http::Health, metrics::Metrics};
 
 /// How long a refusal may be a matter of role bindings that are still spreading.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
@@ -75,8 +76,6 @@ pub trait Story: Send + Sync + 'static {
     type Facts: Default + Send + Sync;
     /// Name of the controller in metrics and logs, such as `workspace`.
     const NAME: &'static str;
-    /// Whether a status write is refused if the object changed since it was read.
-    const COMPARE_AND_SWAP: bool;
 
     /// The newest that is known of the kind.
     fn known(&self) -> &Known<Self::Object>;
@@ -113,9 +112,9 @@ pub async fn run<S: Story>(
             move |object, engine: Arc<Engine>| {
                 let story = Arc::clone(&story);
                 async move {
-                    Ok::<_, Infallible>(
-                        turn(story.as_ref(), &engine, &ObjectRef::from_obj(object.as_ref()), object.as_ref()).await,
-                    )
+                    let reference = ObjectRef::from_obj(object.as_ref());
+                    let again = turn(story.as_ref(), &engine, &reference, object.as_ref()).await;
+                    Ok::<_, Infallible>(again.map_or_else(Action::await_change, Action::requeue))
                 }
             },
             |_, _, _| Action::await_change(),
@@ -125,16 +124,21 @@ pub async fn run<S: Story>(
         .await;
 }
 
-/// One turn of one object: waits for it, then runs a round on the newest that is known.
-async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Object>, seen: &S::Object) -> Action {
+/// One turn of one object: waits for it, then runs a round on the newest that is known. When to come back, if not only on a change.
+pub(crate) async fn turn<S: Story>(
+    story: &S,
+    engine: &Engine,
+    reference: &ObjectRef<S::Object>,
+    seen: &S::Object,
+) -> Option<Duration> {
     let queued = engine.metrics.queued(S::NAME);
     if engine.backoff.failures(&seen.uid().unwrap_or_default()) > 0 {
         engine.metrics.retried(S::NAME);
     }
     let _slot = engine.gate.acquire(&S::turn(seen)).await;
-    let Some(object) = story.known().get(reference) else { return Action::await_change() };
+    let Some(object) = story.known().get(reference) else { return None };
     if !engine.leadership.leads() {
-        return Action::await_change(); // whoever takes the lead wakes every object
+        return None; // whoever takes the lead wakes every object
     }
     let running = queued.start();
     let _alive = engine.health.begin(&format!("{} {reference}", S::NAME));
@@ -168,7 +172,7 @@ async fn turn<S: Story>(story: &S, engine: &Engine, reference: &ObjectRef<S::Obj
         engine.backoff.succeeded(&id);
     }
     running.end(ended);
-    after.map_or_else(Action::await_change, Action::requeue)
+    after
 }
 
 fn same_generation<K: ResourceExt>(a: &K, b: &K) -> bool {
@@ -202,9 +206,7 @@ async fn write_status<S: Story>(
 ) -> Result<(), Fault> {
     let generation = object.meta().generation.unwrap_or_default();
     let before = S::conditions(object);
-    // Whole seconds, as the server keeps them: what is read back then equals what was written.
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let conditions = conditions::of(&round.phase, &round.parts, generation, before, now);
+    let conditions = conditions::of(&round.phase, &round.parts, generation, before, clock::now());
     let mut status = S::report(object, round);
     if let Some(fields) = status.as_object_mut() {
         fields.insert("observedGeneration".into(), generation.into());
@@ -252,12 +254,8 @@ async fn patch_status<S: Story>(
     name: &str,
     status: &Value,
 ) -> Result<S::Object, Fault> {
-    let mut metadata = json!({ "name": name, "uid": object.uid() });
-    if S::COMPARE_AND_SWAP
-        && let Some(fields) = metadata.as_object_mut()
-    {
-        fields.insert("resourceVersion".into(), json!(object.resource_version()));
-    }
+    // Of two writers that read the same, only one may win: the other knows less by now, and would take back what was found out.
+    let metadata = json!({ "name": name, "uid": object.uid(), "resourceVersion": object.resource_version() });
     let patch = json!({
         "apiVersion": S::Object::api_version(&()), "kind": S::Object::kind(&()), "metadata": metadata, "status": status,
     });

@@ -17,8 +17,8 @@ use providers::{
 
 use super::{Class, Facts, Tenants};
 use crate::{
-    connections,
-    context::{self, Context},
+    clock, connections,
+    context::Context,
     engine::{
         conditions::{self, Part, State},
         drive::{self, Story as _},
@@ -200,7 +200,7 @@ fn status(key: &KeyObserved, rotation: Option<RotationStatus>) -> KeyStatus {
         name: key.name.clone(),
         version: i64::try_from(key.latest_version).unwrap_or(i64::MAX),
         rotation_period: key.rotation_period.map_or_else(|| "never".to_owned(), shown),
-        observed_at: Some(Time(context::now())),
+        observed_at: Some(Time(clock::now())),
         rotation,
     }
 }

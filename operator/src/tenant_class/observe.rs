@@ -11,8 +11,8 @@ use providers::{
 
 use super::{Facts, TenantClasses};
 use crate::{
-    connections,
-    context::{self, Context},
+    clock, connections,
+    context::Context,
     engine::{
         conditions::{self, Part, State},
         drive::Story as _,
@@ -42,7 +42,7 @@ pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<F
         (names::BUCKETS_REACHABLE, "buckets", buckets(context, class).await),
     ];
     if looks.iter().all(|(_, _, look)| look.is_ok()) {
-        round.facts.observed_at = Some(context::now());
+        round.facts.observed_at = Some(clock::now());
         round.look_again(context.evidence / 2);
     }
     for (name, what, look) in looks {

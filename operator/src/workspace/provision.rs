@@ -17,8 +17,8 @@ use providers::{
 
 use super::{Facts, Workspaces};
 use crate::{
-    connections,
-    context::{self, Context},
+    clock, connections,
+    context::Context,
     engine::{
         conditions::{self, Part, State},
         drive::{self, Story as _},
@@ -55,7 +55,7 @@ pub async fn bucket(
                 format!("bucket {} is as it must be", bucket.name),
             ));
             round.facts.encryption = Some(vec![place(class, &bucket)]);
-            round.facts.bucket = Some(status(class, &spec, Some(context::now())));
+            round.facts.bucket = Some(status(class, &spec, Some(clock::now())));
             round.look_again(context.evidence / 2);
         }
         Err(fault) => {

@@ -115,7 +115,9 @@ impl Knowledge {
 
     /// A look found this at `now`, by its answer.
     pub fn observed(&mut self, found: Option<(Record, String)>, now: Instant, look_again: Duration) {
-        let was_ours = matches!(&self.seen, Seen::Present { record, .. } if self.is_ours(record));
+        // Only if nobody held it in between: then its times would be others.
+        let was_ours = matches!((&self.seen, &found), (Seen::Present { record: before, .. }, Some((now, _)))
+            if self.is_ours(before) && before.written == now.written);
         self.stale = false;
         self.due = now + look_again;
         match found {
@@ -215,3 +217,5 @@ pub(super) fn patience(timings: &Timings) -> Duration {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds;

@@ -142,6 +142,17 @@ fn a_holder_erased_by_hand_may_still_be_at_work() {
 }
 
 #[test]
+fn a_holder_erased_by_hand_is_not_ours_because_we_held_it_long_ago() {
+    let (clock, mut alice) = candidate("alice");
+    alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));
+    // Alice was stopped, bob took over, and somebody erased him.
+    alice.refused(clock.at(100), SECOND * 2);
+    let erased = Record { holder: None, ..held_by("bob", "t90") };
+    alice.observed(Some(found(&erased, 91)), clock.at(100), SECOND * 20);
+    assert_eq!(alice.decide(clock.at(100)), Step::Wait(clock.at(115)), "bob may still be at work");
+}
+
+#[test]
 fn a_holder_written_in_by_hand_deposes_the_leader_at_once_and_expires() {
     let (clock, mut alice) = candidate("alice");
     alice.wrote(held_by("alice", "t0"), "7".into(), clock.at(0));

@@ -21,13 +21,14 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools fmt fmt-check lint licences unit e2e generate docs cluster-up cluster-down fence-negate
+.PHONY: help demo test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER (cluster-up), KEEP (demo),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
+	@echo "           SEEDS, SEED (worlds),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
@@ -86,6 +87,16 @@ fmt-check: ## Fail where Rust code is not formatted.
 lint: ## Run clippy on everything; every warning is an error.
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
+mutants_version := 27.2.0
+mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mutants
+
+# What is pure: what should exist, and the decisions of the engine. What survives on purpose stands in .cargo/mutants.toml.
+pure := conditions round fault backoff gate children known watches lease/decide
+MUTANTS ?= $(foreach file,$(pure),--file operator/src/engine/$(file).rs) --file operator/src/client/policy.rs
+mutants: $(mutants) ## Change the pure code in every way; a test must notice each.
+	@$(mutants) mutants --package desired --output "$(STEADING_CACHE)/mutants/desired" -- --lib --tests
+	@$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib
+
 # `advisories` needs a database that is fetched from outside, so it is not part of the tests: see CONTRIBUTING.md.
 licences: $(deny) ## Check licences, bans and sources of all dependencies.
 	@$(deny) --locked check licenses bans sources
@@ -100,6 +111,13 @@ $(deny):
 
 unit: ## Run the unit tests; no cluster.
 	@cargo test --locked --workspace --exclude e2e --lib --bins --tests --no-fail-fast
+
+# The crates that do the work are optimised a little: it pays after some hundred worlds.
+SEEDS ?= 10000
+hot := $(foreach crate,operator model desired api,--config profile.dev.package.$(crate).opt-level=1)
+worlds: ## Try deterministic worlds (SEEDS=10000, or SEED=n for one).
+	@$(if $(SEED),STEADING_SEED=$(SEED),STEADING_SEEDS=$(SEEDS)) \
+	  cargo test --locked -q $(if $(SEED),,$(hot)) -p operator --lib worlds -- --nocapture
 
 # Plain cargo test, not nextest: nextest runs each test in a process of its own, and tests of one file share a
 # control plane that takes seconds to start.

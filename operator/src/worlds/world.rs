@@ -64,6 +64,8 @@ pub struct World {
     pub(super) steps: u64,
     /// Requests of operators but for Leases.
     pub(super) requests: u64,
+    /// Processes that crashed.
+    pub(super) crashes: u64,
     /// When something but a Lease changed last.
     pub(super) changed: Instant,
     /// Writes to the world outside that were judged.
@@ -96,6 +98,7 @@ impl World {
             story: VecDeque::new(),
             steps: 0,
             requests: 0,
+            crashes: 0,
             changed: Instant::now(),
             judged: 0,
         }
@@ -115,12 +118,14 @@ impl World {
         self.story.iter().map(|line| format!("  {line}\n")).collect()
     }
 
-    /// So many decisions.
-    pub async fn live(&mut self, decisions: usize) -> Result<(), String> {
-        for _ in 0..decisions {
+    /// From the first object to the last.
+    pub async fn live(&mut self) -> Result<(), String> {
+        self.found()?;
+        for _ in 0..self.random.random_range(40..280) {
             self.step().await?;
         }
-        Ok(())
+        self.come_to_rest().await?;
+        self.leave_nothing().await
     }
 
     /// Starts a process.
@@ -311,6 +316,7 @@ impl World {
         if !self.processes.is_empty() {
             let index = self.random.random_range(0..self.processes.len());
             let process = self.processes.remove(index);
+            self.crashes += 1;
             self.note(|| format!("p{} crashes", process.number));
         }
     }

@@ -87,7 +87,7 @@ fmt-check: ## Fail where Rust code is not formatted.
 lint: ## Run clippy on everything; every warning is an error.
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-mutants_version := 27.2.0
+mutants_version := 27.1.0
 mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mutants
 
 # What is pure: what should exist, and the decisions of the engine. What survives on purpose stands in .cargo/mutants.toml.
@@ -107,6 +107,13 @@ $(deny):
 	@CARGO_TARGET_DIR="$(STEADING_CACHE)/tools/build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \
 	  cargo install --quiet --locked --version "$(deny_version)" --root "$(STEADING_CACHE)/tools/cargo-deny-$(deny_version)" cargo-deny
+	@rm -rf "$(STEADING_CACHE)/tools/build"
+
+$(mutants):
+	@echo "steading: building cargo-mutants $(mutants_version) (about 2 min on 2 cores, once)"
+	@CARGO_TARGET_DIR="$(STEADING_CACHE)/tools/build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \
+	  cargo install --quiet --locked --version "$(mutants_version)" --root "$(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)" cargo-mutants
 	@rm -rf "$(STEADING_CACHE)/tools/build"
 
 unit: ## Run the unit tests; no cluster.

@@ -123,7 +123,7 @@ impl Server {
 
     fn replace(&mut self, call: &Call, body: &Value) -> Answer {
         let Some(live) = self.get(&call.key).cloned() else {
-            return refusal::not_found(call.key.resource, &call.key.name);
+            return self.replace_nothing(call, body);
         };
         if let Some(refused) = precondition(&call.key, &live, body) {
             return refused;
@@ -139,6 +139,19 @@ impl Server {
             keep(&mut object, &live, "status");
         }
         self.settle(call, &live, object)
+    }
+
+    /// A Lease that is not there is made by a replacement, whatever version the request names; nothing else is.
+    fn replace_nothing(&mut self, call: &Call, body: &Value) -> Answer {
+        if call.key.resource != Resource::Lease {
+            return refusal::not_found(call.key.resource, &call.key.name);
+        }
+        let mut object = body.clone();
+        object.pointer_mut("/metadata").into_iter().for_each(|metadata| take(metadata, "resourceVersion"));
+        match self.make(&call.key, &object, &call.manager, false) {
+            Ok(made) => found(201, &made),
+            Err(refused) => refused,
+        }
     }
 
     fn merge(&mut self, call: &Call, body: &Value) -> Answer {

@@ -63,6 +63,7 @@ impl Applier<'_> {
         if let (Some(uid), Some(metadata)) = (uid, object.pointer_mut("/metadata").and_then(Value::as_object_mut)) {
             metadata.insert("uid".into(), uid.into());
         }
+        let before = self.children.before();
         let answer = self.write(&key, &object).await?;
         let written = Child::of(&answer);
         if known.is_some_and(|child| child.hash.as_deref() == Some(&wanted.hash)) {
@@ -78,7 +79,7 @@ impl Applier<'_> {
             // Not harmful: the object is right now. But each round would write it again, so it must be loud.
             tracing::error!(kind = kind.name(), name = key.name, "the server recorded other fields than were computed");
         }
-        self.children.wrote(key, written);
+        self.children.wrote(key, written, before);
         Ok(Applied::Written)
     }
 
@@ -88,9 +89,10 @@ impl Applier<'_> {
         let key = key_of(kind, &object);
         let params = PostParams { field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()), ..PostParams::default() };
         let typed: DynamicObject = serde_json::from_value(object).map_err(|error| broken(kind, &error))?;
+        let before = self.children.before();
         match self.api(&key).create(&params, &typed).await {
             Ok(made) => {
-                self.children.wrote(key, Child::of(&made));
+                self.children.wrote(key, Child::of(&made), before);
                 Ok(Some(made))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),

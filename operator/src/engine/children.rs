@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use api::labels;
@@ -81,54 +81,93 @@ impl Child {
 
 /// All children that are known. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Children(Arc<RwLock<HashMap<Key, Arc<Child>>>>);
+pub struct Children(Arc<RwLock<All>>);
+
+#[derive(Default)]
+struct All {
+    children: HashMap<Key, Arc<Child>>,
+    /// How often the watches told that something is gone.
+    losses: u64,
+}
+
+/// What was known to be gone when a write began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before(u64);
 
 impl Children {
     /// What is known of one.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<Child>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.read().children.get(key).cloned()
     }
 
     /// All that bear this owner's identity.
     #[must_use]
     pub fn of_owner(&self, identity: &str) -> Vec<(Key, Arc<Child>)> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
+        let all = self.read();
+        all.children
+            .iter()
             .filter(|(_, child)| child.owner.as_deref() == Some(identity))
             .map(|(key, child)| (key.clone(), Arc::clone(child)))
             .collect()
     }
 
-    /// Takes in what a write of ours was answered with, unless the watch already delivered something newer.
-    pub fn wrote(&self, key: Key, child: Child) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if all.get(&key).is_none_or(|known| known.version < child.version) {
-            all.insert(key, Arc::new(child));
+    /// To be asked for before a write is sent.
+    #[must_use]
+    pub fn before(&self) -> Before {
+        Before(self.read().losses)
+    }
+
+    /// Takes in what a write of ours was answered with, unless the watch already delivered something newer. If meanwhile a watch told
+    /// that something is gone, it may have been this very child: then what it is like is left to the watch. Otherwise a child that
+    /// somebody deleted would be remembered for ever, and never made again.
+    pub fn wrote(&self, key: Key, child: Child, before: Before) {
+        let mut all = self.write();
+        let is_newer = match all.children.get(&key) {
+            Some(known) => known.version < child.version,
+            None => all.losses == before.0,
+        };
+        if is_newer {
+            all.children.insert(key, Arc::new(child));
         }
     }
 
     /// How many are known.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().children.len()
     }
 
     fn put(&self, key: Key, child: Child) -> Change<Child> {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = all.get(&key).cloned();
+        let mut all = self.write();
+        let before = all.children.get(&key).cloned();
         if before.as_ref().is_none_or(|known| known.version <= child.version) {
-            all.insert(key, Arc::new(child.clone()));
+            all.children.insert(key, Arc::new(child.clone()));
         }
         Change { before, now: Some(Arc::new(child)) }
     }
 
     fn remove(&self, key: &Key) -> Option<Arc<Child>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key)
+        let mut all = self.write();
+        all.losses += 1;
+        all.children.remove(key)
+    }
+
+    /// A list says what is there; what it does not name is gone.
+    fn listed(&self) {
+        self.write().losses += 1;
     }
 
     fn keys_of(&self, kind: Kind) -> Vec<Key> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().filter(|key| key.kind == kind).cloned().collect()
+        self.read().children.keys().filter(|key| key.kind == kind).cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, All> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, All> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,6 +209,7 @@ where
                 Vec::new()
             }
             Event::InitDone => {
+                self.children.listed();
                 let staged = std::mem::take(&mut self.staged);
                 let listed: HashSet<Key> = staged.iter().map(|(key, _)| key.clone()).collect();
                 let vanished: Vec<Key> =
@@ -188,6 +228,8 @@ where
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ResourceQuota;
@@ -230,8 +272,25 @@ mod tests {
         let (mut mirror, children) = mirror();
         mirror.absorb(Event::Apply(child("steading", "10", "owner-new")));
         let key = Key { kind: Kind::ResourceQuota, namespace: Some("stack".into()), name: "steading".into() };
-        children.wrote(key.clone(), Child::of(&child("steading", "9", "owner-old")));
+        children.wrote(key.clone(), Child::of(&child("steading", "9", "owner-old")), children.before());
         assert_eq!(children.get(&key).unwrap().owner.as_deref(), Some("owner-new"));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_news_of_its_deletion_raises_no_ghost() {
+        let (mut mirror, children) = mirror();
+        let key = Key { kind: Kind::ResourceQuota, namespace: Some("stack".into()), name: "steading".into() };
+        let written = || Child::of(&child("steading", "9", "owner"));
+        let before = children.before();
+        mirror.absorb(Event::Apply(child("steading", "9", "owner")));
+        mirror.absorb(Event::Delete(child("steading", "10", "owner")));
+        children.wrote(key.clone(), written(), before);
+        assert_eq!(children.get(&key), None);
+        let before = children.before();
+        mirror.absorb(Event::Init);
+        mirror.absorb(Event::InitDone);
+        children.wrote(key.clone(), written(), before);
+        assert_eq!(children.get(&key), None, "a list tells as well");
     }
 
     #[test]

@@ -207,18 +207,8 @@ fn told<'a>(conditions: &'a [Condition], name: &str, generation: Option<i64>) ->
     conditions.iter().find(|condition| condition.type_ == name && condition.observed_generation == generation)
 }
 
-/// Whether two lists say the same, times aside.
-#[must_use]
-pub fn same(a: &[Condition], b: &[Condition]) -> bool {
-    let essence =
-        |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone(), c.message.clone(), c.observed_generation);
-    let mut left: Vec<_> = a.iter().map(essence).collect();
-    let mut right: Vec<_> = b.iter().map(essence).collect();
-    left.sort();
-    right.sort();
-    left == right
-}
-
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -333,13 +323,5 @@ mod tests {
         let part = Part::good(names::ISOLATED, names::ASSUMED, "taken on trust");
         let conditions = of(&Phase::Living, &[key(good()), part], 3, &[], at(1));
         assert_eq!(conditions[0].reason, names::ASSUMED);
-    }
-
-    #[test]
-    fn only_time_changing_counts_as_the_same() {
-        let first = of(&Phase::Living, &[key(good())], 3, &[], at(1));
-        let later = of(&Phase::Living, &[key(good())], 3, &[], at(2));
-        assert!(same(&first, &later));
-        assert!(!same(&first, &of(&Phase::Living, &[key(good())], 4, &[], at(1))));
     }
 }

@@ -30,9 +30,11 @@ impl World {
     pub async fn come_to_rest(&mut self) -> Result<(), String> {
         self.note(|| "the weather calms".to_owned());
         self.weather = Weather::Calm;
-        // Renewing a Lease for hours shows nothing. One that leads for good takes over, as after any other crash.
-        self.processes.clear();
-        self.lead = Lead::Alone;
+        if self.lead == Lead::Lease {
+            // Renewing a Lease for hours shows nothing. One that leads for good takes over, as after any other crash.
+            self.processes.clear();
+            self.lead = Lead::Alone;
+        }
         self.site.outside.heal();
         self.make_peace()?;
         self.rest().await?;
@@ -40,6 +42,7 @@ impl World {
         let before = self.standing();
         self.note(|| "everybody restarts".to_owned());
         self.processes.clear();
+        self.lead = Lead::Alone;
         self.rest().await?;
         match self.standing().into_iter().zip(before).find(|(now, before)| now != before) {
             None => Ok(()),

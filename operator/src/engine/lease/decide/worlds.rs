@@ -175,6 +175,7 @@ impl World {
             (Ask::Look, lease) => return Some(lease.as_ref().map(told)),
             (Ask::Create(_), None) => true,
             (Ask::Replace(_, version), Some((_, is))) => *version == is.to_string(),
+            (Ask::Replace(..), None) => true, // as the API server does with Leases
             _ => false,
         };
         let (Ask::Create(record) | Ask::Replace(record, _)) = ask else { return None };

@@ -1,43 +1,114 @@
 //! The wire between an operator and the API server, with faults on demand. In: a plane, and a verdict for each request. Out: an
 //! address to which an operator's client can be pointed.
 //!
-//! Only what goes through it is concerned: a test's own clients keep going straight to the API server.
+//! It speaks TLS with a certificate of the plane's own authority, so what is tried is the client as it is in production: a reset is
+//! one of a TLS connection, and silence is that of a connection that stays open. Only what goes through the wire is concerned: a
+//! test's own clients keep going straight to the API server.
 
+mod asked;
+mod refusal;
+mod serve;
+mod stream;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
-use http::request::Parts;
-use http::{Method, StatusCode, header};
 use kube::Client;
 use kube::config::AuthInfo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
+use crate::certificates::{Authority, install_tls_provider};
 use crate::plane::Plane;
 
-/// Most bytes of a request's body.
-const BODY_MAX: usize = 8 << 20;
+pub use asked::Asked;
+pub use refusal::Refusal;
+pub use stream::{Filter, Step, filters};
 
 /// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It gets through, and so does its answer.
     Pass,
-    /// It does not get through; the caller is answered 500.
-    Lost,
-    /// It gets through and is carried out, but the caller is answered 504.
-    AnswerLost,
+    /// It does not get through; the caller gets this.
+    Instead(Fate),
+    /// It gets through and is carried out; its answer is thrown away and the caller gets this.
+    Afterwards(Fate),
+    /// It gets through after so long.
+    Late(Duration),
+    /// It gets through once the gate is open.
+    Held(Gate),
+    /// It gets through, and the events of its answer, which is that of a watch, go through this.
+    Through(Filter),
+    /// It gets through, and its answer is kept for [`Verdict::Stale`] unless one is kept already.
+    Kept,
+    /// The caller gets the answer that was kept for the same path and query; without one, it gets through.
+    Stale,
 }
 
-type Judge = Box<dyn FnMut(&Parts) -> Verdict + Send>;
+impl Verdict {
+    /// It does not get through; the caller is answered 500.
+    pub const fn lost() -> Self {
+        Self::Instead(Fate::Refused(Refusal::Internal))
+    }
+
+    /// It gets through and is carried out, but the caller is answered 504.
+    pub const fn answer_lost() -> Self {
+        Self::Afterwards(Fate::Refused(Refusal::GatewayTimeout))
+    }
+}
+
+/// What a caller gets in place of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// An answer that the API server might have given.
+    Refused(Refusal),
+    /// A reset of the connection.
+    Reset,
+    /// Nothing, on a connection that stays open.
+    Silence,
+}
+
+/// Closed until it is opened, once and for all. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<tokio::sync::watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(tokio::sync::watch::Sender::new(false)))
+    }
+}
+
+impl Gate {
+    /// Lets everything through that waits or comes.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn opened(&self) {
+        // The sender is held right here, so this cannot fail.
+        self.0.subscribe().wait_for(|open| *open).await.ok();
+    }
+}
+
+type Judge = Box<dyn FnMut(&Asked) -> Verdict + Send>;
+
+/// What all connections share.
+struct Shared {
+    forward: Client,
+    judge: Mutex<Judge>,
+    kept: Mutex<HashMap<String, serve::Kept>>,
+}
 
 /// See the module. Dropping it ends all that goes through it.
 pub struct Wire {
     url: String,
-    judge: Arc<Mutex<Judge>>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -49,16 +120,13 @@ impl Wire {
         config.default_retry = false;
         config.read_timeout = None; // watches end when they end
         let forward = Client::try_from(config).context("cannot make a client for the plane")?;
-        let judge: Arc<Mutex<Judge>> = Arc::new(Mutex::new(Box::new(|_| Verdict::Pass)));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let router = Router::new().fallback(carry).with_state((forward, Arc::clone(&judge)));
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the wire broke");
-            }
-        });
-        Ok(Self { url, judge, task })
+        let judge: Mutex<Judge> = Mutex::new(Box::new(|_| Verdict::Pass));
+        let shared = Arc::new(Shared { forward, judge, kept: Mutex::default() });
+        let acceptor = acceptor(plane.authority())?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let task = tokio::spawn(serve::serve(listener, acceptor, Arc::clone(&shared)));
+        Ok(Self { url, shared, task })
     }
 
     /// The configuration of a client that goes through this wire instead of straight.
@@ -67,9 +135,14 @@ impl Wire {
         Ok(config)
     }
 
-    /// From now on `judge` decides about each request; it sees method, path, query and headers.
-    pub fn judge(&self, judge: impl FnMut(&Parts) -> Verdict + Send + 'static) {
-        *self.judge.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(judge);
+    /// Points an operator at this wire.
+    pub fn lead(&self, config: &mut operator::config::Config) {
+        config.kube = config.kube.take().and_then(|kube| self.through(kube).ok());
+    }
+
+    /// From now on `judge` decides about each request.
+    pub fn judge(&self, judge: impl FnMut(&Asked) -> Verdict + Send + 'static) {
+        *self.shared.judge.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(judge);
     }
 
     /// From now on everything passes.
@@ -84,33 +157,12 @@ impl Drop for Wire {
     }
 }
 
-/// Whether the request asks for a change that is to be kept, of anything but Leases and events.
-pub fn is_write(request: &Parts) -> bool {
-    let (path, query) = (request.uri.path(), request.uri.query().unwrap_or_default());
-    request.method != Method::GET
-        && !query.contains("dryRun")
-        && !path.starts_with("/apis/coordination.k8s.io/")
-        && !path.starts_with("/apis/events.k8s.io/")
-}
-
-async fn carry(State((forward, judge)): State<(Client, Arc<Mutex<Judge>>)>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let verdict = judge.lock().unwrap_or_else(PoisonError::into_inner)(&parts);
-    if verdict == Verdict::Lost {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "lost on the wire").into_response();
-    }
-    let Ok(body) = to_bytes(body, BODY_MAX).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
-    let mut request = Request::from_parts(parts, kube::client::Body::from(body));
-    request.headers_mut().remove(header::HOST);
-    match forward.send(request).await {
-        Ok(_) if verdict == Verdict::AnswerLost => {
-            (StatusCode::GATEWAY_TIMEOUT, "the answer was lost on the wire").into_response()
-        }
-        Ok(mut answer) => {
-            answer.headers_mut().remove(header::TRANSFER_ENCODING);
-            answer.headers_mut().remove(header::CONNECTION);
-            answer.map(Body::new)
-        }
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    }
+/// The server's side of TLS, with a certificate of this authority for the local host.
+fn acceptor(authority: &Authority) -> Result<TlsAcceptor> {
+    install_tls_provider();
+    let serving = authority.server("wire", &["127.0.0.1", "localhost"])?;
+    let certificate = CertificateDer::from_pem_slice(serving.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(serving.key.expose_secret().as_bytes())?;
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -7,8 +7,7 @@ use anyhow::{Result, ensure};
 use e2e::Tier;
 use e2e::story::{PATIENCE, Stage, class, tenant, workspace};
 use e2e::wait::until;
-use e2e::wire::{Verdict, Wire, is_write};
-use http::request::Parts;
+use e2e::wire::{Asked, Verdict, Wire};
 use kube::ResourceExt as _;
 use providers::memory::{Injection, Operation};
 
@@ -19,16 +18,18 @@ const LIVES_MAX: usize = 60;
 
 /// From the first write on, which ends so, nothing but what is about Leases gets through: as if the process were dead by then, but
 /// for its successor not having to wait until its Lease runs out.
-fn dying_at_its_first_write(first: Verdict, dead: &Arc<AtomicBool>) -> impl FnMut(&Parts) -> Verdict + Send + 'static {
+fn dying_at_its_first_write(
+    first: fn() -> Verdict,
+    dead: &Arc<AtomicBool>,
+) -> impl FnMut(&Asked) -> Verdict + Send + 'static {
     let dead = Arc::clone(dead);
     move |request| {
-        let of_leadership = request.uri.path().starts_with("/apis/coordination.k8s.io/");
-        if dead.load(Ordering::SeqCst) && !of_leadership {
-            return Verdict::Lost;
+        if dead.load(Ordering::SeqCst) && !request.is_of_leadership() {
+            return Verdict::lost();
         }
-        if is_write(request) {
+        if request.is_write() {
             dead.store(true, Ordering::SeqCst);
-            return first;
+            return first();
         }
         Verdict::Pass
     }
@@ -51,10 +52,10 @@ async fn an_operator_that_dies_at_every_single_write_still_gets_everything_away(
     let mut lives = 0;
     loop {
         let dead = Arc::new(AtomicBool::new(false));
-        let first = if lives % 2 == 0 { Verdict::Lost } else { Verdict::AnswerLost };
+        let first = if lives % 2 == 0 { Verdict::lost } else { Verdict::answer_lost };
         stage = stage
             .restarted(
-                |config| config.kube = config.kube.take().and_then(|kube| wire.through(kube).ok()),
+                |config| wire.lead(config),
                 async |platform| {
                     wire.judge(dying_at_its_first_write(first, &dead));
                     if lives == 0 {

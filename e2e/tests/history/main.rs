@@ -5,9 +5,5 @@
 // Everything here is a test: a panic is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod judge;
-mod kstatus;
-mod lua;
-mod record;
 mod scenario;
 mod stage;

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use providers::memory::{Injection, Operation};
 use serde_json::{Value, json};
 
-use crate::judge;
-use crate::kstatus::Status;
 use crate::stage::{self, Stage};
+use e2e::history::judge;
+use e2e::history::kstatus::Status;
 
 const IDENTITY: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
 
@@ -21,8 +21,8 @@ async fn at_every_write_status_agrees_with_what_is_there_and_all_tools_agree_wit
     pause(&stage).await;
     delete(&stage).await;
 
-    let history = stage.recorder.history();
-    let judgement = judge::judge(&history);
+    let history = stage.recorder.history().unwrap();
+    let judgement = judge(&history);
     let (writes, judged, verdicts) = (history.len(), judgement.judged, &judgement.verdicts);
     let disagreements = judgement.disagreements.len();
     // Past the capture of the test runner: these figures are what the test is for.

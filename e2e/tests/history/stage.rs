@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use e2e::history::Recorder;
+use e2e::history::kstatus::{Status, compute};
 use e2e::install::InProcess;
 use e2e::wait::until;
 use e2e::{Installation, Plane, PlaneOptions, Tier};
@@ -11,9 +13,6 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use providers::memory::World;
 use serde_json::{Value, json};
-
-use crate::kstatus::{Status, compute};
-use crate::record::Recorder;
 
 pub const TENANT: &str = "acme";
 const CLASS: &str = "quickstart";
@@ -54,7 +53,7 @@ impl Stage {
         let operator = operator.await.unwrap();
         let admin = plane.admin().unwrap();
         let emergency = plane.client_for("eve", &["system:masters", BREAK_GLASS]).unwrap();
-        let recorder = Recorder::start(&admin, &operator.world).await;
+        let recorder = Recorder::start(&admin, &operator.world).await.unwrap();
         let stage = Self { recorder, operator, admin, emergency, _plane: plane };
         stage.apply_namespace(TENANT).await;
         stage
@@ -157,7 +156,8 @@ impl Stage {
         if let Err(error) = outcome {
             panic!("{error}: {:#}", object["status"]);
         }
-        self.recorder.catch_up(kind, object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()).await;
+        let revision = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        self.recorder.catch_up(kind, revision).await.unwrap();
     }
 
     async fn get(&self, kind: &str, name: &str) -> Option<Value> {

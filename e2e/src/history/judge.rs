@@ -7,9 +7,9 @@ use api::amounts::ResourceText;
 use api::conditions::{Consequence, reason};
 use serde_json::Value;
 
-use crate::kstatus::{Status, compute};
-use crate::lua::health;
-use crate::record::Write;
+use super::kstatus::{Status, compute};
+use super::lua::health;
+use super::record::Write;
 
 /// What each stack must hold, by kind and name.
 const STACK: [(&str, &str); 8] = [
@@ -57,7 +57,8 @@ pub fn judge(history: &[Write]) -> Judgement {
         let at = format!("{} {}/{} at {}", write.kind, text("namespace"), text("name"), write.revision);
         let before = observed.insert(text("uid"), object["status"]["observedGeneration"].as_i64().unwrap_or(-1));
         let mut found = conditions_disagree(object, before);
-        let (kstatus, (lua, _)) = (compute(object), health(object));
+        let kstatus = compute(object);
+        let lua = health(object).map_or_else(|error| format!("nothing but {error:#}"), |(status, _)| status);
         found.extend(verdicts_disagree(object, kstatus, &lua));
         if kstatus == Status::Failed && write.kind == "Workspace" && !is_founded(object, &present) {
             found.push("it is called failed for a quota that its newest spec does not break".to_owned());
@@ -78,7 +79,7 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 /// What is wrong with the conditions among themselves.
 fn conditions_disagree(object: &Value, observed_before: Option<i64>) -> Vec<String> {
     let mut found = Vec::new();
-    let generation = object["metadata"]["generation"].as_i64().unwrap();
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
     let observed = object["status"]["observedGeneration"].as_i64();
     let Some(observed) = observed else { return vec!["there is no observedGeneration".to_owned()] };
     if observed > generation || observed_before.is_some_and(|before| observed < before) {
@@ -96,11 +97,11 @@ fn conditions_disagree(object: &Value, observed_before: Option<i64>) -> Vec<Stri
     };
     let abnormal: Vec<_> = ["Reconciling", "Stalled"].into_iter().filter_map(|kind| condition(object, kind)).collect();
     let is_paused = ready["reason"] == "Paused";
-    match (ready["status"].as_str().unwrap(), abnormal.as_slice()) {
+    match (ready["status"].as_str().unwrap_or_default(), abnormal.as_slice()) {
         ("True", []) => {}
         ("Unknown", []) if is_paused => {}
         ("False" | "Unknown", [one]) if one["status"] == "True" && !is_paused => {
-            let fits = match reason(one["reason"].as_str().unwrap()).map(|reason| reason.consequence) {
+            let fits = match reason(one["reason"].as_str().unwrap_or_default()).map(|reason| reason.consequence) {
                 Some(Consequence::Stalled) => one["type"] == "Stalled" || one["reason"] == "Forbidden",
                 Some(Consequence::Waiting | Consequence::Transient) => one["type"] == "Reconciling",
                 Some(Consequence::Good) | None => false,
@@ -111,7 +112,7 @@ fn conditions_disagree(object: &Value, observed_before: Option<i64>) -> Vec<Stri
         }
         (status, others) => found.push(format!("Ready is {status} beside {others:?}")),
     }
-    for condition in object["status"]["conditions"].as_array().unwrap() {
+    for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
         let name = condition["reason"].as_str().unwrap_or_default();
         if reason(name).is_none() {
             found.push(format!("{} has the reason {name}, which is not documented", condition["type"]));
@@ -193,7 +194,8 @@ fn missing(write: &Write, present: &Present) -> Vec<String> {
 
 /// Whether a Workspace that is called failed for its quota does ask for too much or too little.
 fn is_founded(workspace: &Value, present: &Present) -> bool {
-    let (namespace, uid) = (workspace["metadata"]["namespace"].as_str().unwrap(), &workspace["metadata"]["uid"]);
+    let (namespace, uid) =
+        (workspace["metadata"]["namespace"].as_str().unwrap_or_default(), &workspace["metadata"]["uid"]);
     let reason = condition(workspace, "Stalled").map_or(&Value::Null, |stalled| &stalled["reason"]);
     let Some(tenant) = present.get(&("Tenant".to_owned(), namespace.to_owned(), namespace.to_owned())) else {
         return true;
@@ -216,7 +218,8 @@ fn is_founded(workspace: &Value, present: &Present) -> bool {
 
 fn amounts(quota: &Value) -> Amounts {
     let text = |name: &str| quota[name].as_str().map(str::to_owned);
-    Amounts::parse(&ResourceText { cpu: text("cpu"), memory: text("memory"), storage: text("storage") }).unwrap()
+    Amounts::parse(&ResourceText { cpu: text("cpu"), memory: text("memory"), storage: text("storage") })
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

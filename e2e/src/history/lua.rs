@@ -1,6 +1,7 @@
 //! The chart's health check for Argo CD, run by a real Lua 5.1 with no more libraries than Argo CD gives it. In: an object.
 //! Out: what Argo CD shows.
 
+use anyhow::{Context as _, Result, anyhow};
 use mlua::serde::SerializeOptions;
 use mlua::{Lua, LuaOptions, LuaSerdeExt as _, StdLib, Table};
 use serde_json::Value;
@@ -8,12 +9,16 @@ use serde_json::Value;
 const HEALTH: &str = include_str!("../../../charts/steading/files/health.lua");
 
 /// Runs the check and returns status and message.
-pub fn health(object: &Value) -> (String, String) {
-    let lua = Lua::new_with(StdLib::TABLE | StdLib::PACKAGE, LuaOptions::default()).unwrap();
+pub fn health(object: &Value) -> Result<(String, String)> {
+    run(object).map_err(|error| anyhow!("{error}")).with_context(|| format!("health.lua fails on {object}"))
+}
+
+fn run(object: &Value) -> mlua::Result<(String, String)> {
+    let lua = Lua::new_with(StdLib::TABLE | StdLib::PACKAGE, LuaOptions::default())?;
     let options = SerializeOptions::new().serialize_none_to_null(false).serialize_unit_to_null(false);
-    lua.globals().set("obj", lua.to_value_with(object, options).unwrap()).unwrap();
-    let verdict: Table = lua.load(HEALTH).eval().unwrap_or_else(|error| panic!("health.lua: {error}\n{object}"));
-    (verdict.get("status").unwrap(), verdict.get("message").unwrap())
+    lua.globals().set("obj", lua.to_value_with(object, options)?)?;
+    let verdict: Table = lua.load(HEALTH).eval()?;
+    Ok((verdict.get("status")?, verdict.get("message")?))
 }
 
 #[cfg(test)]
@@ -32,7 +37,7 @@ mod tests {
         let condition =
             |kind: &str, status: &str| json!({ "type": kind, "status": status, "reason": "Why", "message": kind });
         let ready = condition("Ready", "True");
-        let expect = |object: &Value, status: &str| assert_eq!(health(object).0, status, "{object}");
+        let expect = |object: &Value, status: &str| assert_eq!(health(object).unwrap().0, status, "{object}");
         expect(&json!({ "metadata": { "generation": 1 }, "spec": {} }), "Progressing");
         expect(&json!({ "metadata": { "generation": 1 }, "spec": {}, "status": {} }), "Progressing");
         expect(
@@ -50,7 +55,7 @@ mod tests {
         expect(&with(&json!({ "paused": true }), 2, &json!([condition("Ready", "Unknown")])), "Suspended");
         let paused = json!([{ "type": "Ready", "status": "Unknown", "reason": "Paused", "message": "" }]);
         expect(&with(&json!({}), 2, &paused), "Suspended");
-        assert_eq!(health(&with(&json!({}), 2, &json!([condition("Stalled", "True")]))).1, "Stalled");
+        assert_eq!(health(&with(&json!({}), 2, &json!([condition("Stalled", "True")]))).unwrap().1, "Stalled");
     }
 
     #[test]

@@ -6,9 +6,13 @@ use serde_json::Value;
 /// What kstatus can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Work on it goes on.
     InProgress,
+    /// It will not come about by itself.
     Failed,
+    /// It is as it should be.
     Current,
+    /// It is going.
     Terminating,
 }
 

@@ -41,6 +41,7 @@
 
 pub mod certificates;
 pub mod components;
+pub mod faults;
 pub mod history;
 pub mod install;
 pub mod nursery;

@@ -64,7 +64,7 @@ impl Verdict {
 }
 
 /// What a caller gets in place of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Fate {
     /// An answer that the API server might have given.
     Refused(Refusal),
@@ -72,6 +72,8 @@ pub enum Fate {
     Reset,
     /// Nothing, on a connection that stays open.
     Silence,
+    /// Nothing either; and the gate opens, for whoever is to end the caller right now.
+    Death(Gate),
 }
 
 /// Closed until it is opened, once and for all. Clones are the same gate.
@@ -90,7 +92,13 @@ impl Gate {
         self.0.send_replace(true);
     }
 
-    async fn opened(&self) {
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when it is open.
+    pub async fn opened(&self) {
         // The sender is held right here, so this cannot fail.
         self.0.subscribe().wait_for(|open| *open).await.ok();
     }

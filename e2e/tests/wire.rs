@@ -100,7 +100,8 @@ async fn an_answer_is_lost_only_after_what_was_asked_is_done() -> Result<()> {
     let ends = ends().await?;
     for fate in [Fate::Refused(Refusal::GatewayTimeout), Fate::Reset] {
         let name = unique("done");
-        ends.wire.judge(on_creation(move || Verdict::Afterwards(fate)));
+        let met = fate.clone();
+        ends.wire.judge(on_creation(move || Verdict::Afterwards(met.clone())));
         assert!(ends.through.create(&PostParams::default(), &config_map(&name)).await.is_err(), "{fate:?}");
         assert!(ends.straight.get_opt(&name).await?.is_some(), "{fate:?} came before it was done");
     }

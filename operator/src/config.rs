@@ -79,6 +79,8 @@ pub struct Timings {
     pub reconcile: Duration,
     /// How often a settled object is looked at again (± 20 %): nobody tells us of changes outside the cluster.
     pub resync: Duration,
+    /// How often what only somebody else can mend is looked at again (± 20 %).
+    pub stalled: Duration,
     /// How often the fence is tried.
     pub canary: Duration,
     /// How long running reconciles may finish after the signal to stop.
@@ -98,6 +100,7 @@ impl Default for Timings {
             lease_retry: Duration::from_secs(2),
             reconcile: Duration::from_mins(1),
             resync: Duration::from_hours(1),
+            stalled: Duration::from_mins(5),
             canary: Duration::from_mins(10),
             shutdown: Duration::from_secs(20),
         }

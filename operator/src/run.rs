@@ -172,6 +172,7 @@ pub(crate) fn assemble(
         health: health.clone(),
         recorder: Recorder::new(client.clone(), reporter),
         deadline: config.timings.reconcile,
+        stalled: config.timings.stalled,
         forbidden: Mutex::new(HashMap::new()),
     });
     let connections = Connections::new(

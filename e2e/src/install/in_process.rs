@@ -61,6 +61,17 @@ impl InProcess {
         format!("http://{}", self.port.address())
     }
 
+    /// Whether it runs: a panic or an error ends it.
+    pub fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+
+    /// Ends it in the middle of whatever it does, as SIGKILL would: the Lease stays as it is. Returns when nothing of it runs.
+    pub async fn crash(mut self) {
+        self.task.abort();
+        (&mut self.task).await.ok();
+    }
+
     /// Stops it as SIGTERM would, and returns when it has let go of the Lease.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.take().map(|stop| stop.send(()));

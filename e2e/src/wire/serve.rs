@@ -70,7 +70,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
 }
 
 /// Judges a request and does as the verdict says.
-async fn carry(shared: &Shared, request: Request<Incoming>) -> Result<Answer, Reset> {
+async fn carry(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Reset> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too much for the wire"));
@@ -81,8 +81,11 @@ async fn carry(shared: &Shared, request: Request<Incoming>) -> Result<Answer, Re
         Verdict::Pass => Ok(forward(shared, &asked).await),
         Verdict::Instead(fate) => meet(fate, &asked).await,
         Verdict::Afterwards(fate) => {
-            // All of the answer is waited for, so that the change is there when the caller hears of something else.
-            forward(shared, &asked).await.into_body().collect().await.ok();
+            // All of the answer is waited for, so that the change is there when the caller hears of something else; in a task of
+            // its own, so that it is carried out even if the caller has gone by then.
+            let (carried, request) = (Arc::clone(shared), asked.clone());
+            let carried = async move { forward(&carried, &request).await.into_body().collect().await.ok() };
+            tokio::spawn(carried).await.ok();
             meet(fate, &asked).await
         }
         Verdict::Late(time) => {
@@ -116,6 +119,10 @@ async fn meet(fate: Fate, asked: &Asked) -> Result<Answer, Reset> {
     match fate {
         Fate::Reset => Err(Reset),
         Fate::Silence => pending().await,
+        Fate::Death(gate) => {
+            gate.open();
+            pending().await
+        }
         Fate::Refused(refusal) => {
             let refused = refusal.answer(asked);
             let mut response = Response::new(whole(Bytes::from(refused.body)));

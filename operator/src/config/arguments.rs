@@ -137,6 +137,7 @@ impl From<Arguments> for Config {
                 lease_retry: read.lease_retry,
                 reconcile: read.reconcile_timeout,
                 resync: read.resync_period,
+                stalled: Timings::default().stalled,
                 canary: read.canary_period,
                 shutdown: read.shutdown_grace,
             },

@@ -57,6 +57,7 @@ fn each_flag_lands_in_its_own_field() {
         lease_retry: Duration::from_secs(4),
         reconcile: Duration::from_secs(50),
         resync: Duration::from_hours(2),
+        stalled: Duration::from_mins(5),
         canary: Duration::from_mins(11),
         shutdown: Duration::from_secs(7),
     };

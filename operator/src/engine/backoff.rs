@@ -20,8 +20,6 @@ use crate::chance;
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// No delay is longer.
 pub const LONGEST: Duration = Duration::from_mins(5);
-/// Middle of [`stalled_delay`].
-pub const STALLED: Duration = Duration::from_mins(5);
 
 /// Counts failures in a row per key. An entry is held only while its key is failing: [`Backoff::succeeded`] and
 /// [`Backoff::forget`] (call it for an object that is gone) remove it.
@@ -81,12 +79,6 @@ impl<K: Eq + Hash> Backoff<K> {
     pub fn failures(&self, key: &K) -> u32 {
         self.state().failures.get(key).copied().unwrap_or(0)
     }
-}
-
-/// When to look again at something that only a person or another system can mend: [`STALLED`] ± 20 %.
-#[must_use]
-pub fn stalled_delay() -> Duration {
-    around(STALLED)
 }
 
 /// `middle` ± 20 %, so that what was done at once is not repeated at once.
@@ -163,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_object_is_looked_at_every_four_to_six_minutes() {
-        let delays: Vec<Duration> = (0..500).map(|_| stalled_delay()).collect();
+    fn around_five_minutes_is_four_to_six() {
+        let delays: Vec<Duration> = (0..500).map(|_| around(Duration::from_mins(5))).collect();
         assert!(delays.iter().all(|delay| (Duration::from_mins(4)..=Duration::from_mins(6)).contains(delay)));
         assert!(delays.iter().any(|delay| *delay < Duration::from_secs(250)));
         assert!(delays.iter().any(|delay| *delay > Duration::from_secs(350)));

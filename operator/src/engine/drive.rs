@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    backoff::Backoff,
+    backoff::{self, Backoff},
     conditions::{self, Part, State},
     fault::{Class, Fault},
     finalize,
@@ -64,6 +64,8 @@ pub struct Engine {
     pub recorder: Recorder,
     /// How long one round may take.
     pub deadline: Duration,
+    /// How often what only somebody else can mend is looked at again (± 20 %).
+    pub stalled: Duration,
     /// Since when the API server refuses an object's requests.
     pub forbidden: Mutex<HashMap<String, Instant>>,
 }
@@ -167,7 +169,7 @@ pub(crate) async fn turn<S: Story>(
         tracing::info!(controller = S::NAME, object = %reference, %fault, "status was not written");
         round.parts.push(Part::of_whole(fault));
     }
-    let (after, ended) = round.next(super::backoff::stalled_delay(), || engine.backoff.failed(id.clone()));
+    let (after, ended) = round.next(backoff::around(engine.stalled), || engine.backoff.failed(id.clone()));
     if !round.fails() {
         engine.backoff.succeeded(&id);
     }

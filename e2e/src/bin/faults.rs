@@ -1,0 +1,34 @@
+//! `make faults`: breaks the operator at every write of every story, and says how many points held. In: `SEED`, which is a point to do
+//! again, or a number from which pairs of faults are drawn. Out: `points=… leftovers=0 duplicates=0 disagreements=0`, or what failed.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use e2e::faults::{Scope, panics, walk};
+
+/// Planes that are walked beside each other: a point waits more than it computes.
+const LANES: usize = 2;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let begun = Instant::now();
+    let scope = match std::env::args().nth(1).as_deref().map(str::trim) {
+        None | Some("") => Scope::All { seed: rand::random() },
+        Some(text) => match text.parse() {
+            Ok(seed) => Scope::All { seed },
+            Err(_) => Scope::One(text.parse()?),
+        },
+    };
+    if let Scope::All { seed } = &scope {
+        println!("faults: pairs are drawn with SEED={seed}");
+    }
+    let lanes = if matches!(scope, Scope::One(_)) { 1 } else { LANES };
+    let panics = panics::count();
+    let tally = walk(&scope, lanes, |text| println!("faults: {text}")).await?;
+    println!("faults: {tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs());
+    if !tally.failed.is_empty() || panics.so_far() > 0 {
+        let again: Vec<String> = tally.failed.iter().map(|(point, _)| format!("make faults SEED={point}")).collect();
+        bail!("{} points failed; each again with\n{}", tally.failed.len(), again.join("\n"));
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Walks through points. In: which. Out: [`Tally`], with what failed and how to do it again. Several scenes are walked beside each
+//! other, because a point waits more than it computes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::future::{join_all, try_join_all};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use serde_json::Value;
+
+use super::cast::Cast;
+use super::oracles::{self, Findings};
+use super::point::{Point, STORIES, Story, WriteName};
+use super::points::{self, Learned};
+use super::scene::Scene;
+use super::tell::{Told, tell};
+
+/// Errors concern one tenant, so many tenants meet theirs on one scene at once; the end of a process concerns all.
+const AT_ONCE: usize = 8;
+/// Pairs of faults in a whole walk.
+const PAIRS: usize = 120;
+/// How long nothing at all may be written after everything was told.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How often a fault-free run of each story is looked at.
+const LESSONS: usize = 3;
+
+/// Which points are walked.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// All of them, and pairs drawn with this seed.
+    All {
+        /// Of the pairs.
+        seed: u64,
+    },
+    /// So many drawn with this seed, of each sort; none is begun after `limit`.
+    Spread {
+        /// Of what is drawn.
+        seed: u64,
+        /// Errors, crashes and pairs.
+        counts: [usize; 3],
+        /// For the whole walk.
+        limit: Duration,
+    },
+    /// This one.
+    One(Point),
+}
+
+/// How a walk ended.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Points that were told.
+    pub points: usize,
+    /// Blows that found no write to fall on.
+    pub missed: usize,
+    /// Points for which there was no time.
+    pub left: usize,
+    /// Over all points.
+    pub findings: Findings,
+    /// Each point that failed, with why.
+    pub failed: Vec<(Point, Vec<String>)>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Findings { leftovers, duplicates, disagreements, differences, complaints } = &self.findings;
+        write!(f, "points={} leftovers={} duplicates={} ", self.points, leftovers.len(), duplicates.len())?;
+        write!(f, "disagreements={} differences={} ", disagreements.len(), differences.len())?;
+        write!(f, "complaints={} missed={} left={}", complaints.len(), self.missed, self.left)
+    }
+}
+
+/// What all lanes share.
+struct Course {
+    errors: Mutex<VecDeque<Point>>,
+    crashes: Mutex<VecDeque<Point>>,
+    expected: BTreeMap<Story, Value>,
+    tally: Mutex<Tally>,
+    number: AtomicUsize,
+    until: Option<Instant>,
+    total: usize,
+    say: fn(&str),
+}
+
+/// Walks the points of the scope on so many scenes; `say` is told of progress.
+pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
+    let begun = Instant::now();
+    let scenes = try_join_all((0..lanes).map(|_| Scene::set())).await?;
+    let Some(first) = scenes.first() else { return Ok(Tally::default()) };
+    let (learned, expected) = learn(first, say).await?;
+    let (errors, crashes, until) = plan(scope, &learned, begun);
+    let total = errors.len() + crashes.len();
+    say(&format!("{total} points on {lanes} planes"));
+    let course = Course {
+        errors: Mutex::new(errors.into()),
+        crashes: Mutex::new(crashes.into()),
+        expected,
+        tally: Mutex::default(),
+        number: AtomicUsize::new(0),
+        until,
+        total,
+        say,
+    };
+    let walked = join_all(scenes.iter().map(|scene| course.lane(scene))).await;
+    for scene in scenes {
+        scene.strike().await?;
+    }
+    walked.into_iter().collect::<Result<Vec<()>>>()?;
+    let left = lock(&course.errors).len() + lock(&course.crashes).len();
+    let mut tally = course.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.left = left;
+    Ok(tally)
+}
+
+/// Tells each story without faults, and again, and says which writes it has and what it leaves behind.
+async fn learn(scene: &Scene, say: fn(&str)) -> Result<(Learned, BTreeMap<Story, Value>)> {
+    let (mut learned, mut expected) = (Learned::new(), BTreeMap::new());
+    for (story, name) in STORIES {
+        let mut writes: Option<Vec<WriteName>> = None;
+        for lesson in 0..LESSONS {
+            let point = Point { story, blows: Vec::new() };
+            let told = tell(scene, &point, &format!("{name}-{lesson}"), expected.get(&story)).await?;
+            let found = told.findings.all();
+            ensure!(found.is_empty(), "the story {name} fails without any fault:\n{}", found.join("\n"));
+            writes = Some(match writes {
+                None => told.writes,
+                Some(before) => points::common(&before, &told.writes),
+            });
+            expected.insert(story, told.end);
+        }
+        let writes = writes.unwrap_or_default();
+        let outside = writes.iter().filter(|write| write.operation().is_some()).count();
+        say(&format!("{name}: {} writes at the API server, {outside} outside", writes.len() - outside));
+        learned.insert(story, writes);
+    }
+    Ok((learned, expected))
+}
+
+/// What is walked: errors, then crashes, then until when.
+fn plan(scope: &Scope, learned: &Learned, begun: Instant) -> (Vec<Point>, Vec<Point>, Option<Instant>) {
+    let (mut errors, mut crashes) = (points::errors(learned), points::crashes(learned));
+    let (seed, pairs, until) = match scope {
+        Scope::One(point) => {
+            let alone = vec![point.clone()];
+            return if point.has_crash() { (Vec::new(), alone, None) } else { (alone, Vec::new(), None) };
+        }
+        Scope::All { seed } => (*seed, PAIRS, None),
+        Scope::Spread { seed, counts: [_, _, pairs], limit } => (*seed, *pairs, Some(begun + *limit)),
+    };
+    let mut random = StdRng::seed_from_u64(seed);
+    if let Scope::Spread { counts: [most_errors, most_crashes, _], .. } = scope {
+        errors.shuffle(&mut random);
+        crashes.shuffle(&mut random);
+        errors.truncate(*most_errors);
+        crashes.truncate(*most_crashes);
+    }
+    let pairs = points::pairs(learned, pairs, &mut random);
+    let (with_crash, without): (Vec<_>, Vec<_>) = pairs.into_iter().partition(Point::has_crash);
+    errors.extend(without);
+    crashes.extend(with_crash);
+    (errors, crashes, until)
+}
+
+impl Course {
+    /// Walks on one scene until there are no points left, and then looks at what is left of all of it.
+    async fn lane(&self, scene: &Scene) -> Result<()> {
+        let casts = Mutex::new(Vec::new());
+        join_all((0..AT_ONCE).map(|_| self.follow(scene, &self.errors, &casts))).await;
+        self.follow(scene, &self.crashes, &casts).await;
+        self.close(scene, casts.into_inner().unwrap_or_else(PoisonError::into_inner)).await
+    }
+
+    async fn follow(&self, scene: &Scene, points: &Mutex<VecDeque<Point>>, casts: &Mutex<Vec<(Point, Cast)>>) {
+        loop {
+            if self.until.is_some_and(|until| Instant::now() >= until) {
+                return;
+            }
+            let Some(point) = lock(points).pop_front() else { return };
+            let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+            let told = tell(scene, &point, &format!("p{number}"), self.expected.get(&point.story)).await;
+            match told {
+                Ok(told) => {
+                    lock(casts).push((point.clone(), told.cast.clone()));
+                    self.note(point, told);
+                }
+                Err(error) => {
+                    let complaints = vec![format!("{error:#}")];
+                    self.fail(point, Findings { complaints, ..Findings::default() });
+                }
+            }
+        }
+    }
+
+    fn note(&self, point: Point, told: Told) {
+        let mut tally = lock(&self.tally);
+        tally.points += 1;
+        tally.missed += told.missed.len();
+        let (points, total) = (tally.points, self.total);
+        drop(tally);
+        if points % 25 == 0 {
+            (self.say)(&format!("{points} of {total} points"));
+        }
+        if !told.findings.all().is_empty() {
+            self.fail(point, told.findings);
+        }
+    }
+
+    fn fail(&self, point: Point, findings: Findings) {
+        let found = findings.all();
+        (self.say)(&format!("FAILED {point}\n  {}\n  again: make faults SEED={point}", found.join("\n  ")));
+        let mut tally = lock(&self.tally);
+        tally.findings.extend(findings);
+        tally.failed.push((point, found));
+    }
+
+    /// Nothing is written while nothing changes; then all casts go, and nothing of any of them is left.
+    async fn close(&self, scene: &Scene, casts: Vec<(Point, Cast)>) -> Result<()> {
+        tokio::time::sleep(SILENCE).await; // the stretch of silence is what is looked for
+        for (point, cast) in &casts {
+            let complaints = scene.watchman.complaints(cast);
+            if !complaints.is_empty() {
+                self.fail(point.clone(), Findings { complaints, ..Findings::default() });
+            }
+        }
+        let standing: Vec<_> = casts.iter().filter(|(point, _)| point.story != Story::Delete).collect();
+        for some in standing.chunks(AT_ONCE) {
+            join_all(some.iter().map(|(point, cast)| self.remove(scene, point, cast))).await;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, scene: &Scene, point: &Point, cast: &Cast) {
+        let removed = async {
+            scene.watchman.begin(cast, false);
+            cast.act(Story::Delete, &scene.platform, &scene.world).await?;
+            scene.settle(cast, Story::Delete, None).await?;
+            oracles::leftovers(scene, cast).await
+        };
+        let findings = match removed.await {
+            Ok(leftovers) => Findings { leftovers, complaints: scene.watchman.complaints(cast), ..Findings::default() },
+            Err(error) => Findings { complaints: vec![format!("it does not go: {error:#}")], ..Findings::default() },
+        };
+        if !findings.all().is_empty() {
+            self.fail(point.clone(), findings);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

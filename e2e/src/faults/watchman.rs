@@ -1,0 +1,291 @@
+//! Stands at the wire. In: the casts of all stories, and what is to befall whose write. Out: verdicts, the names of the writes in order,
+//! and complaints about writes that should never have been sent.
+//!
+//! What it complains about, whatever else happens:
+//!
+//! - a write to something that belongs to no cast, or to one whose story is over;
+//! - a deletion that does not name the very object it means;
+//! - a part of the isolation that is first written when the bucket is there already, or after rights were given;
+//! - the operator's own token in a body.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use providers::memory::{Injection, World};
+use serde_json::Value;
+
+use super::cast::Cast;
+use super::point::{Blow, Fault, WriteName};
+use crate::wire::{Asked, Fate, Gate, Refusal, Verdict};
+
+/// How long a write is held up that comes late.
+const LATE: Duration = Duration::from_millis(300);
+/// What must stand before anybody gets rights in a stack.
+const ISOLATION: [&str; 6] = [
+    "networkpolicies/deny-all",
+    "networkpolicies/allow-parts-ingress",
+    "networkpolicies/allow-parts-egress",
+    "networkpolicies/allow-dns",
+    "resourcequotas/steading",
+    "limitranges/steading",
+];
+
+/// See the module. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Watchman(Arc<Mutex<State>>);
+
+struct State {
+    world: World,
+    /// Which cast a namespace belongs to.
+    whose: HashMap<String, String>,
+    casts: HashMap<String, Watched>,
+    /// The operator counts as dead: nothing of it gets through.
+    dead: bool,
+    /// With the cast that each is about, if it is about one.
+    complaints: Vec<(Option<String>, String)>,
+}
+
+/// What is known of one cast.
+struct Watched {
+    name: String,
+    stack: String,
+    bucket: String,
+    counts: BTreeMap<String, usize>,
+    order: Vec<WriteName>,
+    armed: Option<(Blow, Gate)>,
+    /// What was let through at least once.
+    stands: BTreeSet<String>,
+    last: Instant,
+    over: bool,
+}
+
+impl Watchman {
+    pub(super) fn new(world: World) -> Self {
+        let state = State { world, whose: HashMap::new(), casts: HashMap::new(), dead: false, complaints: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// From now on the cast is known.
+    pub(super) fn enter(&self, cast: &Cast) {
+        let mut state = self.state();
+        for namespace in [&cast.name, &cast.stack] {
+            state.whose.insert(namespace.clone(), cast.name.clone());
+        }
+        let watched = Watched {
+            name: cast.name.clone(),
+            stack: cast.stack.clone(),
+            bucket: cast.bucket.clone(),
+            counts: BTreeMap::new(),
+            order: Vec::new(),
+            armed: None,
+            stands: BTreeSet::new(),
+            last: Instant::now(),
+            over: false,
+        };
+        state.casts.insert(cast.name.clone(), watched);
+    }
+
+    /// Counts the writes of this cast anew. `over` says whether there should be any.
+    pub(super) fn begin(&self, cast: &Cast, over: bool) {
+        self.with(cast, |watched| {
+            watched.counts.clear();
+            watched.order.clear();
+            watched.last = Instant::now();
+            watched.over = over;
+        });
+    }
+
+    /// The blow falls at the n-th such write from now on; the gate opens when it does.
+    pub(super) fn arm(&self, cast: &Cast, blow: &Blow) -> Gate {
+        let gate = Gate::default();
+        self.with(cast, |watched| {
+            watched.counts.clear();
+            watched.armed = Some((blow.clone(), gate.clone()));
+        });
+        gate
+    }
+
+    /// No blow falls any more.
+    pub(super) fn disarm(&self, cast: &Cast) {
+        self.with(cast, |watched| watched.armed = None);
+    }
+
+    /// The writes of this cast since they were counted anew, in order.
+    pub(super) fn writes(&self, cast: &Cast) -> Vec<WriteName> {
+        self.with(cast, |watched| watched.order.clone()).unwrap_or_default()
+    }
+
+    /// How long ago the last write of this cast was.
+    pub(super) fn quiet_for(&self, cast: &Cast) -> Duration {
+        self.with(cast, |watched| watched.last.elapsed()).unwrap_or_default()
+    }
+
+    /// What there is to complain about this cast, or about nobody; each is told once.
+    pub(super) fn complaints(&self, cast: &Cast) -> Vec<String> {
+        let all = std::mem::take(&mut self.state().complaints);
+        let (now, later) =
+            all.into_iter().partition(|(whose, _)| whose.as_ref().is_none_or(|whose| *whose == cast.name));
+        self.state().complaints.extend::<Vec<_>>(later);
+        let now: Vec<(Option<String>, String)> = now;
+        now.into_iter().map(|(_, complaint)| complaint).collect()
+    }
+
+    /// From now on nothing of the operator gets through, and nobody outside answers it.
+    pub(super) fn die(&self) {
+        self.state().die();
+    }
+
+    /// The next operator is alive.
+    pub(super) fn revive(&self) {
+        self.state().dead = false;
+    }
+
+    /// What becomes of a request.
+    pub(super) fn judge(&self, asked: &Asked) -> Verdict {
+        self.state().judge(asked)
+    }
+
+    fn with<T>(&self, cast: &Cast, look: impl FnOnce(&mut Watched) -> T) -> Option<T> {
+        self.state().casts.get_mut(&cast.name).map(look)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn die(&mut self) {
+        self.dead = true;
+        self.world.inject(Injection::everywhere().hangs());
+    }
+
+    fn judge(&mut self, asked: &Asked) -> Verdict {
+        if self.dead {
+            return Verdict::Instead(Fate::Silence);
+        }
+        if !is_told(asked) {
+            return Verdict::Pass;
+        }
+        let namespace = if asked.namespace().is_empty() { asked.name() } else { asked.namespace().to_owned() };
+        let watched = self.whose.get(&namespace).and_then(|name| self.casts.get_mut(name));
+        let Some(watched) = watched else {
+            // Classes belong to nobody and to everybody.
+            if asked.resource() != "tenantclasses" && asked.namespace() != "default" {
+                self.complaints.push((None, format!("{} {} is nobody's", asked.method, asked.uri.path())));
+            }
+            return Verdict::Pass;
+        };
+        let has_bucket = self.world.buckets().contains_key(&watched.bucket);
+        let about = |complaint| (Some(watched.name.clone()), complaint);
+        self.complaints.extend(watched.complaints_about(asked, has_bucket).into_iter().map(about));
+        let (verdict, deadly) = watched.judge(asked);
+        if deadly {
+            self.die();
+        }
+        verdict
+    }
+}
+
+/// Whether it is a write of a story: events are, Leases and reviews are not.
+fn is_told(asked: &Asked) -> bool {
+    asked.is_write() || (asked.resource() == "events" && asked.method != Method::GET)
+}
+
+impl Watched {
+    /// Counts the write and lets the blow fall if it is this one. Also says whether the operator ends with it.
+    fn judge(&mut self, asked: &Asked) -> (Verdict, bool) {
+        self.last = Instant::now();
+        let what = self.name_of(asked);
+        let count = self.counts.entry(what.clone()).or_default();
+        *count += 1;
+        let write = WriteName { what: what.clone(), nth: *count };
+        self.order.push(write.clone());
+        let Some((blow, gate)) = self.armed.take_if(|(blow, _)| blow.write == write) else {
+            self.let_through(asked);
+            return (Verdict::Pass, false);
+        };
+        let verdict = verdict_of(blow.fault, &gate);
+        if !matches!(verdict, Verdict::Instead(_)) {
+            self.let_through(asked);
+        }
+        if !blow.fault.is_crash() {
+            gate.open();
+        }
+        (verdict, blow.fault.is_crash())
+    }
+
+    fn let_through(&mut self, asked: &Asked) {
+        self.stands.insert(format!("{}/{}", asked.resource(), asked.name()));
+    }
+
+    /// Such as `patch.tenants-status.tenant`.
+    fn name_of(&self, asked: &Asked) -> String {
+        let mut what = format!("{}.{}", asked.method.as_str().to_lowercase(), asked.resource());
+        if !asked.subresource().is_empty() {
+            what = format!("{what}-{}", asked.subresource());
+        }
+        if asked.resource() == "events" {
+            return what; // their names are random
+        }
+        let name = match asked.name() {
+            name if name == self.name => "tenant".to_owned(),
+            name if name == self.stack => "stack".to_owned(),
+            name => name,
+        };
+        format!("{what}.{name}")
+    }
+
+    fn complaints_about(&self, asked: &Asked, has_bucket: bool) -> Vec<String> {
+        let mut found = Vec::new();
+        let what = format!("{} {}", asked.method, asked.uri.path());
+        if self.over {
+            found.push(format!("{what} comes though the story is over"));
+        }
+        let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        if asked.method == Method::DELETE && body.pointer("/preconditions/uid").is_none() {
+            found.push(format!("{what} does not say which object of that name it means"));
+        }
+        let text = String::from_utf8_lossy(&asked.body);
+        if asked.token().is_some_and(|token| text.contains(token)) {
+            found.push(format!("{what} holds the operator's token"));
+        }
+        let thing = format!("{}/{}", asked.resource(), asked.name());
+        if asked.namespace() == self.stack && !self.stands.contains(&thing) {
+            let isolates = ISOLATION.contains(&thing.as_str());
+            if isolates && has_bucket {
+                found.push(format!("{what} is first written when the bucket is there already"));
+            }
+            let missing = ISOLATION.iter().find(|part| !self.stands.contains(**part));
+            if let (Some(missing), "rolebindings") = (missing, asked.resource()) {
+                found.push(format!("{what} gives rights where {missing} does not stand yet"));
+            }
+        }
+        found
+    }
+}
+
+fn verdict_of(fault: Fault, gate: &Gate) -> Verdict {
+    let refused = |refusal| Verdict::Instead(Fate::Refused(refusal));
+    match fault {
+        Fault::CrashBefore => Verdict::Instead(Fate::Death(gate.clone())),
+        Fault::CrashAfter => Verdict::Afterwards(Fate::Death(gate.clone())),
+        Fault::Conflict => refused(Refusal::Conflict),
+        Fault::AlreadyExists => refused(Refusal::AlreadyExists),
+        Fault::Invalid => refused(Refusal::Invalid),
+        Fault::OverQuota => refused(Refusal::OverQuota),
+        Fault::Forbidden => refused(Refusal::Forbidden),
+        Fault::Terminating => refused(Refusal::Terminating),
+        Fault::TooMany => refused(Refusal::TooMany(1)),
+        Fault::Internal => refused(Refusal::Internal),
+        Fault::Unavailable => refused(Refusal::Unavailable),
+        Fault::TimeoutAfter => Verdict::Afterwards(Fate::Refused(Refusal::GatewayTimeout)),
+        Fault::ResetBefore => Verdict::Instead(Fate::Reset),
+        Fault::ResetAfter => Verdict::Afterwards(Fate::Reset),
+        Fault::Late => Verdict::Late(LATE),
+        // These befall calls outside the cluster, which do not come along here.
+        Fault::Broken | Fault::Half | Fault::LostAnswer | Fault::Throttled | Fault::Denied => Verdict::Pass,
+    }
+}

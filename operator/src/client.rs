@@ -6,6 +6,7 @@
 //! - **Nothing waits for ever.** An attempt that is not a watch ends after [`REQUEST`], its body included.
 //! - **A silent watch is noticed.** Nothing may be silent for [`SILENCE`]; watches ask the server to end them before that
 //!   ([`WATCH_SECONDS`]), so silence always means a dead connection.
+//! - **An expired watch says so in its stream**, whichever way the server said it: that is where kube listens.
 //! - **Few and safe repetitions** (see [`policy`]) in place of kube's own, which are up to 15, up to minutes each, POST included.
 //! - **All is counted**, under the names of client-go.
 
@@ -152,7 +153,9 @@ where
                 Err(_) => Came::Nothing,
             };
             let pause = policy::pause(shape.repeat, came, attempts, paused, chance::fraction());
-            let (Some(pause), Some(next)) = (pause, again) else { return answer.map(telling_when) };
+            let (Some(pause), Some(next)) = (pause, again) else {
+                return answer.map(|answer| telling_expired(shape, telling_when(answer)));
+            };
             sleep(pause).await;
             paused += pause;
             request = next;
@@ -218,6 +221,23 @@ fn telling_when(answer: Answer) -> Answer {
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Response::from_parts(head, whole(Bytes::from(status.to_string())))
+}
+
+/// A watch that is refused with 410 begins, and tells in its stream that it expired, as API servers mostly do themselves: kube lists a
+/// kind anew for the event, but for the refusal it asks for the same expired revision for ever.
+fn telling_expired(shape: Shape, answer: Answer) -> Answer {
+    if !shape.watch || answer.status() != StatusCode::GONE {
+        return answer;
+    }
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired",
+        "message": "the revision from which the watch was to go on is no longer kept",
+    });
+    let (mut head, _) = answer.into_parts();
+    head.status = StatusCode::OK;
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(head, whole(Bytes::from(format!("{}\n", json!({ "type": "ERROR", "object": status })))))
 }
 
 #[cfg(test)]

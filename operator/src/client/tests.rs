@@ -169,6 +169,16 @@ async fn a_watch_may_take_its_time_once_it_began_and_is_never_repeated() {
     assert_eq!(server.asked(), ["GET", "GET"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_as_expired_says_so_in_its_stream_where_kube_listens() {
+    let server = Server::playing([Does::Answer(410), Does::Answer(410)]);
+    let maps = maps(&server);
+    let mut events = Box::pin(maps.watch(&WatchParams::default(), "7").await.unwrap());
+    let event = futures::StreamExt::next(&mut events).await.expect("the stream is empty").unwrap();
+    assert!(matches!(&event, kube::api::WatchEvent::Error(status) if status.code == 410), "{event:?}");
+    assert_eq!(code(&maps.get("cow").await.unwrap_err()), 410, "what is no watch is left as it is");
+}
+
 /// A leadership that ends after `seconds`, and nobody is there to say so.
 fn leads_for(seconds: u64) -> Leadership {
     Leadership::until(Instant::now() + Duration::from_secs(seconds))

@@ -136,7 +136,6 @@ impl From<api::duration::InvalidDuration> for Fault {
 #[cfg(test)]
 mod tests {
     use kube::core::{Status, response::StatusSummary};
-    use serde_json::json;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use api::labels::{CLEANUP_FINALIZER, MANAGER_FINALIZER};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -51,6 +51,19 @@ where
             Err(Fault::api(&error, &format!("remove the finalizer from {} {}", K::kind(&()), object.name_any())))
         }
     }
+}
+
+/// Whether the object is still there, by the API server's own word and not by the watch: a process that begins on an outdated copy
+/// sees deletions that were over long ago, and by now somebody else may have name and identity. Asked before anything is removed.
+pub async fn is_there<K>(api: &Api<K>, object: &K) -> Result<bool, Fault>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let name = object.name_any();
+    // A list of one, since rights to list are there anyway.
+    let found = api.list_metadata(&ListParams::default().fields(&format!("metadata.name={name}"))).await;
+    let found = found.map_err(|error| Fault::api(&error, &format!("look for {} {name}", K::kind(&()))))?;
+    Ok(found.items.iter().any(|found| found.metadata.uid == object.uid()))
 }
 
 async fn patch_metadata<K>(api: &Api<K>, object: &K, patch: &Patch<serde_json::Value>, doing: &str) -> Result<K, Fault>

@@ -28,6 +28,10 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
         return Ok(());
     }
     round.phase = Phase::Deleting;
+    if !finalize::is_there(&Workspaces::api(&context.engine.client, workspace), workspace).await? {
+        round.over = true;
+        return Ok(());
+    }
     match context.identity_of_workspace(workspace) {
         Ok(identity) => {
             stack(context, workspace, &identity).await?;

@@ -11,6 +11,7 @@ mod cast;
 mod end_state;
 pub mod oracles;
 pub mod panics;
+mod pending;
 mod point;
 mod points;
 mod scene;
@@ -19,5 +20,7 @@ mod undertaker;
 mod walk;
 mod watchman;
 
+pub use pending::PENDING;
 pub use point::{Blow, Fault, Point, Story, WriteName};
+pub use undertaker::Undertaker;
 pub use walk::{Scope, Tally, walk};

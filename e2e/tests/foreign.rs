@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use api::{TenantClass, Workspace, conditions as names, labels};
 use desired::fields::Kind;
 use e2e::story::{Manifest, PATIENCE, Platform, Stage, Told, class, condition, stack_namespace, tenant, workspace};
-use e2e::wire::{Verdict, Wire};
+use e2e::wire::Verdict;
 use e2e::{Tier, unique, wait::until};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -267,9 +267,7 @@ fn names_that_read_the_same_when_joined_are_two_stacks() -> Result<()> {
 
 #[tokio::test]
 async fn what_was_made_though_the_answer_got_lost_is_ours_and_is_made_once() -> Result<()> {
-    let stage = Stage::set(Tier::One, |_| {}).await?;
-    let wire = Wire::to(&stage.plane).await?;
-    let stage = stage.restarted(|config| wire.lead(config), async |_| Ok(())).await?;
+    let (stage, wire) = Stage::wired(Tier::One, |_| {}, |_| Verdict::Pass).await?;
     // Each write is carried out, and its answer is lost the first time.
     let mut lost = HashSet::new();
     wire.judge(move |request| {

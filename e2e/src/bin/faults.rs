@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use e2e::faults::{Scope, panics, walk};
+use e2e::faults::{PENDING, Scope, panics, walk};
+use tracing_subscriber::EnvFilter;
 
 /// Planes that are walked beside each other: a point waits more than it computes.
 const LANES: usize = 2;
@@ -12,6 +13,8 @@ const LANES: usize = 2;
 #[tokio::main]
 async fn main() -> Result<()> {
     let begun = Instant::now();
+    // What the operator itself says, for a point that is done again: RUST_LOG=operator=debug.
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
     let scope = match std::env::args().nth(1).as_deref().map(str::trim) {
         None | Some("") => Scope::All { seed: rand::random() },
         Some(text) => match text.parse() {
@@ -26,6 +29,9 @@ async fn main() -> Result<()> {
     let panics = panics::count();
     let tally = walk(&scope, lanes, |text| println!("faults: {text}")).await?;
     println!("faults: {tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs());
+    for case in PENDING {
+        println!("faults: pending: {case}");
+    }
     if !tally.failed.is_empty() || panics.so_far() > 0 {
         let again: Vec<String> = tally.failed.iter().map(|(point, _)| format!("make faults SEED={point}")).collect();
         bail!("{} points failed; each again with\n{}", tally.failed.len(), again.join("\n"));

@@ -89,11 +89,6 @@ impl Cast {
         format!("Tenant {}\nWorkspace {}", text(&tenant), text(&finance))
     }
 
-    /// The name in the world of what this operation is about.
-    pub(super) fn object_of(&self, operation: Operation) -> &str {
-        if is_of_key(operation) { &self.key } else { &self.bucket }
-    }
-
     /// By whom the world knows the caller of this operation.
     pub(super) fn identity_of(&self, operation: Operation) -> &str {
         if is_of_key(operation) { &self.tenant_identity } else { &self.workspace_identity }

@@ -58,7 +58,7 @@ pub(super) enum Ended {
 /// How to know that a blow fell.
 pub(super) enum Strike {
     OnWire(Gate),
-    Outside { operation: Operation, object: String, count: usize },
+    Outside { operation: Operation, identity: String, count: u64 },
 }
 
 impl Scene {
@@ -141,9 +141,9 @@ impl Scene {
             Fault::Denied => injection.denied(),
             _ => injection,
         });
-        let object = cast.object_of(operation).to_owned();
-        let count = self.world.calls_on(operation, &object) + blow.write.nth;
-        Strike::Outside { operation, object, count }
+        let identity = cast.identity_of(operation).to_owned();
+        let count = self.world.calls_for(operation, &identity) + nth;
+        Strike::Outside { operation, identity, count }
     }
 
     /// No blow falls on this cast any more.
@@ -156,7 +156,7 @@ impl Scene {
     fn fell(&self, strike: &Strike) -> bool {
         match strike {
             Strike::OnWire(gate) => gate.is_open(),
-            Strike::Outside { operation, object, count } => self.world.calls_on(*operation, object) >= *count,
+            Strike::Outside { operation, identity, count } => self.world.calls_for(*operation, identity) >= *count,
         }
     }
 

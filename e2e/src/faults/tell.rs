@@ -32,7 +32,7 @@ pub(super) async fn tell(scene: &Scene, point: &Point, name: &str, expected: Opt
     let missed = befall(scene, point, &cast).await?;
     let mut writes = scene.watchman.writes(&cast);
     for ((what, now), (_, before)) in outside(scene, &cast).into_iter().zip(before) {
-        writes.extend((1..=now - before).map(|nth| WriteName { what: what.to_owned(), nth }));
+        writes.extend((1..).take(usize::try_from(now - before)?).map(|nth| WriteName { what: what.to_owned(), nth }));
     }
     let (end, findings) = oracles::ask(scene, &cast, point.story, expected).await?;
     scene.watchman.begin(&cast, true);
@@ -40,8 +40,8 @@ pub(super) async fn tell(scene: &Scene, point: &Point, name: &str, expected: Opt
 }
 
 /// The calls outside the cluster so far, by operation.
-fn outside(scene: &Scene, cast: &Cast) -> Vec<(&'static str, usize)> {
-    let calls = |(operation, name)| (name, scene.world.calls_on(operation, cast.object_of(operation)));
+fn outside(scene: &Scene, cast: &Cast) -> Vec<(&'static str, u64)> {
+    let calls = |(operation, name)| (name, scene.world.calls_for(operation, cast.identity_of(operation)));
     OPERATIONS.into_iter().map(calls).collect()
 }
 

@@ -18,11 +18,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// At work until it is dropped.
-pub(super) struct Undertaker(JoinHandle<()>);
+#[must_use = "it stops when it is dropped"]
+pub struct Undertaker(JoinHandle<()>);
 
 impl Undertaker {
     /// Begins; `client` may change what is in stack namespaces.
-    pub(super) fn start(client: Client) -> Self {
+    pub fn start(client: Client) -> Self {
         Self(tokio::spawn(async move {
             let namespaces: Api<Namespace> = Api::all(client.clone());
             let mut seen = watcher(namespaces, watcher::Config::default()).default_backoff().applied_objects().boxed();

@@ -27,6 +27,9 @@ const AT_ONCE: usize = 8;
 const PAIRS: usize = 120;
 /// How long nothing at all may be written after everything was told.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How many casts stand at once before they go: enough to see that they are left alone, and not so many that each new operator has
+/// more to do with them than with its own.
+const STANDING: usize = 16;
 /// How often a fault-free run of each story is looked at.
 const LESSONS: usize = 3;
 
@@ -106,11 +109,10 @@ pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
         total,
         say,
     };
-    let walked = join_all(scenes.iter().map(|scene| course.lane(scene))).await;
+    join_all(scenes.iter().map(|scene| course.lane(scene))).await;
     for scene in scenes {
         scene.strike().await?;
     }
-    walked.into_iter().collect::<Result<Vec<()>>>()?;
     let left = lock(&course.errors).len() + lock(&course.crashes).len();
     let mut tally = course.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     tally.left = left;
@@ -168,11 +170,13 @@ fn plan(scope: &Scope, learned: &Learned, begun: Instant) -> (Vec<Point>, Vec<Po
 
 impl Course {
     /// Walks on one scene until there are no points left, and then looks at what is left of all of it.
-    async fn lane(&self, scene: &Scene) -> Result<()> {
+    async fn lane(&self, scene: &Scene) {
         let casts = Mutex::new(Vec::new());
         join_all((0..AT_ONCE).map(|_| self.follow(scene, &self.errors, &casts))).await;
         self.follow(scene, &self.crashes, &casts).await;
-        self.close(scene, casts.into_inner().unwrap_or_else(PoisonError::into_inner)).await
+        // Nothing is written while nothing changes.
+        tokio::time::sleep(SILENCE).await;
+        self.clear(scene, &casts.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
     }
 
     async fn follow(&self, scene: &Scene, points: &Mutex<VecDeque<Point>>, casts: &Mutex<Vec<(Point, Cast)>>) {
@@ -185,8 +189,14 @@ impl Course {
             let told = tell(scene, &point, &format!("p{number}"), self.expected.get(&point.story)).await;
             match told {
                 Ok(told) => {
-                    lock(casts).push((point.clone(), told.cast.clone()));
-                    self.note(point, told);
+                    let cast = told.cast.clone();
+                    self.note(point.clone(), told);
+                    let full = {
+                        let mut casts = lock(casts);
+                        casts.push((point, cast));
+                        if casts.len() > STANDING { std::mem::take(&mut *casts) } else { Vec::new() }
+                    };
+                    self.clear(scene, &full).await;
                 }
                 Err(error) => {
                     let complaints = vec![format!("{error:#}")];
@@ -218,25 +228,19 @@ impl Course {
         tally.failed.push((point, found));
     }
 
-    /// Nothing is written while nothing changes; then all casts go, and nothing of any of them is left.
-    async fn close(&self, scene: &Scene, casts: Vec<(Point, Cast)>) -> Result<()> {
-        tokio::time::sleep(SILENCE).await; // the stretch of silence is what is looked for
-        for (point, cast) in &casts {
-            let complaints = scene.watchman.complaints(cast);
-            if !complaints.is_empty() {
-                self.fail(point.clone(), Findings { complaints, ..Findings::default() });
-            }
-        }
-        let standing: Vec<_> = casts.iter().filter(|(point, _)| point.story != Story::Delete).collect();
-        for some in standing.chunks(AT_ONCE) {
+    /// All these casts go, and nothing of any of them is left.
+    async fn clear(&self, scene: &Scene, casts: &[(Point, Cast)]) {
+        for some in casts.chunks(AT_ONCE) {
             join_all(some.iter().map(|(point, cast)| self.remove(scene, point, cast))).await;
         }
-        Ok(())
     }
 
     async fn remove(&self, scene: &Scene, point: &Point, cast: &Cast) {
         let removed = async {
             scene.watchman.begin(cast, false);
+            if point.story == Story::Delete {
+                return oracles::leftovers(scene, cast).await;
+            }
             cast.act(Story::Delete, &scene.platform, &scene.world).await?;
             scene.settle(cast, Story::Delete, None).await?;
             oracles::leftovers(scene, cast).await

@@ -178,7 +178,7 @@ impl State {
             }
             return Verdict::Pass;
         };
-        let has_bucket = self.world.buckets().contains_key(&watched.bucket);
+        let has_bucket = self.world.has_bucket(&watched.bucket);
         let about = |complaint| (Some(watched.name.clone()), complaint);
         self.complaints.extend(watched.complaints_about(asked, has_bucket).into_iter().map(about));
         let (verdict, deadly) = watched.judge(asked);

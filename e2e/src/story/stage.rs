@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::Platform;
 use crate::install::{InProcess, Installation};
 use crate::plane::{Plane, PlaneOptions, Tier};
+use crate::wire::{Asked, Verdict, Wire};
 
 /// The group that may change what is in stack namespaces.
 pub const BREAK_GLASS: &str = "break-glass";
@@ -58,6 +59,22 @@ impl Stage {
     pub async fn set(tier: Tier, adjust: impl FnOnce(&mut Config)) -> Result<Self> {
         let plane = Plane::start(tier, PlaneOptions::default()).await?;
         Self::set_on(Held::Own(Box::new(plane)), adjust).await
+    }
+
+    /// A stage of one's own whose operator reaches the API server through a wire, with this judge from its first request on.
+    pub async fn wired(
+        tier: Tier,
+        adjust: impl FnOnce(&mut Config),
+        judge: impl FnMut(&Asked) -> Verdict + Send + 'static,
+    ) -> Result<(Self, Wire)> {
+        let plane = Plane::start(tier, PlaneOptions::default()).await?;
+        let wire = Wire::to(&plane).await?;
+        wire.judge(judge);
+        let adjust = |config: &mut Config| {
+            adjust(config);
+            wire.lead(config);
+        };
+        Ok((Self::set_on(Held::Own(Box::new(plane)), adjust).await?, wire))
     }
 
     /// Tells a story on the stage that all tests of this binary share. Keep apart from the others by names, and narrow injected

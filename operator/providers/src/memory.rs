@@ -114,6 +114,11 @@ impl World {
         self.lock().calls_for.get(&(operation, identity.to_owned())).copied().unwrap_or(0)
     }
 
+    /// Whether there is a bucket of this name.
+    pub fn has_bucket(&self, name: &str) -> bool {
+        self.lock().buckets.contains_key(name)
+    }
+
     /// How many writing calls there were, failed ones too.
     pub fn writes(&self) -> u64 {
         self.lock().calls.iter().filter(|(operation, _)| operation.writes()).map(|(_, calls)| calls).sum()

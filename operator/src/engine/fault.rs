@@ -136,6 +136,7 @@ impl From<api::duration::InvalidDuration> for Fault {
 #[cfg(test)]
 mod tests {
     use kube::core::{Status, response::StatusSummary};
+    use serde_json::json;
 
     use super::*;
 

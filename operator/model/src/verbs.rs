@@ -66,9 +66,6 @@ impl Server {
         if key.name.is_empty() {
             return Err(refusal::bad_request("name is required"));
         }
-        self.admit_into_namespace(key)?;
-        let mut object = body.clone();
-        let version = text(body, "/metadata/resourceVersion").unwrap_or_default();
         if applied && text(body, "/metadata/uid").is_some() {
             return Err(refusal::conflict(
                 key.resource,
@@ -76,6 +73,9 @@ impl Server {
                 "Precondition failed: no object of this UID exists",
             ));
         }
+        self.admit_into_namespace(key)?;
+        let mut object = body.clone();
+        let version = text(body, "/metadata/resourceVersion").unwrap_or_default();
         if !applied && !version.is_empty() && version != "0" {
             return Err(refusal::bad_request("resourceVersion should not be set on objects to be created"));
         }

@@ -46,12 +46,17 @@ pub(crate) fn apply(kind: Kind, live: &Value, sent: &Value, manager: &str) -> Va
     let before = entries.iter().find(|entry| is_its_own(entry)).map(|entry| entry.owns.clone()).unwrap_or_default();
     let mut object = live.clone();
     for path in before.difference(&names) {
-        if !entries.iter().any(|entry| !is_its_own(entry) && entry.owns.contains(path)) {
+        let holds_others = fields::get(live, path).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+        let is_map = fields::get(sent, path).is_some_and(Value::is_object);
+        if !(holds_others && is_map) && !entries.iter().any(|entry| !is_its_own(entry) && entry.owns.contains(path)) {
             fields::remove(&mut object, path);
         }
     }
     for path in &names {
         let value = fields::get(sent, path).cloned().unwrap_or(Value::Null);
+        if is_empty_map(&value) && fields::get(live, path).is_some_and(Value::is_object) {
+            continue; // to name a map without entries is to have no opinion on those of others
+        }
         if fields::get(live, path) != Some(&value) {
             // It is changed, by force if another owns it.
             for entry in entries.iter_mut().filter(|entry| !is_its_own(entry)) {
@@ -66,6 +71,10 @@ pub(crate) fn apply(kind: Kind, live: &Value, sent: &Value, manager: &str) -> Va
     }
     record(&mut object, kind, &entries);
     object
+}
+
+fn is_empty_map(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// Any other write by `manager`: `object` is what it made of `live`.

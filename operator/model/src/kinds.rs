@@ -93,7 +93,12 @@ impl Resource {
         }
     }
 
-    /// Whether the server counts generations of it and keeps its status apart.
+    /// Whether the server counts generations of it.
+    pub(crate) fn has_generations(self) -> bool {
+        self.is_custom() || self == Self::Child(Kind::NetworkPolicy)
+    }
+
+    /// Whether it is of our own CRDs.
     #[must_use]
     pub(crate) fn is_custom(self) -> bool {
         matches!(self, Self::TenantClass | Self::Tenant | Self::Workspace)

@@ -41,6 +41,15 @@ pub(crate) fn conflict(resource: Resource, name: &str, why: &str) -> Answer {
     refusal(409, "Conflict", &message, &details(resource, name))
 }
 
+/// The object of that name is another: a UID cannot be changed.
+pub(crate) fn another_uid(resource: Resource, name: &str, uid: &str) -> Answer {
+    let mut details = details(resource, name);
+    let why = format!("Invalid value: {uid:?}: field is immutable");
+    details["causes"] = json!([{ "reason": "FieldValueInvalid", "message": why, "field": "metadata.uid" }]);
+    let message = format!("{} {name:?} is invalid: metadata.uid: {why}", resource.told());
+    refusal(422, "Invalid", &message, &details)
+}
+
 /// Something new is asked for in a namespace that is on its way out.
 pub(crate) fn terminating(resource: Resource, name: &str, namespace: &str) -> Answer {
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");

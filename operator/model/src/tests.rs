@@ -93,7 +93,7 @@ fn preconditions_by_uid_and_version_are_kept() {
     let mut other = policy(json!({}));
     other["metadata"]["uid"] = "another".into();
     let path = format!("{POLICIES}/deny-all?force=true&fieldManager=x");
-    assert_eq!(ask(&mut server, "PATCH", &path, APPLY, other).code, 409);
+    assert_eq!(ask(&mut server, "PATCH", &path, APPLY, other).code, 422);
     let stale = json!({"metadata": {"resourceVersion": "1", "labels": {"x": "y"}}});
     assert_eq!(ask(&mut server, "PATCH", &path, MERGE, stale).code, 409);
     let options = json!({"preconditions": {"uid": "another"}});

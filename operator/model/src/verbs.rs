@@ -49,6 +49,10 @@ impl Server {
     fn create(&mut self, call: &Call, body: &Value) -> Answer {
         let name = text(body, "/metadata/name").unwrap_or_default().to_owned();
         let key = Key { name, ..call.key.clone() };
+        // Admission is asked before anybody looks whether it is there.
+        if let Err(refused) = self.admit_into_namespace(&key) {
+            return refused;
+        }
         if self.get(&key).is_some() {
             return refusal::already_exists(key.resource, &key.name);
         }
@@ -62,9 +66,6 @@ impl Server {
         if key.name.is_empty() {
             return Err(refusal::bad_request("name is required"));
         }
-        self.admit_into_namespace(key)?;
-        let mut object = body.clone();
-        let version = text(body, "/metadata/resourceVersion").unwrap_or_default();
         if applied && text(body, "/metadata/uid").is_some() {
             return Err(refusal::conflict(
                 key.resource,
@@ -72,7 +73,10 @@ impl Server {
                 "Precondition failed: no object of this UID exists",
             ));
         }
-        if !version.is_empty() && version != "0" {
+        self.admit_into_namespace(key)?;
+        let mut object = body.clone();
+        let version = text(body, "/metadata/resourceVersion").unwrap_or_default();
+        if !applied && !version.is_empty() && version != "0" {
             return Err(refusal::bad_request("resourceVersion should not be set on objects to be created"));
         }
         object["apiVersion"] = key.resource.api_version().into();
@@ -87,8 +91,10 @@ impl Server {
         }
         metadata["uid"] = uid.into();
         metadata["creationTimestamp"] = self.now().into();
-        if key.resource.is_custom() {
+        if key.resource.has_generations() {
             metadata["generation"] = 1.into();
+        }
+        if key.resource.is_custom() {
             object["status"] = json!({ "observedGeneration": -1 });
         }
         if let Resource::Child(kind) = key.resource {
@@ -129,6 +135,9 @@ impl Server {
             return refused;
         }
         let mut object = body.clone();
+        if let Some(namespace) = &call.key.namespace {
+            object["metadata"]["namespace"] = namespace.as_str().into();
+        }
         for kept in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             keep(&mut object["metadata"], &live["metadata"], kept);
         }
@@ -177,12 +186,15 @@ impl Server {
             Resource::Child(kind) => apply::update(kind, live, object, &call.manager),
             _ => object,
         };
+        if object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            take(&mut object["metadata"], "finalizers");
+        }
         self.count_generation(&call.key, live, &mut object);
         self.keep_or_let_go(&call.key, object)
     }
 
     fn count_generation(&self, key: &Key, live: &Value, object: &mut Value) {
-        if key.resource.is_custom() && live.get("spec") != object.get("spec") {
+        if key.resource.has_generations() && live.get("spec") != object.get("spec") {
             let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
             object["metadata"]["generation"] = (generation + 1).into();
         }
@@ -207,7 +219,12 @@ impl Server {
                 Err(refused) => refused,
             };
         };
-        if let Some(refused) = precondition(&call.key, &live, body) {
+        // Whoever writes status is not asked which UID he means: only the version protects.
+        let mut meant = body.clone();
+        if call.status {
+            meant.pointer_mut("/metadata").into_iter().for_each(|metadata| take(metadata, "uid"));
+        }
+        if let Some(refused) = precondition(&call.key, &live, &meant) {
             return refused;
         }
         let mut object = match call.key.resource {
@@ -241,8 +258,8 @@ impl Server {
         let mut object = live.as_ref().clone();
         if !is_deleting(&live) {
             object["metadata"]["deletionTimestamp"] = self.now().into();
-            if key.resource.is_custom() {
-                object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+            if key.resource.has_generations() {
                 let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
                 object["metadata"]["generation"] = (generation + 1).into();
             }
@@ -307,11 +324,12 @@ fn metadata_only(answer: Answer) -> Answer {
 /// UID and version, where the request names them, must be those of the object.
 fn precondition(key: &Key, live: &Value, body: &Value) -> Option<Answer> {
     let differs = |path: &str| text(body, path).is_some_and(|asked| text(live, path) != Some(asked));
-    if differs("/metadata/uid") {
-        return Some(refusal::conflict(key.resource, &key.name, "Precondition failed: UID in precondition"));
-    }
     let why = "the object has been modified; please apply your changes to the latest version and try again";
-    differs("/metadata/resourceVersion").then(|| refusal::conflict(key.resource, &key.name, why))
+    if differs("/metadata/resourceVersion") {
+        return Some(refusal::conflict(key.resource, &key.name, why));
+    }
+    let asked = text(body, "/metadata/uid").unwrap_or_default();
+    differs("/metadata/uid").then(|| refusal::another_uid(key.resource, &key.name, asked))
 }
 
 fn text<'a>(object: &'a Value, path: &str) -> Option<&'a str> {

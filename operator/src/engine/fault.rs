@@ -85,6 +85,9 @@ impl Fault {
                     format!("cannot {doing}: the API server asks for fewer requests"),
                 ),
             },
+            422 if is_another(status) => {
+                Self::transient(reasons::CONFLICT, format!("cannot {doing}: another object has its name by now"))
+            }
             400 | 405 | 406 | 413 | 415 | 422 => Self::stalled(reasons::REJECTED, format!("cannot {doing}: {said}")),
             code => Self::transient(reasons::API_UNAVAILABLE, format!("cannot {doing}: the API server answers {code}")),
         }
@@ -98,6 +101,11 @@ fn is_terminating(status: &kube::core::Status) -> bool {
         .as_ref()
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
     by_cause || status.message.contains("because it is being terminated")
+}
+
+/// Whether a 422 says that the object is not the one that was meant: its UID is another, which is nobody's fault and passes.
+fn is_another(status: &kube::core::Status) -> bool {
+    status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.field == "metadata.uid"))
 }
 
 /// The sort of failure without addresses and numbers, which differ from try to try.
@@ -179,6 +187,18 @@ mod tests {
         let error =
             answer(403, "x is forbidden: unable to create new content in namespace n because it is being terminated");
         assert_eq!(Fault::api(&error, "apply X").reason, reasons::NAMESPACE_TERMINATING);
+    }
+
+    #[test]
+    fn an_object_that_was_replaced_meanwhile_is_no_bad_request() {
+        let kube::Error::Api(mut status) = answer(422, "metadata.uid: Invalid value: field is immutable") else {
+            panic!("no answer of the API server")
+        };
+        let details =
+            serde_json::json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid", "message": "x"}]});
+        status.details = Some(serde_json::from_value(details).unwrap());
+        let fault = Fault::api(&kube::Error::Api(status), "apply X");
+        assert_eq!((fault.class, fault.reason), (Class::Transient, reasons::CONFLICT));
     }
 
     #[test]

@@ -46,9 +46,11 @@ pub(crate) fn apply(kind: Kind, live: &Value, sent: &Value, manager: &str) -> Va
     let before = entries.iter().find(|entry| is_its_own(entry)).map(|entry| entry.owns.clone()).unwrap_or_default();
     let mut object = live.clone();
     for path in before.difference(&names) {
-        let holds_others = fields::get(live, path).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
-        let is_map = fields::get(sent, path).is_some_and(Value::is_object);
-        if !(holds_others && is_map) && !entries.iter().any(|entry| !is_its_own(entry) && entry.owns.contains(path)) {
+        let owned_by_others = entries.iter().any(|entry| !is_its_own(entry) && entry.owns.contains(path));
+        // A map that was owned as a whole, because it was named without entries, is still named: what is in it is others'.
+        let filled = fields::get(live, path).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+        let still_named = filled && fields::get(sent, path).is_some_and(Value::is_object);
+        if !owned_by_others && !still_named {
             fields::remove(&mut object, path);
         }
     }

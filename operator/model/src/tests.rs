@@ -29,7 +29,8 @@ fn ask(server: &mut Server, method: &str, path: &str, content_type: &str, body: 
     })
 }
 
-fn policy(labels: Value) -> Value {
+fn policy(labels: impl Into<Value>) -> Value {
+    let labels: Value = labels.into();
     json!({"metadata": {"name": "deny-all", "namespace": "stack", "labels": labels}, "spec": {"podSelector": {}, "ingress": []}})
 }
 

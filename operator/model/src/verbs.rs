@@ -25,7 +25,7 @@ impl Server {
             Verb::Apply => self.apply(&call, &request.body),
             Verb::Delete => self.delete(&call, &request.body),
         };
-        if call.metadata_only && answer.code < 300 { metadata_only(answer) } else { answer }
+        if call.metadata_only && answer.code < 300 { metadata_only(&answer) } else { answer }
     }
 
     fn read(&self, call: &Call) -> Answer {
@@ -189,11 +189,11 @@ impl Server {
         if object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(Vec::is_empty) {
             take(&mut object["metadata"], "finalizers");
         }
-        self.count_generation(&call.key, live, &mut object);
+        Self::count_generation(&call.key, live, &mut object);
         self.keep_or_let_go(&call.key, object)
     }
 
-    fn count_generation(&self, key: &Key, live: &Value, object: &mut Value) {
+    fn count_generation(key: &Key, live: &Value, object: &mut Value) {
         if key.resource.has_generations() && live.get("spec") != object.get("spec") {
             let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
             object["metadata"]["generation"] = (generation + 1).into();
@@ -240,7 +240,7 @@ impl Server {
                 object
             }
         };
-        self.count_generation(&call.key, &live, &mut object);
+        Self::count_generation(&call.key, &live, &mut object);
         self.keep_or_let_go(&call.key, object)
     }
 
@@ -309,7 +309,7 @@ fn found(code: u16, object: &Value) -> Answer {
     Answer { code, body: object.clone() }
 }
 
-fn metadata_only(answer: Answer) -> Answer {
+fn metadata_only(answer: &Answer) -> Answer {
     let bare = |object: &Value| json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] });
     let body = match answer.body.get("items").and_then(Value::as_array) {
         None => bare(&answer.body),

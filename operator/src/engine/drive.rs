@@ -138,7 +138,7 @@ pub(crate) async fn turn<S: Story>(
         engine.metrics.retried(S::NAME);
     }
     let _slot = engine.gate.acquire(&S::turn(seen)).await;
-    let Some(object) = story.known().get(reference) else { return None };
+    let object = story.known().get(reference)?;
     if !engine.leadership.leads() {
         return None; // whoever takes the lead wakes every object
     }

@@ -285,7 +285,7 @@ fn workspace_left_nothing(before: Option<&Value>, server: &Server, outside: &pro
     let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
     let Some(tenant) = server.get(&Key::within(Resource::Tenant, namespace, namespace)) else { return Ok(()) };
     let Some(bucket) = outside.buckets().remove(&bucket_of(identity, &installation())) else { return Ok(()) };
-    if bucket.tags.get("theirs").is_some() {
+    if bucket.tags.contains_key("theirs") {
         return Ok(());
     }
     let released = bucket.tags.contains_key(providers::owner::tags::RELEASED);

@@ -115,7 +115,7 @@ impl World {
 
     /// What led here.
     pub fn story(&self) -> String {
-        self.story.iter().map(|line| format!("  {line}\n")).collect()
+        self.story.iter().fold(String::new(), |told, line| told + "  " + line + "\n")
     }
 
     /// From the first object to the last.
@@ -171,16 +171,18 @@ impl World {
             return self.serve(late);
         }
         if self.weather == Weather::Storm {
-            match self.random.random_range(0..1000) {
+            let decision = self.random.random_range(0..1000);
+            match decision {
                 0..40 => return self.wish(),
                 40..55 => return self.meddle(),
-                55..63 => return Ok(self.crash()),
-                63..70 if self.processes.len() < most => return Ok(self.start()),
-                70..80 => return Ok(self.trouble_outside()),
-                80..90 => return Ok(self.relist()),
                 90..115 => return self.pass().await,
-                _ => {}
+                55..63 => self.crash(),
+                63..70 if self.processes.len() < most => self.start(),
+                70..80 => self.trouble_outside(),
+                80..90 => self.relist(),
+                _ => return self.go_on().await,
             }
+            return Ok(());
         }
         self.go_on().await
     }

@@ -12,7 +12,8 @@ fn pod(namespace: &str, name: &str, labels: Value) -> Pod {
     }
 }
 
-fn policy(namespace: &str, spec: Value) -> NetworkPolicy {
+fn policy(namespace: &str, spec: impl Into<Value>) -> NetworkPolicy {
+    let spec: Value = spec.into();
     serde_json::from_value(json!({"metadata": {"name": "p", "namespace": namespace}, "spec": spec})).unwrap()
 }
 

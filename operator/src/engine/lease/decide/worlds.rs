@@ -35,11 +35,19 @@ enum Ask {
     Replace(Record, String),
 }
 
+/// What the server says.
+#[derive(Clone)]
+enum Answer {
+    Refused,
+    Absent,
+    There(Record, String),
+}
+
 enum Event {
     /// A request reaches the server, which answers whoever asked after so many milliseconds, or never.
     Arrives { replica: usize, request: u64, ask: Ask, answer_after: Option<u64> },
     /// An answer reaches whoever asked: what the server says, and whether it was a write.
-    Answered { replica: usize, request: u64, answer: Option<Option<(Record, String)>>, look: bool },
+    Answered { replica: usize, request: u64, answer: Answer, look: bool },
 }
 
 struct World {
@@ -166,21 +174,27 @@ impl World {
         }
     }
 
-    /// `None` is a refusal.
-    fn carry_out(&mut self, ask: Ask) -> Option<Option<(Record, String)>> {
-        let told = |(record, version): &(Record, u64)| (record.clone(), version.to_string());
+    fn carry_out(&mut self, ask: Ask) -> Answer {
         let fits = match (&ask, &self.lease) {
-            (Ask::Look, lease) => return Some(lease.as_ref().map(told)),
-            (Ask::Create(_), None) => true,
+            (Ask::Look, _) => return self.told(),
             (Ask::Replace(_, version), Some((_, is))) => *version == is.to_string(),
-            (Ask::Replace(..), None) => true, // as the API server does with Leases
-            _ => false,
+            // Also by a replacement, as the API server does with Leases.
+            (_, lease) => lease.is_none(),
         };
-        let (Ask::Create(record) | Ask::Replace(record, _)) = ask else { return None };
-        fits.then(|| {
-            self.write(record);
-            self.lease.as_ref().map(told)
-        })
+        match ask {
+            Ask::Create(record) | Ask::Replace(record, _) if fits => {
+                self.write(record);
+                self.told()
+            }
+            _ => Answer::Refused,
+        }
+    }
+
+    fn told(&self) -> Answer {
+        match &self.lease {
+            None => Answer::Absent,
+            Some((record, version)) => Answer::There(record.clone(), version.to_string()),
+        }
     }
 
     fn write(&mut self, mut record: Record) {
@@ -189,7 +203,7 @@ impl World {
         self.lease = Some((record, self.versions));
     }
 
-    fn hear(&mut self, number: usize, request: u64, answer: Option<Option<(Record, String)>>, look: bool) {
+    fn hear(&mut self, number: usize, request: u64, answer: Answer, look: bool) {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(&number) else { return };
         let Some((_, sent, give_up)) = replica.asked.filter(|(asked, ..)| *asked == request) else { return };
@@ -206,9 +220,10 @@ impl World {
         let retry = Duration::from_secs(2);
         match answer {
             _ if here >= give_up => replica.knowledge.failed(here, retry),
-            Some(found) if look => replica.knowledge.observed(found, here, retry),
-            Some(Some((record, version))) => replica.knowledge.wrote(record, version, sent),
-            _ => replica.knowledge.refused(here, retry),
+            Answer::There(record, version) if look => replica.knowledge.observed(Some((record, version)), here, retry),
+            Answer::Absent if look => replica.knowledge.observed(None, here, retry),
+            Answer::There(record, version) => replica.knowledge.wrote(record, version, sent),
+            Answer::Absent | Answer::Refused => replica.knowledge.refused(here, retry),
         }
     }
 

@@ -26,11 +26,11 @@ pub async fn tell(context: &Context, tenant: &Tenant, round: &mut Round<Facts>) 
         return Ok(());
     }
     round.phase = Phase::Deleting;
+    no_workspaces(context, tenant).await?;
     if !finalize::is_there(&Tenants::api(&context.engine.client, tenant), tenant).await? {
         round.over = true;
         return Ok(());
     }
-    no_workspaces(context, tenant).await?;
     match context.identity_of_tenant(tenant) {
         Ok(identity) => key(context, tenant, identity).await?,
         // Whose identity another object holds never made anything.

@@ -28,26 +28,32 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
         return Ok(());
     }
     round.phase = Phase::Deleting;
-    if !finalize::is_there(&Workspaces::api(&context.engine.client, workspace), workspace).await? {
-        round.over = true;
-        return Ok(());
-    }
+    let api = Workspaces::api(&context.engine.client, workspace);
     match context.identity_of_workspace(workspace) {
         Ok(identity) => {
-            stack(context, workspace, &identity).await?;
+            stack(context, workspace, &identity, round).await?;
+            if round.over || !finalize::is_there(&api, workspace).await? {
+                round.over = true;
+                return Ok(());
+            }
             bucket(context, workspace, &identity).await?;
         }
         // Whose identity another object holds never made anything.
         Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}
         Err(fault) => return Err(fault),
     }
-    finalize::release(&Workspaces::api(&context.engine.client, workspace), workspace).await?;
+    finalize::release(&api, workspace).await?;
     round.over = true;
     Ok(())
 }
 
-/// Deletes the namespace and waits until it is gone; what holds it is named.
-async fn stack(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
+/// Deletes the namespace and waits until it is gone; what holds it is named. The round is over if the Workspace itself was gone first.
+async fn stack(
+    context: &Context,
+    workspace: &Workspace,
+    identity: &Identity,
+    round: &mut Round<Facts>,
+) -> Result<(), Fault> {
     let name = StackNamespace::of(
         &workspace.namespace().unwrap_or_default().parse()?,
         &workspace.name_any().parse()?,
@@ -59,6 +65,10 @@ async fn stack(context: &Context, workspace: &Workspace, identity: &Identity) ->
     let ours = found.filter(|namespace| namespace.labels().get(labels::STACK) == Some(&identity.to_string()));
     let Some(namespace) = ours else { return Ok(()) };
     if namespace.metadata.deletion_timestamp.is_none() {
+        if !finalize::is_there(&Workspaces::api(&context.engine.client, workspace), workspace).await? {
+            round.over = true;
+            return Ok(());
+        }
         let applier = isolate::applier(context, &identity.to_string());
         applier.delete(&isolate::namespace_key(name.as_str()), &namespace.uid().unwrap_or_default()).await?;
         return Err(Fault::waiting(

@@ -179,13 +179,13 @@ fn labels(random: &mut StdRng) -> Value {
 }
 
 /// A request about a child.
-fn about_child(random: &mut StdRng, path: String) -> Ask {
-    let plain = |method, body| Ask { method, path: path.clone(), query: "", content_type: JSON, accept: JSON, body };
+fn about_child(random: &mut StdRng, path: &str) -> Ask {
+    let plain = |method, body| Ask { method, path: path.to_owned(), query: "", content_type: JSON, accept: JSON, body };
     let kind = if path.contains("networkpolicies") { "NetworkPolicy" } else { "ResourceQuota" };
-    let (api_version, spec) = child_spec(random, &path);
+    let (api_version, spec) = child_spec(random, path);
     match random.random_range(0..10) {
         0..5 => {
-            let mut metadata = metadata(random, &path);
+            let mut metadata = metadata(random, path);
             metadata["labels"] = labels(random);
             Ask {
                 query: "?force=true&fieldManager=steading%2Fworkspace",
@@ -213,22 +213,22 @@ fn delete_options(random: &mut StdRng) -> Value {
 }
 
 /// A request about a Tenant.
-fn about_tenant(random: &mut StdRng, path: String) -> Ask {
-    let plain = |method, body| Ask { method, path: path.clone(), query: "", content_type: JSON, accept: JSON, body };
-    let patch = |body| Ask { query: "?fieldManager=somebody", content_type: MERGE, ..plain("PATCH", body) };
+fn about_tenant(random: &mut StdRng, path: &str) -> Ask {
+    let plain = |method, body| Ask { method, path: path.to_owned(), query: "", content_type: JSON, accept: JSON, body };
+    let merge = |body| Ask { query: "?fieldManager=somebody", content_type: MERGE, ..plain("PATCH", body) };
     let version = pick(random, &["{version}", "{version}", "1"]);
     match random.random_range(0..10) {
         0..2 => plain(
             "POST",
-            json!({"apiVersion": "steading.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name_of(&path)}, "spec": {"class": "c", "deletionPolicy": "Retain"}}),
+            json!({"apiVersion": "steading.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name_of(path)}, "spec": {"class": "c", "deletionPolicy": "Retain"}}),
         ),
-        2 => patch(json!({"metadata": {"resourceVersion": version, "finalizers": ["steading.dev/cleanup"]}})),
-        3 => patch(json!({"metadata": {"resourceVersion": version, "finalizers": []}})),
-        4 => patch(json!({"spec": {"paused": random.random_bool(0.5)}})),
+        2 => merge(json!({"metadata": {"resourceVersion": version, "finalizers": ["steading.dev/cleanup"]}})),
+        3 => merge(json!({"metadata": {"resourceVersion": version, "finalizers": []}})),
+        4 => merge(json!({"spec": {"paused": random.random_bool(0.5)}})),
         5..8 => {
             let generation = random.random_range(1..3);
             let status = json!({"observedGeneration": generation, "identity": pick(random, &["one", "two"])});
-            let metadata = metadata(random, &path);
+            let metadata = metadata(random, path);
             Ask {
                 query: "/status?force=true&fieldManager=steading%2Fstatus",
                 content_type: APPLY,
@@ -244,15 +244,15 @@ fn about_tenant(random: &mut StdRng, path: String) -> Ask {
 }
 
 /// A request about a Lease.
-fn about_lease(random: &mut StdRng, path: String) -> Ask {
-    let plain = |method, body| Ask { method, path: path.clone(), query: "", content_type: JSON, accept: JSON, body };
+fn about_lease(random: &mut StdRng, path: &str) -> Ask {
+    let plain = |method, body| Ask { method, path: path.to_owned(), query: "", content_type: JSON, accept: JSON, body };
     let lease = |metadata: Value, holder: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {"holderIdentity": holder}});
     let holder = pick(random, &["alice", "bob"]);
     match random.random_range(0..6) {
-        0 => plain("POST", lease(json!({"name": name_of(&path)}), holder)),
+        0 => plain("POST", lease(json!({"name": name_of(path)}), holder)),
         1..4 => {
             let version = pick(random, &["{version}", "1"]);
-            plain("PUT", lease(json!({"name": name_of(&path), "resourceVersion": version}), holder))
+            plain("PUT", lease(json!({"name": name_of(path), "resourceVersion": version}), holder))
         }
         4 => plain("DELETE", delete_options(random)),
         _ => plain("GET", Value::Null),
@@ -262,10 +262,10 @@ fn about_lease(random: &mut StdRng, path: String) -> Ask {
 fn any(random: &mut StdRng, namespace: &str) -> Ask {
     let of = |group: &str, rest: &str| format!("/{group}/namespaces/{namespace}/{rest}");
     match random.random_range(0..10) {
-        0..3 => about_child(random, of("apis/networking.k8s.io/v1", "networkpolicies/allow-dns")),
-        3..5 => about_child(random, of("api/v1", "resourcequotas/steading")),
-        5..8 => about_tenant(random, of("apis/steading.dev/v1alpha1", &format!("tenants/{namespace}"))),
-        _ => about_lease(random, of("apis/coordination.k8s.io/v1", "leases/steading-operator")),
+        0..3 => about_child(random, &of("apis/networking.k8s.io/v1", "networkpolicies/allow-dns")),
+        3..5 => about_child(random, &of("api/v1", "resourcequotas/steading")),
+        5..8 => about_tenant(random, &of("apis/steading.dev/v1alpha1", &format!("tenants/{namespace}"))),
+        _ => about_lease(random, &of("apis/coordination.k8s.io/v1", "leases/steading-operator")),
     }
 }
 

@@ -206,14 +206,7 @@ async fn write_status<S: Story>(
     object: &S::Object,
     round: &Round<S::Facts>,
 ) -> Result<(), Fault> {
-    let generation = object.meta().generation.unwrap_or_default();
-    let before = S::conditions(object);
-    let conditions = conditions::of(&round.phase, &round.parts, generation, before, clock::now());
-    let mut status = S::report(object, round);
-    if let Some(fields) = status.as_object_mut() {
-        fields.insert("observedGeneration".into(), generation.into());
-        fields.insert("conditions".into(), json!(conditions));
-    }
+    let (status, conditions) = status_of::<S>(object, round, &round.parts);
     let current = serde_json::to_value(object).ok().and_then(|object| object.get("status").cloned());
     if current.as_ref() == Some(&status) {
         return Ok(());
@@ -224,28 +217,37 @@ async fn write_status<S: Story>(
     let name = object.name_any();
     let answer = patch_status::<S>(engine, object, &name, &status).await?;
     story.known().wrote(answer);
-    tell_of_transition(engine, object, before, &conditions).await;
+    tell_of_transition(engine, object, S::conditions(object), &conditions).await;
     Ok(())
 }
 
-/// Writes what is about to be made outside the cluster into status before it is made: what `round` holds of it, with the conditions
-/// as they are. After a crash at any point, an object whose status names nothing has made nothing.
+/// Status with these parts, and the conditions in it.
+fn status_of<S: Story>(object: &S::Object, round: &Round<S::Facts>, parts: &[Part]) -> (Value, Vec<Condition>) {
+    let generation = object.meta().generation.unwrap_or_default();
+    let conditions = conditions::of(&round.phase, parts, generation, S::conditions(object), clock::now());
+    let mut status = S::report(object, round);
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("observedGeneration".into(), generation.into());
+        fields.insert("conditions".into(), json!(conditions));
+    }
+    (status, conditions)
+}
+
+/// Writes into status what is about to be made outside the cluster, before it is made: after a crash at any point, an object whose
+/// status names nothing has made nothing. `round` holds what is to be made, `part` is the condition that will speak of it.
 pub async fn intend<S: Story>(
     known: &Known<S::Object>,
     engine: &Engine,
     object: &S::Object,
     round: &Round<S::Facts>,
+    part: &'static str,
+    making: String,
 ) -> Result<(), Fault> {
-    let reference = ObjectRef::from_obj(object);
-    let newest = known.get(&reference).filter(|newest| same_generation(newest.as_ref(), object));
+    let newest = known.get(&ObjectRef::from_obj(object)).filter(|newest| same_generation(newest.as_ref(), object));
     let object = newest.as_deref().unwrap_or(object);
-    let before = serde_json::to_value(object).unwrap_or_default();
-    let mut status = S::report(object, round);
-    if let Some(fields) = status.as_object_mut() {
-        let observed = before.pointer("/status/observedGeneration").cloned();
-        fields.insert("observedGeneration".into(), observed.unwrap_or_else(|| api::status::unobserved().into()));
-        fields.insert("conditions".into(), json!(S::conditions(object)));
-    }
+    let mut parts = round.parts.clone();
+    parts.push(Part::faulty(part, Fault::waiting(Duration::ZERO, names::PROGRESSING, making)));
+    let (status, _) = status_of::<S>(object, round, &parts);
     known.wrote(patch_status::<S>(engine, object, &object.name_any(), &status).await?);
     Ok(())
 }

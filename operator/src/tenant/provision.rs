@@ -105,7 +105,8 @@ async fn look(
         // Looked at first, so that a server that never answered is nothing that deletion must wait for.
         keys.observe(&spec).await.map_err(|fault| context.connections.failed(class, fault))?;
         round.facts.key = Some(intended(&spec));
-        drive::intend::<Tenants>(&context.tenants, &context.engine, tenant, round).await?;
+        let making = format!("key {} is being made", spec.name());
+        drive::intend::<Tenants>(&context.tenants, &context.engine, tenant, round, names::KEY_READY, making).await?;
     }
     let seen = external::ensure(&keys, &spec).await;
     connections::count(&context.engine.metrics, "keys", "ensure", &seen);

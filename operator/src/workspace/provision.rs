@@ -114,7 +114,9 @@ async fn look(
         // Looked at first, so that a store that never answered is nothing that deletion must wait for.
         buckets.observe(&spec).await.map_err(|fault| context.connections.failed(class, fault))?;
         round.facts.bucket = Some(status(class, &spec, None));
-        drive::intend::<Workspaces>(&context.workspaces, &context.engine, workspace, round).await?;
+        let making = format!("bucket {} is being made", spec.name());
+        let (known, engine) = (&context.workspaces, &context.engine);
+        drive::intend::<Workspaces>(known, engine, workspace, round, names::BUCKET_READY, making).await?;
     }
     let seen = external::ensure(&buckets, &spec).await;
     connections::count(&context.engine.metrics, "buckets", "ensure", &seen);

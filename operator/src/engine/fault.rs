@@ -48,10 +48,10 @@ impl Fault {
         Self { class: Class::Transient, reason, message: message.into() }
     }
 
-    /// Whether it says that there was no answer, and nothing of what was asked about.
+    /// Whether it says that there was no look or no answer, and nothing of what was asked about.
     #[must_use]
     pub fn tells_nothing(&self) -> bool {
-        self.class == Class::Transient || self.reason == reasons::THROTTLED
+        self.class == Class::Transient || [reasons::THROTTLED, reasons::FENCE_DOWN].contains(&self.reason)
     }
 
     /// A request to the API server failed. `doing` names verb and object: `apply NetworkPolicy acme-finance-ab12cd/deny-all`.
@@ -187,6 +187,13 @@ mod tests {
         let error =
             answer(403, "x is forbidden: unable to create new content in namespace n because it is being terminated");
         assert_eq!(Fault::api(&error, "apply X").reason, reasons::NAMESPACE_TERMINATING);
+    }
+
+    #[test]
+    fn a_fence_that_is_down_says_nothing_of_what_it_kept_from_being_looked_at() {
+        let down = Fault::waiting(Duration::from_secs(30), reasons::FENCE_DOWN, "d");
+        assert!(down.tells_nothing());
+        assert!(!Fault::stalled(reasons::DENIED, "d").tells_nothing());
     }
 
     #[test]

@@ -89,10 +89,11 @@ fn every_field_of_ours_in_every_child_is_put_back_and_no_other() {
         let granted = Amounts::parse(ready.spec.quota.as_ref().context("quota")?)?;
         let facts = Facts::of(&tenant, &ready, identity, granted)?;
         let namespace = facts.namespace().to_string();
+        let stack = ready.status.and_then(|status| status.namespace).context("namespace")?.uid;
 
         let client = stage.break_glass()?;
         let mut tally = Tally::default();
-        for (kind, object) in children(&facts)? {
+        for (kind, object) in children(&facts, &stack)? {
             let api = api_of(&client, kind, &namespace);
             let name = object.pointer("/metadata/name").and_then(Value::as_str).context("name")?.to_owned();
             leave_a_mark(&api, &name).await?;
@@ -111,7 +112,7 @@ fn every_field_of_ours_in_every_child_is_put_back_and_no_other() {
     .unwrap();
 }
 
-fn children(facts: &Facts) -> Result<Vec<(Kind, Value)>> {
+fn children(facts: &Facts, uid: &str) -> Result<Vec<(Kind, Value)>> {
     let stack = desired::workspace::stack(facts);
     let policies = [&stack.deny_all, &stack.allow_parts_ingress, &stack.allow_parts_egress, &stack.allow_dns];
     let mut children = vec![(Kind::Namespace, serde_json::to_value(&stack.namespace)?)];
@@ -123,7 +124,8 @@ fn children(facts: &Facts) -> Result<Vec<(Kind, Value)>> {
     for binding in [&stack.viewers, &stack.editors] {
         children.push((Kind::RoleBinding, serde_json::to_value(binding)?));
     }
-    Ok(children.into_iter().map(|(kind, object)| (kind, desired::hash::stamp(object))).collect())
+    let within = |kind: Kind| kind.is_namespaced().then_some(uid);
+    Ok(children.into_iter().map(|(kind, object)| (kind, desired::hash::stamp(object, within(kind)))).collect())
 }
 
 async fn leave_a_mark(api: &Api<DynamicObject>, name: &str) -> Result<()> {

@@ -50,7 +50,7 @@ fn smallest(tenant: &str) -> Facts {
 }
 
 fn stamped(object: &impl Serialize) -> Value {
-    hash::stamp(serde_json::to_value(object).unwrap())
+    hash::stamp(serde_json::to_value(object).unwrap(), None)
 }
 
 /// Every child as it is sent.
@@ -167,7 +167,7 @@ async fn the_stamp_on_the_server_is_the_hash_of_what_was_sent() {
         // The UID is added to a stamped namespace, so that it is no part of the hash.
         object["metadata"].as_object_mut().unwrap().remove("uid");
         let stamp = answer.metadata.annotations.unwrap().remove(api::labels::DESIRED_HASH).unwrap();
-        assert_eq!(stamp, hash::of(&object), "{kind:?}");
+        assert_eq!(stamp, hash::of(&object, None), "{kind:?}");
     }
 }
 

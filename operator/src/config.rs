@@ -81,6 +81,8 @@ pub struct Timings {
     pub resync: Duration,
     /// How often what only somebody else can mend is looked at again (± 20 %).
     pub stalled: Duration,
+    /// How often stacks are looked for whose Workspace is gone.
+    pub sweep: Duration,
     /// How often the fence is tried.
     pub canary: Duration,
     /// How long running reconciles may finish after the signal to stop.
@@ -101,6 +103,7 @@ impl Default for Timings {
             reconcile: Duration::from_mins(1),
             resync: Duration::from_hours(1),
             stalled: Duration::from_mins(5),
+            sweep: Duration::from_mins(5),
             canary: Duration::from_mins(10),
             shutdown: Duration::from_secs(20),
         }

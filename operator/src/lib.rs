@@ -13,6 +13,7 @@ mod figures;
 pub mod http;
 pub mod identity;
 pub mod metrics;
+mod orphans;
 mod run;
 pub mod telemetry;
 pub mod tenant;

@@ -65,6 +65,7 @@ struct Inner {
     external_calls: Counters<3>,
     drift: Counters<1>,
     fence_canary: IntGauge,
+    orphaned_stacks: IntGauge,
     tenants_waiting: IntGauge,
     running: Mutex<HashMap<&'static str, BTreeMap<u64, Instant>>>,
     next_id: AtomicU64,
@@ -180,6 +181,7 @@ impl Metrics {
             external_calls: Counters::new(r, &table::EXTERNAL_CALLS)?,
             drift: Counters::new(r, &table::DRIFT)?,
             fence_canary: plain_gauge(r, &table::FENCE_CANARY)?,
+            orphaned_stacks: plain_gauge(r, &table::ORPHANED_STACKS)?,
             tenants_waiting: plain_gauge(r, &table::TENANTS_WAITING)?,
             running: Mutex::default(),
             next_id: AtomicU64::new(0),
@@ -240,6 +242,11 @@ impl Metrics {
     /// What the last look at the fence found.
     pub fn fence_canary(&self, stands: bool) {
         self.0.fence_canary.set(i64::from(stands));
+    }
+
+    /// Stack namespaces whose Workspace is gone and that are left alone.
+    pub fn orphaned_stacks(&self, stacks: usize) {
+        self.0.orphaned_stacks.set(i64::try_from(stacks).unwrap_or(i64::MAX));
     }
 
     /// Tenants that have a reconcile waiting for a worker.

@@ -50,6 +50,7 @@ use crate::{
     figures,
     http::{self, Health},
     metrics::Metrics,
+    orphans,
     tenant::Tenants,
     tenant_class::TenantClasses,
     wakes::{self, Wakes, Woken},
@@ -104,6 +105,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     figures::count_objects::<Tenants>(&metrics, &context.tenants);
     figures::count_objects::<Workspaces>(&metrics, &context.workspaces);
     tasks.spawn(lead(leadership, fence, wakes, health.clone(), stopping.clone()));
+    let sweeping = orphans::sweep(Arc::clone(&context), config.timings.sweep);
+    let stopped = stopping.clone();
+    tasks.spawn(async move {
+        stopped.run_until_cancelled(sweeping).await;
+    });
     let controllers = control(&context, woken, &health, config.workers, &stopping);
 
     let mut controllers = pin!(controllers);

@@ -3,7 +3,7 @@
 //! In: a Workspace, its Tenant, the Tenant's class. Out: a stack namespace with what isolates it, a bucket outside the cluster.
 
 mod cleanup;
-mod isolate;
+pub(crate) mod isolate;
 mod observe;
 mod provision;
 mod report;

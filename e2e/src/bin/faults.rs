@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use e2e::faults::{PENDING, Scope, panics, walk};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// Planes that are walked beside each other: a point waits more than it computes.
 const LANES: usize = 2;
@@ -14,7 +14,8 @@ const LANES: usize = 2;
 async fn main() -> Result<()> {
     let begun = Instant::now();
     // What the operator itself says, for a point that is done again: RUST_LOG=operator=debug.
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let scope = match std::env::args().nth(1).as_deref().map(str::trim) {
         None | Some("") => Scope::All { seed: rand::random() },
         Some(text) => match text.parse() {

@@ -24,7 +24,7 @@ use super::tell::{Told, tell};
 /// Errors concern one tenant, so many tenants meet theirs on one scene at once; the end of a process concerns all.
 const AT_ONCE: usize = 8;
 /// Pairs of faults in a whole walk.
-const PAIRS: usize = 120;
+const PAIRS: usize = 600;
 /// How long nothing at all may be written after everything was told.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How many casts stand at once before they go: enough to see that they are left alone, and not so many that each new operator has
@@ -214,6 +214,9 @@ impl Course {
         drop(tally);
         if points % 25 == 0 {
             (self.say)(&format!("{points} of {total} points"));
+        }
+        if point.blows.len() == 1 && !told.missed.is_empty() {
+            (self.say)(&format!("nothing was written on which {point} could fall"));
         }
         if !told.findings.all().is_empty() {
             self.fail(point, told.findings);

@@ -22,6 +22,9 @@ use crate::wire::{Asked, Fate, Gate, Refusal, Verdict};
 
 /// How long a write is held up that comes late.
 const LATE: Duration = Duration::from_millis(300);
+/// After how many seconds a write may come again that is throttled. Whoever is asked to wait may wait half as long again.
+const AGAIN: u16 = 1;
+const AGAIN_AT_LAST: Duration = Duration::from_millis(1_500);
 /// What must stand before anybody gets rights in a stack.
 const ISOLATION: [&str; 6] = [
     "networkpolicies/deny-all",
@@ -214,6 +217,10 @@ impl Watched {
         if !blow.fault.is_crash() {
             gate.open();
         }
+        if blow.fault == Fault::TooMany {
+            // It is still under way: nothing waits for an event, so the story could seem to be told without it.
+            self.last += AGAIN_AT_LAST;
+        }
         (verdict, blow.fault.is_crash())
     }
 
@@ -278,7 +285,7 @@ fn verdict_of(fault: Fault, gate: &Gate) -> Verdict {
         Fault::OverQuota => refused(Refusal::OverQuota),
         Fault::Forbidden => refused(Refusal::Forbidden),
         Fault::Terminating => refused(Refusal::Terminating),
-        Fault::TooMany => refused(Refusal::TooMany(1)),
+        Fault::TooMany => refused(Refusal::TooMany(AGAIN)),
         Fault::Internal => refused(Refusal::Internal),
         Fault::Unavailable => refused(Refusal::Unavailable),
         Fault::TimeoutAfter => Verdict::Afterwards(Fate::Refused(Refusal::GatewayTimeout)),

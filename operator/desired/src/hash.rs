@@ -14,8 +14,8 @@ pub type Digest = [u8; 32];
 
 /// The object with its hash in the annotation `steading.dev/desired-hash`. A stamp that was there before is replaced.
 #[must_use]
-pub fn stamp(mut object: Value) -> Value {
-    let hash = of(&object);
+pub fn stamp(mut object: Value, namespace: Option<&str>) -> Value {
+    let hash = of(&object, namespace);
     if let Some(object) = object.as_object_mut() {
         let metadata = child(object, "metadata");
         if let Some(annotations) = metadata.and_then(|metadata| child(metadata, "annotations")) {
@@ -27,8 +27,11 @@ pub fn stamp(mut object: Value) -> Value {
 
 /// Hash of the object in lower-case hexadecimal, 64 characters. The annotation that carries it is not counted, so that a stamped
 /// object has the hash that its stamp says.
+///
+/// `namespace` is the UID of the namespace that it lies in. It counts too, so that what lay in a namespace of the same name that was
+/// deleted is not taken for what should lie in the new one: watches of other kinds may still tell of the old.
 #[must_use]
-pub fn of(object: &Value) -> String {
+pub fn of(object: &Value, namespace: Option<&str>) -> String {
     let mut unstamped = object.clone();
     if let Some(metadata) = unstamped.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
@@ -38,13 +41,15 @@ pub fn of(object: &Value) -> String {
             metadata.remove("annotations");
         }
     }
-    hexadecimal(&digest(&unstamped))
+    let mut text = canonical(&unstamped);
+    text.extend(namespace.into_iter().flat_map(|uid| ["\n", uid]));
+    hexadecimal(&Sha256::digest(text.as_bytes()).into())
 }
 
 /// Digest of a field set (fieldsV1), whether the server sent it or [`crate::fields::owned`] computed it.
 #[must_use]
 pub fn of_fields(fields: &Value) -> Digest {
-    digest(fields)
+    Sha256::digest(canonical(fields).as_bytes()).into()
 }
 
 /// The map of this name, made if it is absent. `None` if something else stands there.
@@ -52,13 +57,13 @@ fn child<'a>(parent: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut M
     parent.entry(name).or_insert_with(|| Value::Object(Map::new())).as_object_mut()
 }
 
-fn digest(value: &Value) -> Digest {
+fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write_canonical(value, &mut text);
-    Sha256::digest(text.as_bytes()).into()
+    text
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+fn hexadecimal(bytes: &Digest) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -107,7 +112,15 @@ fn write_scalar(value: &Value, text: &mut String) {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{Value, of_fields};
+
+    fn of(object: &Value) -> String {
+        super::of(object, None)
+    }
+
+    fn stamp(object: Value) -> Value {
+        super::stamp(object, None)
+    }
 
     fn object() -> Value {
         json!({"kind": "RoleBinding", "metadata": {"name": "viewers", "labels": {"a": "1", "b": "2"}}, "subjects": []})
@@ -170,6 +183,13 @@ mod tests {
             *changed.pointer_mut(pointer).unwrap() = value;
             assert!(seen.insert(of(&changed)), "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_lay_in_a_namespace_that_was_deleted_is_not_taken_for_what_lies_in_the_next() {
+        let hashes = [None, Some("first"), Some("second")].map(|uid| super::of(&object(), uid));
+        assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+        assert_eq!(stamp_of(&super::stamp(object(), Some("first"))), hashes[1]);
     }
 
     #[test]

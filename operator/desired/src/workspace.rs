@@ -15,6 +15,7 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 
+pub use crate::parts::resource_quota::{Content, NAME as QUOTA, content};
 use crate::parts::{limit_range, namespace, network_policy, resource_quota, role_binding};
 
 /// All facts on which the stack of a Workspace depends, parsed once.

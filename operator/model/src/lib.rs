@@ -19,6 +19,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod apply;
+mod controllers;
 mod fields;
 mod kinds;
 pub mod network;

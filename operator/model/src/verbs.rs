@@ -201,7 +201,7 @@ impl Server {
     }
 
     /// An object that is being deleted goes with its last finalizer.
-    fn keep_or_let_go(&mut self, key: &Key, object: Value) -> Answer {
+    pub(crate) fn keep_or_let_go(&mut self, key: &Key, object: Value) -> Answer {
         if is_deleting(&object) && !is_held(&object) {
             self.take(key);
             return Answer { code: 200, body: object };
@@ -244,7 +244,7 @@ impl Server {
         self.keep_or_let_go(&call.key, object)
     }
 
-    fn delete(&mut self, call: &Call, options: &Value) -> Answer {
+    pub(crate) fn delete(&mut self, call: &Call, options: &Value) -> Answer {
         let key = &call.key;
         let Some(live) = self.get(key).cloned() else { return refusal::not_found(key.resource, &key.name) };
         let wanted = options.pointer("/preconditions/uid").and_then(Value::as_str);
@@ -268,40 +268,6 @@ impl Server {
             }
         }
         found(200, &self.put(key, object))
-    }
-
-    /// One step of the controller that empties namespaces on their way out. Whether anything changed.
-    pub fn empty_namespace(&mut self, name: &str) -> bool {
-        let key = Key::cluster(Resource::NAMESPACE, name);
-        let Some(live) = self.get(&key).cloned().filter(|live| is_deleting(live)) else { return false };
-        let before = self.version();
-        let content: Vec<Key> =
-            self.objects.keys().filter(|key| key.namespace.as_deref() == Some(name)).cloned().collect();
-        for key in &content {
-            let options = Value::Null;
-            let call = Call {
-                verb: Verb::Delete,
-                key: key.clone(),
-                status: false,
-                manager: "kube-controller-manager".to_owned(),
-                limit: 0,
-                metadata_only: false,
-            };
-            self.delete(&call, &options);
-        }
-        let left = self.objects.keys().filter(|key| key.namespace.as_deref() == Some(name)).count();
-        let mut object = live.as_ref().clone();
-        if left > 0 {
-            object["status"]["conditions"] = json!([{
-                "type": "NamespaceFinalizersRemaining", "status": "True", "reason": "SomeFinalizersRemain",
-                "message": format!("Some content in the namespace has finalizers remaining: {left} resource instances"),
-                "lastTransitionTime": object["metadata"]["deletionTimestamp"],
-            }]);
-        } else {
-            object["spec"] = json!({});
-        }
-        self.keep_or_let_go(&key, object);
-        self.version() != before
     }
 }
 
@@ -336,7 +302,7 @@ fn text<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
     object.pointer(path).and_then(Value::as_str)
 }
 
-fn is_deleting(object: &Value) -> bool {
+pub(crate) fn is_deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
 }
 

@@ -138,6 +138,7 @@ impl From<Arguments> for Config {
                 reconcile: read.reconcile_timeout,
                 resync: read.resync_period,
                 stalled: Timings::default().stalled,
+                sweep: Timings::default().sweep,
                 canary: read.canary_period,
                 shutdown: read.shutdown_grace,
             },

@@ -58,6 +58,7 @@ fn each_flag_lands_in_its_own_field() {
         reconcile: Duration::from_secs(50),
         resync: Duration::from_hours(2),
         stalled: Duration::from_mins(5),
+        sweep: Duration::from_mins(5),
         canary: Duration::from_mins(11),
         shutdown: Duration::from_secs(7),
     };

@@ -30,6 +30,8 @@ pub struct Applier<'a> {
     pub metrics: &'a Metrics,
     /// Identity of the owner; children that bear another are left alone.
     pub owner: String,
+    /// UID of the namespace in which they lie: what lay in another of this name counts for nothing.
+    pub namespace: String,
     /// The namespace was made in this very round, so nothing foreign can stand in it.
     pub fresh_namespace: bool,
 }
@@ -46,9 +48,11 @@ pub enum Applied {
 impl Applier<'_> {
     /// Makes the child what `object` says. `uid` is the object it must be, if it is known which.
     pub async fn apply(&self, kind: Kind, object: &impl Serialize, uid: Option<&str>) -> Result<Applied, Fault> {
-        let mut object = hash::stamp(as_json(kind, object)?);
+        let object = as_json(kind, object)?;
         let key = key_of(kind, &object);
-        let wanted = Wanted { hash: hash::of(&object), entry: hash::of_fields(&fields::owned(kind, &object)) };
+        let within = key.namespace.as_ref().map(|_| self.namespace.as_str());
+        let mut object = hash::stamp(object, within);
+        let wanted = Wanted { hash: hash::of(&object, within), entry: hash::of_fields(&fields::owned(kind, &object)) };
         // In a namespace that was made just now nothing stands yet: what is known of its contents is that of a namesake which
         // went, and the watch has not yet told.
         let known = self.children.get(&key).filter(|_| key.namespace.is_none() || !self.fresh_namespace);

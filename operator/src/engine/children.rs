@@ -112,6 +112,14 @@ impl Children {
             .collect()
     }
 
+    /// All of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: Kind) -> Vec<(Key, Arc<Child>)> {
+        let all = self.read();
+        let all = all.children.iter().filter(|(key, _)| key.kind == kind);
+        all.map(|(key, child)| (key.clone(), Arc::clone(child))).collect()
+    }
+
     /// To be asked for before a write is sent.
     #[must_use]
     pub fn before(&self) -> Before {
@@ -156,10 +164,6 @@ impl Children {
     /// A list says what is there; what it does not name is gone.
     fn listed(&self) {
         self.write().losses += 1;
-    }
-
-    fn keys_of(&self, kind: Kind) -> Vec<Key> {
-        self.read().children.keys().filter(|key| key.kind == kind).cloned().collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, All> {
@@ -212,10 +216,11 @@ where
                 self.children.listed();
                 let staged = std::mem::take(&mut self.staged);
                 let listed: HashSet<Key> = staged.iter().map(|(key, _)| key.clone()).collect();
-                let vanished: Vec<Key> =
-                    self.children.keys_of(self.kind).into_iter().filter(|key| !listed.contains(key)).collect();
-                let mut changes: Vec<Change<Child>> =
-                    vanished.iter().map(|key| Change { before: self.children.remove(key), now: None }).collect();
+                let known = self.children.of_kind(self.kind).into_iter().map(|(key, _)| key);
+                let mut changes: Vec<Change<Child>> = known
+                    .filter(|key| !listed.contains(key))
+                    .map(|key| Change { before: self.children.remove(&key), now: None })
+                    .collect();
                 changes.extend(staged.into_iter().map(|(key, child)| self.children.put(key, child)));
                 changes
             }

@@ -92,6 +92,19 @@ pub fn of(phase: &Phase, parts: &[Part], generation: i64, before: &[Condition], 
     conditions
 }
 
+/// Whether what nobody looked at in this round still is as it was when the round began. If not, somebody else wrote to status
+/// meanwhile, and parts of two different moments must not be summed up as Ready.
+#[must_use]
+pub fn are_of_one_moment(parts: &[Part], begun: &[Condition], newest: &[Condition]) -> bool {
+    let summed_up = [names::READY, names::RECONCILING, names::STALLED];
+    let untold = |name: &str| !summed_up.contains(&name) && parts.iter().all(|part| part.name != name);
+    let of = |all: &[Condition]| -> Vec<(String, String)> {
+        let left = all.iter().filter(|condition| untold(&condition.type_));
+        left.map(|condition| (condition.type_.clone(), condition.status.clone())).collect()
+    };
+    of(begun) == of(newest)
+}
+
 /// The fault that Ready speaks of: what needs somebody first, then what is refused, then what passes.
 #[must_use]
 pub fn worst<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Option<&'a Fault> {
@@ -229,6 +242,18 @@ mod tests {
 
     fn good() -> State {
         State::Good { reason: names::AVAILABLE, message: "fine".into() }
+    }
+
+    #[test]
+    fn what_was_left_as_it_was_must_still_be_so() {
+        let told = |status: &str| {
+            let state = if status == "True" { good() } else { State::Faulty(Fault::transient(names::CONFLICT, "")) };
+            of(&Phase::Living, &[key(state), Part::good(names::ISOLATED, names::AVAILABLE, "fine")], 3, &[], at(1))
+        };
+        let isolated = Part::good(names::ISOLATED, names::AVAILABLE, "fine");
+        assert!(are_of_one_moment(std::slice::from_ref(&isolated), &told("True"), &told("True")));
+        assert!(!are_of_one_moment(std::slice::from_ref(&isolated), &told("True"), &told("False")));
+        assert!(are_of_one_moment(&[isolated, key(good())], &told("True"), &told("False")), "both were looked at");
     }
 
     #[test]

@@ -159,13 +159,13 @@ pub(crate) async fn turn<S: Story>(
     let id = object.uid().unwrap_or_default();
     settle_refusals(engine, &id, &mut round.parts);
     // The story may have written to the object itself; what it says still speaks of the generation that it looked at.
-    let object =
-        story.known().get(reference).filter(|newest| same_generation(newest.as_ref(), &object)).unwrap_or(object);
+    let newest = story.known().get(reference).filter(|newest| same_generation(newest.as_ref(), &object));
+    let newest = newest.unwrap_or_else(|| Arc::clone(&object));
     if round.over {
         story.known().forget(reference);
         engine.backoff.forget(&id);
         engine.forbidden.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    } else if let Err(fault) = write_status(story, engine, &object, &round).await {
+    } else if let Err(fault) = write_status(story, engine, &object, &newest, &round).await {
         tracing::info!(controller = S::NAME, object = %reference, %fault, "status was not written");
         round.parts.push(Part::of_whole(fault));
     }
@@ -199,13 +199,21 @@ fn settle_refusals(engine: &Engine, id: &str, parts: &mut [Part]) {
     }
 }
 
-/// Writes status if it says something new, and tells of transitions.
+/// Writes status if it says something new, and tells of transitions. `begun` is the object as the round found it, `object` the newest.
 async fn write_status<S: Story>(
     story: &S,
     engine: &Engine,
+    begun: &S::Object,
     object: &S::Object,
     round: &Round<S::Facts>,
 ) -> Result<(), Fault> {
+    let good = round.parts.iter().all(|part| part.fault().is_none());
+    if good && !conditions::are_of_one_moment(&round.parts, S::conditions(begun), S::conditions(object)) {
+        return Err(Fault::transient(
+            names::CONFLICT,
+            "somebody else wrote its status meanwhile; it is looked at again",
+        ));
+    }
     let (status, conditions) = status_of::<S>(object, round, &round.parts);
     let current = serde_json::to_value(object).ok().and_then(|object| object.get("status").cloned());
     if current.as_ref() == Some(&status) {

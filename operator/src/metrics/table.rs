@@ -106,6 +106,8 @@ table! {
         "Children that somebody else had changed or deleted and that were put back, by kind.";
     FENCE_CANARY: Gauge "steading_fence_canary_ok" []
         "1 while the last look at the fence found it standing; 0 while it is down or not yet looked at. Only the leader looks.";
+    ORPHANED_STACKS: Gauge "steading_orphaned_stacks" []
+        "Stack namespaces whose Workspace is gone and that are not empty, so that they are left alone. The log names each. Only the leader looks.";
     TENANTS_WAITING: Gauge "steading_tenants_waiting" []
         "Tenants of which at least one reconcile waits for a worker.";
 }

@@ -32,6 +32,7 @@ pub async fn stack(
 ) -> Result<(), Fault> {
     let mut applier = applier(context, &facts.identity.to_string());
     let uid = namespace(context, &mut applier, facts).await?;
+    applier.namespace.clone_from(&uid);
     round.facts.namespace = Some(NamespaceStatus { name: facts.namespace().to_string(), uid: uid.clone() });
 
     // Without `..`: a child that is added to the stack and not applied here does not compile.
@@ -71,6 +72,7 @@ pub fn applier<'a>(context: &'a Context, owner: &str) -> Applier<'a> {
         children: &context.children,
         metrics: &context.engine.metrics,
         owner: owner.to_owned(),
+        namespace: String::new(),
         fresh_namespace: false,
     }
 }

@@ -89,7 +89,12 @@ impl Laws {
                 self.remember(now);
                 status_is_sound(&change.key, before, now)?;
             }
-            (Resource::Workspace, None) => workspace_left_nothing(before, server, outside)?,
+            (Resource::Workspace, None) => {
+                if self.one_writer {
+                    workspace_left_no_stack(before, server)?;
+                }
+                workspace_left_no_bucket(before, server, outside)?;
+            }
             (Resource::Tenant, None) => tenant_left_nothing(before, outside)?,
             _ => {}
         }
@@ -276,12 +281,26 @@ pub fn installation() -> providers::Installation {
     providers::Installation::new("world").unwrap()
 }
 
-fn workspace_left_nothing(before: Option<&Value>, server: &Server, outside: &providers::memory::World) -> Verdict {
-    let Some(workspace) = before.map(typed::<Workspace>) else { return Ok(()) };
-    let identity = workspace.metadata.uid.as_deref().unwrap_or_default();
+/// Where two write at the same time, one may make a stack anew that the other has just seen go: see [`every_stack_has_a_workspace`].
+fn workspace_left_no_stack(before: Option<&Value>, server: &Server) -> Verdict {
+    let identity = before.map(uid).unwrap_or_default();
     let stack =
         server.all(Resource::NAMESPACE).find(|(_, object)| object["metadata"]["labels"][labels::STACK] == identity);
-    law(stack.is_none(), || format!("Workspace {identity} is gone, its stack is not"))?;
+    law(stack.is_none(), || format!("Workspace {identity} is gone, its stack is not"))
+}
+
+/// At rest nothing is left over.
+pub fn every_stack_has_a_workspace(server: &Server) -> Verdict {
+    let workspaces: BTreeSet<&str> = server.all(Resource::Workspace).map(|(_, object)| uid(object)).collect();
+    let owner = |namespace: &Value| namespace["metadata"]["labels"][labels::STACK].as_str().map(str::to_owned);
+    let mut stacks = server.all(Resource::NAMESPACE).filter_map(|(key, namespace)| Some((key, owner(namespace)?)));
+    let orphan = stacks.find(|(_, owner)| !workspaces.contains(owner.as_str()));
+    law(orphan.is_none(), || format!("{orphan:?} is the stack of no Workspace"))
+}
+
+fn workspace_left_no_bucket(before: Option<&Value>, server: &Server, outside: &providers::memory::World) -> Verdict {
+    let Some(workspace) = before.map(typed::<Workspace>) else { return Ok(()) };
+    let identity = workspace.metadata.uid.as_deref().unwrap_or_default();
     let namespace = workspace.metadata.namespace.as_deref().unwrap_or_default();
     let Some(tenant) = server.get(&Key::within(Resource::Tenant, namespace, namespace)) else { return Ok(()) };
     let Some(bucket) = outside.buckets().remove(&bucket_of(identity, &installation())) else { return Ok(()) };

@@ -41,6 +41,7 @@ use crate::{
     fence::Fence,
     http::{Alive, Health},
     metrics::Metrics,
+    orphans,
     run::{self, Assembled},
     tenant::Tenants,
     tenant_class::TenantClasses,
@@ -148,6 +149,7 @@ impl Process {
         child!(ResourceQuota);
         child!(LimitRange);
         child!(RoleBinding);
+        tasks.spawn(orphans::sweep(Arc::clone(&context), config.timings.sweep));
         tasks.spawn(run::lead(leadership, fence, wakes, health, stopping));
         let (ends, ended) = unbounded_channel();
         Self {

@@ -20,7 +20,9 @@ use super::{
 
 /// How long nothing may change before all is at rest: longer than any pause after a failure.
 const QUIET: Duration = Duration::from_mins(13);
-/// How many requests may be made in that time: a reading look at what only a person can mend, each five minutes.
+/// How long what is under way at the last change may take to end.
+const ENDING: Duration = Duration::from_mins(1);
+/// How many requests may be made after that: a reading look at what only a person can mend, each five minutes.
 const AT_REST: u64 = 12;
 /// Decisions after which a world that is still not at rest never will be.
 const PATIENCE: usize = 20_000;
@@ -84,10 +86,10 @@ impl World {
     /// Until nothing but the Lease has changed for a while.
     async fn rest(&mut self) -> Result<(), String> {
         self.changed = Instant::now();
-        let (mut changed, mut requests) = (self.changed, self.requests);
+        let mut requests = self.requests;
         for _ in 0..PATIENCE {
             self.step().await?;
-            if std::mem::replace(&mut changed, self.changed) != self.changed {
+            if self.changed.elapsed() < ENDING {
                 requests = self.requests;
             }
             let idle = !self.processes.iter().any(Process::is_working) && !self.processes.is_empty();
@@ -100,6 +102,7 @@ impl World {
     }
 
     fn is_as_it_should_be(&self) -> Result<(), String> {
+        laws::every_stack_has_a_workspace(&self.server)?;
         for (key, object) in self.server.all(Resource::Tenant) {
             if object["metadata"]["deletionTimestamp"].is_null() {
                 is_ready(key, object, true)?;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use desired::fields::Kind;
 use model::{Answer, Request, Resource, Server};
 use providers::memory::{Injection, Operation};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -301,7 +302,20 @@ impl World {
         }
         let answer = self.server.answer(request);
         self.look_at_changes(before, process)?;
+        self.count_quotas(before)?;
         Ok(answer)
+    }
+
+    /// The cluster's controller counts anew what is in stacks whose quota changed.
+    fn count_quotas(&mut self, from: usize) -> Result<(), String> {
+        let changed = self.server.changes().get(from..).unwrap_or_default().iter();
+        let quotas = changed.filter(|change| change.key.resource == Resource::Child(Kind::ResourceQuota));
+        let namespaces: Vec<String> = quotas.filter_map(|change| change.key.namespace.clone()).collect();
+        let before = self.server.changes().len();
+        for namespace in namespaces {
+            self.server.count_quotas(&namespace);
+        }
+        self.look_at_changes(before, None)
     }
 
     fn look_at_changes(&mut self, from: usize, process: Option<usize>) -> Result<(), String> {

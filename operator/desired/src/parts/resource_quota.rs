@@ -35,6 +35,40 @@ const OBJECT_COUNTS: [(&str, u32); 18] = [
     ("count/ingresses.networking.k8s.io", 0),
 ];
 
+/// Name of the ResourceQuota.
+pub const NAME: &str = "steading";
+
+/// What every namespace holds without anybody's doing: the cluster's certificates, and the default ServiceAccount.
+const ALWAYS_THERE: [(&str, u32); 2] = [("count/configmaps", 1), ("count/serviceaccounts", 1)];
+
+/// What a stack holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing but what every namespace holds.
+    Nothing,
+    /// This, such as `2 pods, 1 persistentvolumeclaims`.
+    Something(String),
+    /// The quota controller has not counted all of it yet.
+    NotCounted,
+}
+
+/// What a stack holds, as its ResourceQuota counts it. What no quota counts (policies, roles, custom resources) runs nothing and
+/// keeps no data by itself.
+#[must_use]
+pub fn content(quota: &ResourceQuota) -> Content {
+    let used = quota.status.as_ref().and_then(|status| status.used.as_ref());
+    let counted = |resource: &str| used?.get(resource)?.0.parse::<u32>().ok();
+    let always =
+        |resource: &str| ALWAYS_THERE.iter().find(|(there, _)| *there == resource).map_or(0, |(_, count)| *count);
+    let counts: Option<Vec<(&str, u32)>> =
+        OBJECT_COUNTS.iter().map(|(resource, _)| Some((*resource, counted(resource)?))).collect();
+    let Some(counts) = counts else { return Content::NotCounted };
+    let found = counts.into_iter().filter(|(resource, count)| *count > always(resource));
+    let told: Vec<String> =
+        found.map(|(resource, count)| format!("{count} {}", resource.trim_start_matches("count/"))).collect();
+    if told.is_empty() { Content::Nothing } else { Content::Something(told.join(", ")) }
+}
+
 /// Holds the stack to exactly what the Tenant's ledger granted. Requests and limits have the same bound, so what a stack is
 /// promised and what it can take are one number. A resource that was granted without limit has no bound here.
 pub(crate) fn resource_quota(facts: &Facts) -> ResourceQuota {
@@ -56,12 +90,14 @@ pub(crate) fn resource_quota(facts: &Facts) -> ResourceQuota {
         scope_selector: Some(ScopeSelector::default()),
         scopes: None,
     };
-    ResourceQuota { metadata: metadata(facts, "steading"), spec: Some(spec), status: None }
+    ResourceQuota { metadata: metadata(facts, NAME), spec: Some(spec), status: None }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::ResourceQuotaStatus;
 
     use super::*;
     use crate::fixtures::{acme_finance, amounts};
@@ -111,6 +147,33 @@ mod tests {
         for resource in ["services.loadbalancers", "services.nodeports", "count/ingresses.networking.k8s.io"] {
             assert_eq!(hard.get(resource).map(String::as_str), Some("0"), "{resource}");
         }
+    }
+
+    fn counted(counts: &[(&str, &str)]) -> ResourceQuota {
+        let mut quota = resource_quota(&acme_finance());
+        let mut used: BTreeMap<String, Quantity> =
+            OBJECT_COUNTS.iter().map(|(resource, _)| ((*resource).to_owned(), Quantity("0".to_owned()))).collect();
+        used.extend(counts.iter().map(|(resource, count)| ((*resource).to_owned(), Quantity((*count).to_owned()))));
+        quota.status = Some(ResourceQuotaStatus { used: Some(used), ..ResourceQuotaStatus::default() });
+        quota
+    }
+
+    #[test]
+    fn a_stack_holds_what_is_counted_beyond_what_every_namespace_holds() {
+        let bare = [("count/configmaps", "1"), ("count/serviceaccounts", "1")];
+        assert_eq!(content(&counted(&[])), Content::Nothing);
+        assert_eq!(content(&counted(&bare)), Content::Nothing);
+        let found = [("count/configmaps", "2"), ("persistentvolumeclaims", "1")];
+        assert_eq!(content(&counted(&found)), Content::Something("1 persistentvolumeclaims, 2 configmaps".to_owned()));
+    }
+
+    #[test]
+    fn what_was_not_counted_is_not_nothing() {
+        assert_eq!(content(&resource_quota(&acme_finance())), Content::NotCounted);
+        assert_eq!(content(&counted(&[("pods", "many")])), Content::NotCounted);
+        let mut quota = counted(&[]);
+        quota.status.as_mut().and_then(|status| status.used.as_mut()).unwrap().remove("count/secrets");
+        assert_eq!(content(&quota), Content::NotCounted, "added to the quota just now");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::certificates::{Authority, install_tls_provider};
 use crate::components::{self, Component};
-use crate::nursery::Nursery;
+use crate::nursery::{Nursery, signal_group};
 use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
@@ -52,6 +52,7 @@ pub struct Plane {
     audit_log: PathBuf,
     // Fields drop in this order: first the processes end, then their ports and the slot are given back.
     nursery: Nursery,
+    api_server: control::ApiServer,
     _ports: Vec<crate::ports::Port>,
     _slot: Slot,
 }
@@ -95,6 +96,7 @@ impl Plane {
             admin,
             audit_log: control.audit_log,
             nursery,
+            api_server: control.api_server,
             _ports: control.ports,
             _slot: slot,
         })
@@ -118,6 +120,22 @@ impl Plane {
     /// Where its processes keep their files and logs (`<process>.log`).
     pub fn directory(&self) -> &Path {
         self.nursery.directory()
+    }
+
+    /// Stops a process of it, such as `etcd`, in its tracks: its connections stay open, and nothing answers.
+    pub fn freeze(&mut self, process: &str) -> Result<()> {
+        signal_group("STOP", self.nursery.process(process)?.id())
+    }
+
+    /// What was frozen goes on.
+    pub fn thaw(&mut self, process: &str) -> Result<()> {
+        signal_group("CONT", self.nursery.process(process)?.id())
+    }
+
+    /// Kills the API server and starts it again, at the same address and with what etcd holds.
+    pub async fn restart_api_server(&mut self) -> Result<()> {
+        self.nursery.kill(control::ApiServer::NAME)?;
+        self.api_server.start(&mut self.nursery).await
     }
 
     /// The ids of its processes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use operator::config::{Config, ProviderSource, Timings};
 use providers::memory::World;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
 
 use super::Installation;
 use crate::{plane::Plane, ports::Port, wait::until};
@@ -33,6 +33,18 @@ impl InProcess {
         world: World,
         adjust: impl FnOnce(&mut Config),
     ) -> Result<Self> {
+        Self::start_in(&Handle::current(), plane, installation, world, adjust).await
+    }
+
+    /// The same within a runtime of its own. If that has a single worker, whatever holds the worker up stops the whole operator, its
+    /// timers included, as a frozen machine would.
+    pub async fn start_in(
+        runtime: &Handle,
+        plane: &Plane,
+        installation: &Installation,
+        world: World,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
         let port = Port::reserve()?;
         let mut config = Config::of(installation.name().parse()?);
         config.kube = Some(plane.config(&installation.operator_identity(plane).await?)?);
@@ -41,7 +53,7 @@ impl InProcess {
         config.timings = Timings { lease_retry: Duration::from_millis(200), ..Timings::default() };
         adjust(&mut config);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(operator::run(config, async {
+        let task = runtime.spawn(operator::run(config, async {
             // A dropped sender stops it as well.
             let _ = stopped.await;
         }));

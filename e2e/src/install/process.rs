@@ -32,6 +32,15 @@ impl OperatorProcess {
 
     /// Builds the operator if need be, starts it for `installation` and waits until it is ready.
     pub async fn start(plane: &Plane, installation: &Installation) -> Result<Self> {
+        Self::start_with(plane, installation, []).await
+    }
+
+    /// The same with these environment variables.
+    pub async fn start_with(
+        plane: &Plane,
+        installation: &Installation,
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self> {
         let program = Self::build().await?;
         let mut nursery = Nursery::new("operator")?;
         let port = Port::reserve()?;
@@ -42,7 +51,8 @@ impl OperatorProcess {
             .args(["--installation", installation.name(), "--namespace", OPERATOR_NAMESPACE])
             .args(["--service-account", OPERATOR_ACCOUNT, "--http-address", &port.address(), "--log-format", "text"])
             .arg("--kubeconfig")
-            .arg(kubeconfig);
+            .arg(kubeconfig)
+            .envs(environment);
         let url = format!("http://{}/readyz", port.address());
         crate::certificates::install_tls_provider();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).tls_certs_only([]).build()?;

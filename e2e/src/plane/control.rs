@@ -37,6 +37,23 @@ pub(super) struct Control {
     /// The private key that signs ServiceAccount tokens; the controller manager wants it too.
     pub(super) token_key: PathBuf,
     pub(super) ports: Vec<Port>,
+    pub(super) api_server: ApiServer,
+}
+
+/// How to start the API server again.
+pub(super) struct ApiServer {
+    command: Command,
+    probe: Client,
+}
+
+impl ApiServer {
+    pub(super) const NAME: &str = "kube-apiserver";
+
+    /// Starts it and waits until it is ready.
+    pub(super) async fn start(&mut self, nursery: &mut Nursery) -> Result<()> {
+        let process = nursery.spawn(Self::NAME, &mut self.command)?;
+        process.until_ready(PATIENCE, async || is_ready(&self.probe).await.then_some(())).await
+    }
 }
 
 /// Starts both servers and waits until the API server is ready.
@@ -49,12 +66,10 @@ pub(super) async fn start(nursery: &mut Nursery, authority: &Authority, admin: &
     let tokens = rcgen::KeyPair::generate().context("cannot make a key for ServiceAccount tokens")?;
     let token_key = nursery.write("tokens.key", tokens.serialize_pem())?;
     nursery.write("tokens.pub", tokens.public_key_pem())?;
-    let mut command = api_server(nursery, authority, &client, &api).await?;
-    nursery
-        .spawn("kube-apiserver", &mut command)?
-        .until_ready(PATIENCE, async || is_ready(&probe).await.then_some(()))
-        .await?;
-    Ok(Control { url, audit_log, token_key, ports: vec![client, peer, api] })
+    let command = api_server(nursery, authority, &client, &api).await?;
+    let mut api_server = ApiServer { command, probe };
+    api_server.start(nursery).await?;
+    Ok(Control { url, audit_log, token_key, ports: vec![client, peer, api], api_server })
 }
 
 async fn start_etcd(nursery: &mut Nursery, client: &Port, peer: &Port) -> Result<()> {

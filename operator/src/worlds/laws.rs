@@ -30,6 +30,8 @@ pub struct Laws {
     one_writer: bool,
     /// Objects that are not Steading's, by UID.
     foreign: BTreeSet<String>,
+    /// Which namespaces ever had a name, by UID.
+    namesakes: BTreeMap<String, BTreeSet<String>>,
     /// What has ever stood in a stack namespace, by its UID.
     stood: BTreeMap<String, BTreeSet<(&'static str, String)>>,
     /// Identities that ever were, with the name of the kind.
@@ -159,8 +161,13 @@ impl Laws {
         let Some(namespace) = &key.namespace else { return Ok(()) };
         let Some(stack) = server.get(&Key::cluster(Resource::NAMESPACE, namespace)) else { return Ok(()) };
         let stood = self.stood.entry(uid(stack).to_owned()).or_default();
+        let namesakes = self.namesakes.entry(namespace.clone()).or_default();
+        namesakes.insert(uid(stack).to_owned());
+        // No write to a namespace's content can name the UID of the namespace. Of two processes that write at the same time, one may
+        // still mean the one that went while the other has made the next.
+        let may_mistake = !self.one_writer && namesakes.len() > 1;
         let mine = ORDER.iter().find(|(of, name, _)| *of == kind && *name == key.name);
-        if let Some((_, _, step)) = mine {
+        if let Some((_, _, step)) = mine.filter(|_| !may_mistake) {
             let missing = ORDER
                 .iter()
                 .find(|(of, name, before)| before < step && !stood.contains(&(of.name(), (*name).to_owned())));

@@ -1,5 +1,10 @@
 //! One replica leads, whatever happens to processes and to the Lease; and the leader notices when the fence falls.
 
+#[cfg(target_os = "linux")]
+mod clocks;
+mod outage;
+mod pause;
+
 use std::process::Command;
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use providers::memory::{Operation, World};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{A_LEASE, LEADS, says};
 
@@ -111,7 +111,10 @@ impl Site {
             }
             if begun.elapsed() > PATIENCE {
                 let (ready, seconds) = (ready.len(), PATIENCE.as_secs());
-                bail!("waited {seconds} s in vain until {wanted} Workspaces are Ready: {ready} of {} are", all.items.len());
+                bail!(
+                    "waited {seconds} s in vain until {wanted} Workspaces are Ready: {ready} of {} are",
+                    all.items.len()
+                );
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -195,7 +198,7 @@ async fn outages_while_two_hundred_tenants_are_made_lose_nothing_and_repeat_noth
     ensure!(site.world.keys().len() == TENANTS && site.world.buckets().len() == TENANTS);
     let tenants: Vec<Tenant> = Api::all(site.client.clone()).list(&ListParams::default()).await?.items;
     let status = |tenant: &Tenant| json!(tenant.status)["conditions"][0]["status"].clone();
-    ensure!(tenants.iter().all(|tenant| status(tenant) == Value::from("True")), "a Tenant is not Ready");
+    ensure!(tenants.iter().all(|tenant| status(tenant) == "True"), "a Tenant is not Ready");
     let [first, second] = site.replicas;
     first.stop().await?;
     second.stop().await

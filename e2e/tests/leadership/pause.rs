@@ -13,7 +13,7 @@ use e2e::wire::{Asked, Gate, Verdict, Wire};
 use e2e::{Installation, Plane, PlaneOptions, Tier};
 use providers::memory::{Injection, Operation, World};
 use serde_json::json;
-use tokio::runtime;
+use tokio::runtime::{self, Handle, Runtime};
 
 use super::{A_LEASE, LEADS, says, until_leaders_are};
 
@@ -22,6 +22,22 @@ const TENANTS: usize = 8;
 const UNDER_WAY: usize = 4;
 /// How long nothing may be written after all is done.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// A runtime with one worker, which ends without waiting for it.
+struct Alone(Handle, Option<Runtime>);
+
+impl Alone {
+    fn new() -> Result<Self> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Self(runtime.handle().clone(), Some(runtime)))
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.1.take().map(Runtime::shutdown_background);
+    }
+}
 
 /// Holds up some writes of different kinds, and counts them.
 fn hold_up(wire: &Wire, gate: &Gate) -> Arc<AtomicUsize> {
@@ -61,9 +77,9 @@ async fn a_leader_that_stops_with_writes_under_way_comes_back_and_nothing_was_do
     let plane = Plane::start(Tier::One, PlaneOptions::default()).await?;
     let installation = Installation::install(&plane, "story", &json!({})).await?;
     let (wire, world, platform) = (Wire::to(&plane).await?, World::new(), Platform::new(plane.admin()?));
-    let alone = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let alone = Alone::new()?;
     let stopped =
-        InProcess::start_in(alone.handle(), &plane, &installation, world.clone(), |config| wire.lead(config)).await?;
+        InProcess::start_in(&alone.0, &plane, &installation, world.clone(), |config| wire.lead(config)).await?;
     let standby = InProcess::start_on(&plane, &installation, world.clone(), |_| {}).await?;
     let both = [stopped.http_url(), standby.http_url()];
     until_leaders_are(&both, &[true, false], "the first replica leads").await?;
@@ -82,12 +98,13 @@ async fn a_leader_that_stops_with_writes_under_way_comes_back_and_nothing_was_do
     }
     until("writes are under way", A_LEASE, async || {
         let outside = [(Operation::CreateKey, 3), (Operation::CreateBucket, 2)];
-        Ok(held.load(Ordering::Relaxed) >= UNDER_WAY && outside.iter().all(|(what, calls)| world.calls(*what) >= *calls))
+        Ok(held.load(Ordering::Relaxed) >= UNDER_WAY
+            && outside.iter().all(|(what, calls)| world.calls(*what) >= *calls))
     })
     .await?;
 
     let (go_on, stop) = mpsc::channel::<()>();
-    alone.spawn(async move { stop.recv().ok() });
+    alone.0.spawn(async move { stop.recv().ok() });
     until("the standby leads", A_LEASE, async || says(&standby.http_url(), LEADS).await).await?;
     world.heal();
     for (tenant, workspace) in &all {
@@ -114,6 +131,5 @@ async fn a_leader_that_stops_with_writes_under_way_comes_back_and_nothing_was_do
     ensure!(made.values().all(|times| *times == 1), "something was made twice outside the cluster: {made:?}");
     ensure!(world.keys().len() == TENANTS && world.buckets().len() == TENANTS);
     stopped.crash().await;
-    alone.shutdown_background();
     standby.stop().await.context("the standby ends as it was told to")
 }

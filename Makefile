@@ -94,8 +94,10 @@ mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mu
 pure := conditions round fault backoff gate children known watches lease/decide
 MUTANTS ?= $(foreach file,$(pure),--file operator/src/engine/$(file).rs) --file operator/src/client/policy.rs
 mutants: $(mutants) ## Change the pure code in every way; a test must notice each.
-	@$(mutants) mutants --package desired --output "$(STEADING_CACHE)/mutants/desired" -- --lib --tests
-	@$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib
+	@export CARGO_TARGET_DIR="$(STEADING_CACHE)/mutants/target"; status=0; \
+	$(mutants) mutants --package desired --output "$(STEADING_CACHE)/mutants/desired" -- --lib --tests || status=$$?; \
+	$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib -- engine client || status=$$?; \
+	exit $$status
 
 # `advisories` needs a database that is fetched from outside, so it is not part of the tests: see CONTRIBUTING.md.
 licences: $(deny) ## Check licences, bans and sources of all dependencies.

@@ -35,7 +35,9 @@ impl Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        self.1.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.1.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

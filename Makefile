@@ -91,10 +91,10 @@ mutants_version := 27.1.0
 mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mutants
 
 # What is pure: what should exist, and the decisions of the engine. What survives on purpose stands in .cargo/mutants.toml.
-pure := conditions round fault backoff gate children known watches lease/decide
+pure := conditions contest round fault backoff gate children known watches lease/decide
 MUTANTS ?= $(foreach file,$(pure),--file operator/src/engine/$(file).rs) --file operator/src/client/policy.rs
 mutants: $(mutants) ## Change the pure code in every way; a test must notice each.
-	@export CARGO_TARGET_DIR="$(STEADING_CACHE)/mutants/target"; status=0; \
+	@mkdir -p "$(STEADING_CACHE)/mutants"; export CARGO_TARGET_DIR="$(STEADING_CACHE)/mutants/target"; status=0; \
 	$(mutants) mutants --package desired --output "$(STEADING_CACHE)/mutants/desired" -- --lib --tests || status=$$?; \
 	$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib -- engine client || status=$$?; \
 	exit $$status

@@ -11,7 +11,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use crate::{
     clock,
     connections::Connections,
-    engine::{children::Children, drive::Engine, fault::Fault, known::Known},
+    engine::{children::Children, contest::Contests, drive::Engine, fault::Fault, known::Known},
     fence::Fence,
     identity,
 };
@@ -28,6 +28,8 @@ pub struct Context {
     pub workspaces: Known<Workspace>,
     /// All that was stamped out.
     pub children: Children,
+    /// Which of them others fight over.
+    pub contests: Contests,
     /// The world outside the cluster.
     pub connections: Connections,
     /// Whether the admission policies that fence us in stand.

@@ -40,6 +40,7 @@ use crate::{
     engine::{
         backoff::Backoff,
         children::{Child, ChildMirror, Children},
+        contest::Contests,
         drive::{self, Engine, Story},
         gate::Gate,
         known::Known,
@@ -193,6 +194,7 @@ pub(crate) fn assemble(
         tenants,
         workspaces,
         children: Children::default(),
+        contests: Contests::default(),
         connections,
         fence,
         installation: config.installation.clone(),

@@ -85,6 +85,7 @@ reasons! {
     QUOTA_REQUIRED = "QuotaRequired", Stalled, "The Tenant limits a resource that the Workspace does not name.", "Name the resource in the Workspace's spec.quota.";
     QUOTA_EXCEEDED = "QuotaExceeded", Stalled, "The Tenant's quota has no room for what the Workspace asks for.", "Raise the Tenant's quota, lower this Workspace's, or delete another.";
     NAMESPACE_TAKEN = "NamespaceTaken", Stalled, "A namespace with the stack's name exists and is not ours; it is left alone.", "Delete or rename the namespace that the message names.";
+    CONTESTED = "Contested", Waiting, "Somebody changes or deletes a child each time that it is put back; the message names it and who wrote to it last. Until it stays as it should for half a minute, it is put back only each half minute.", "Make whoever the message names leave the object alone: find where it runs, and take its rights in stack namespaces.";
     OBJECT_TAKEN = "ObjectTaken", Stalled, "An object with a child's name exists and is not ours; it is left alone.", "Delete or rename the object that the message names.";
     IDENTITY_TAKEN = "IdentityTaken", Stalled, "Another live object holds the identity that the spec asks for.", "Delete the other object, or create this one without spec.identity.";
     IDENTITY_CHANGED = "IdentityChanged", Stalled, "status.identity does not match the object: it was edited or restored from elsewhere.", "Restore status.identity to the value that the message names.";

@@ -4,6 +4,8 @@
 //! hash annotation is that of the desired object and our managedFields entry covers exactly the desired paths: then nobody has
 //! changed a field of ours, and nothing is read or written.
 
+use std::time::Duration;
+
 use api::{conditions as reasons, labels};
 use desired::{fields, fields::Kind, hash};
 use kube::{
@@ -16,6 +18,7 @@ use serde_json::Value;
 
 use super::{
     children::{Child, Children, Key},
+    contest::{self, Contests, Leave},
     fault::Fault,
 };
 use crate::metrics::Metrics;
@@ -26,6 +29,8 @@ pub struct Applier<'a> {
     pub client: &'a Client,
     /// What is known.
     pub children: &'a Children,
+    /// What others fight over.
+    pub contests: &'a Contests,
     /// Where corrections of drift are counted.
     pub metrics: &'a Metrics,
     /// Identity of the owner; children that bear another are left alone.
@@ -57,7 +62,14 @@ impl Applier<'_> {
         // went, and the watch has not yet told.
         let known = self.children.get(&key).filter(|_| key.namespace.is_none() || !self.fresh_namespace);
         if known.as_ref().is_some_and(|child| wanted.is_met_by(child) && uid.is_none_or(|uid| uid == child.uid)) {
-            return Ok(Applied::Untouched);
+            return match self.contests.still(&key) {
+                None => Ok(Applied::Untouched),
+                Some(left) => Err(contested(&key, known.as_deref(), left)),
+            };
+        }
+        let leave = self.contests.ask(&key);
+        if let Leave::Later(after) = leave {
+            return Err(contested(&key, known.as_deref(), after));
         }
         match &known {
             Some(child) => self.refuse_foreign(&key, child)?,
@@ -70,7 +82,7 @@ impl Applier<'_> {
         let before = self.children.before();
         let answer = self.write(&key, &object).await?;
         let written = Child::of(&answer);
-        if known.is_some_and(|child| child.hash.as_deref() == Some(&wanted.hash)) {
+        if known.as_ref().is_some_and(|child| child.hash.as_deref() == Some(&wanted.hash)) {
             self.metrics.drift_corrected(kind.name());
             tracing::info!(
                 kind = kind.name(),
@@ -83,8 +95,8 @@ impl Applier<'_> {
             // Not harmful: the object is right now. But each round would write it again, so it must be loud.
             tracing::error!(kind = kind.name(), name = key.name, "the server recorded other fields than were computed");
         }
-        self.children.wrote(key, written, before);
-        Ok(Applied::Written)
+        self.children.wrote(key.clone(), written, before);
+        if leave == Leave::Now { Err(contested(&key, known.as_deref(), contest::PAUSE)) } else { Ok(Applied::Written) }
     }
 
     /// Creates an object that nobody may have made before us. `None` if one of that name exists.
@@ -179,6 +191,16 @@ impl Wanted {
     fn is_met_by(&self, child: &Child) -> bool {
         child.hash.as_deref() == Some(&self.hash) && child.entry.as_ref() == Some(&self.entry) && !child.deleting
     }
+}
+
+/// Names the child and, if it is known, who else wrote to it last.
+fn contested(key: &Key, known: Option<&Child>, after: Duration) -> Fault {
+    let who = known.and_then(|child| child.rival.as_deref()).map_or_else(
+        || "somebody changes or deletes it".to_owned(),
+        |rival| format!("field manager {rival} changes it"),
+    );
+    let message = format!("{}: {who} each time that it is put back; make whoever it is leave it alone", told(key));
+    Fault::waiting(after, reasons::CONTESTED, message)
 }
 
 /// The key of an object about to be written.

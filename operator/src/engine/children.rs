@@ -11,6 +11,7 @@ use std::{
 
 use api::labels;
 use desired::{fields::Kind, hash};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::watcher::Event};
 
 use super::{
@@ -51,6 +52,8 @@ pub struct Child {
     pub hash: Option<String>,
     /// Digest of our entry in its managedFields: another one means that somebody changed a field of ours.
     pub entry: Option<hash::Digest>,
+    /// The field manager that wrote to it last, but for us and those who write status.
+    pub rival: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
     version: u64,
@@ -62,17 +65,17 @@ impl Child {
         let label = |key: &str| object.labels().get(key).cloned();
         let parent =
             label(labels::TENANT).zip(label(labels::WORKSPACE)).map(|(tenant, workspace)| Parent { tenant, workspace });
-        let ours = object.managed_fields().iter().find(|entry| {
-            entry.manager.as_deref() == Some(labels::MANAGER_WORKSPACE)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.subresource.is_none()
-        });
+        let is_ours = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(labels::MANAGER_WORKSPACE);
+        let written = object.managed_fields().iter().filter(|entry| entry.subresource.is_none());
+        let ours = written.clone().filter(is_ours).find(|entry| entry.operation.as_deref() == Some("Apply"));
+        let rival = written.filter(|entry| !is_ours(entry)).max_by_key(|entry| entry.time.clone());
         Self {
             uid: object.uid().unwrap_or_default(),
             owner: label(labels::OWNER),
             parent,
             hash: object.annotations().get(labels::DESIRED_HASH).cloned(),
             entry: ours.and_then(|entry| entry.fields_v1.as_ref()).map(|fields| hash::of_fields(&fields.0)),
+            rival: rival.and_then(|entry| entry.manager.clone()),
             deleting: object.meta().deletion_timestamp.is_some(),
             version: version_of(object.meta().resource_version.as_deref()),
         }

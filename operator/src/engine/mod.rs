@@ -6,6 +6,7 @@ pub mod apply;
 pub mod backoff;
 pub mod children;
 pub mod conditions;
+pub mod contest;
 pub mod drive;
 pub mod fault;
 pub mod finalize;

@@ -70,6 +70,7 @@ pub fn applier<'a>(context: &'a Context, owner: &str) -> Applier<'a> {
     Applier {
         client: &context.engine.client,
         children: &context.children,
+        contests: &context.contests,
         metrics: &context.engine.metrics,
         owner: owner.to_owned(),
         namespace: String::new(),

@@ -1,0 +1,157 @@
+//! Fights over a child: somebody changes or deletes it each time that it is put back.
+//!
+//! In: each write that is about to be made, each look that found the child right. Out: whether to write. As long as writes to a child
+//! are rare, nothing happens. If they become many, the child is contested: it is put back only now and then, and status names it,
+//! until it stays right. So two that want different things do not wear out the API server.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::children::Key;
+
+/// How many writes to a child may come at once.
+pub const MANY: u32 = 100;
+/// In the long run there may be one write in this time.
+pub const EACH: Duration = Duration::from_secs(2);
+/// How often a contested child is put back, and how long it must stay right to be contested no more.
+pub const PAUSE: Duration = Duration::from_secs(30);
+
+/// Which children were written lately. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Contests(Arc<Mutex<HashMap<Key, State>>>);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// By when as many writes as there were are within what is allowed in the long run.
+    Written(Instant),
+    /// When it was last put back.
+    Contested(Instant),
+}
+
+/// Whether to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Yes.
+    Given,
+    /// Yes; and tell that it is contested.
+    Now,
+    /// No; tell that it is contested, and come back after this.
+    Later(Duration),
+}
+
+impl Contests {
+    /// A child is about to be written.
+    #[must_use]
+    pub fn ask(&self, key: &Key) -> Leave {
+        let (now, mut all) = (Instant::now(), self.all());
+        // What was written long ago is forgotten; few are written at a time.
+        all.retain(|_, state| !matches!(state, State::Written(until) if *until <= now));
+        match all.get(key).copied() {
+            Some(State::Contested(last)) if now < last + PAUSE => Leave::Later(last + PAUSE - now),
+            Some(State::Contested(_)) => {
+                all.insert(key.clone(), State::Contested(now));
+                Leave::Now
+            }
+            Some(State::Written(until)) if until - now >= EACH * MANY => {
+                all.insert(key.clone(), State::Contested(now));
+                Leave::Later(PAUSE)
+            }
+            Some(State::Written(until)) => {
+                all.insert(key.clone(), State::Written(until + EACH));
+                Leave::Given
+            }
+            None => {
+                all.insert(key.clone(), State::Written(now + EACH));
+                Leave::Given
+            }
+        }
+    }
+
+    /// A child was found right. How long it must stay so until it is contested no more, if it is.
+    #[must_use]
+    pub fn still(&self, key: &Key) -> Option<Duration> {
+        let (now, mut all) = (Instant::now(), self.all());
+        let State::Contested(last) = all.get(key).copied()? else { return None };
+        if now < last + PAUSE {
+            return Some(last + PAUSE - now);
+        }
+        all.remove(key);
+        None
+    }
+
+    /// Nothing that runs under this lock can panic half-way through a change.
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use desired::fields::Kind;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn quota(namespace: &str) -> Key {
+        Key { kind: Kind::ResourceQuota, namespace: Some(namespace.into()), name: "steading".into() }
+    }
+
+    /// Contested: written more often than anything but a fight would.
+    fn fought_over() -> Contests {
+        let contests = Contests::default();
+        let given = (0..2 * MANY).take_while(|_| contests.ask(&quota("cow")) == Leave::Given).count();
+        assert_eq!(given, MANY as usize);
+        contests
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_is_written_now_and_then_is_never_contested() {
+        let contests = Contests::default();
+        for _ in 0..10 * MANY {
+            assert_eq!(contests.ask(&quota("cow")), Leave::Given);
+            advance(EACH).await;
+        }
+        assert_eq!(contests.still(&quota("cow")), None);
+        assert!(contests.all().len() <= 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_contested_child_is_put_back_once_in_each_pause_and_others_at_once() {
+        let contests = fought_over();
+        assert_eq!(contests.ask(&quota("hen")), Leave::Given);
+        let mut written = 0;
+        for _ in 0..300 {
+            advance(Duration::from_secs(1)).await;
+            written += u32::from(contests.ask(&quota("cow")) == Leave::Now);
+        }
+        assert_eq!(written, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_stays_right_is_contested_no_more() {
+        let contests = fought_over();
+        advance(PAUSE).await;
+        assert_eq!(contests.ask(&quota("cow")), Leave::Now);
+        advance(PAUSE / 2).await;
+        assert_eq!(contests.still(&quota("cow")), Some(PAUSE / 2));
+        advance(PAUSE / 2).await;
+        assert_eq!(contests.still(&quota("cow")), None);
+        assert_eq!(contests.ask(&quota("cow")), Leave::Given);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_long_ago_is_forgotten() {
+        let contests = Contests::default();
+        for tenant in ["cow", "hen", "pig"] {
+            assert_eq!(contests.ask(&quota(tenant)), Leave::Given);
+        }
+        advance(EACH * 2).await;
+        assert_eq!(contests.ask(&quota("ram")), Leave::Given);
+        assert_eq!(contests.all().len(), 1);
+    }
+}

@@ -17,7 +17,7 @@ use crate::nursery::{Nursery, signal_group};
 use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
-pub use audit::{Calls, Entry, Mark};
+pub use audit::{Calls, Entry, Mark, Object};
 
 /// How much of a cluster is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,9 +66,9 @@ fn hold_up(wire: &Wire, gate: &Gate) -> Arc<AtomicUsize> {
 /// How often each key and bucket was asked to be made.
 fn made(world: &World) -> BTreeMap<(String, String), usize> {
     let mut made = BTreeMap::new();
-    for (operation, identity) in world.log() {
+    for (operation, name) in world.log() {
         if matches!(operation, Operation::CreateKey | Operation::CreateBucket) {
-            *made.entry((format!("{operation:?}"), identity)).or_default() += 1;
+            *made.entry((format!("{operation:?}"), name)).or_default() += 1;
         }
     }
     made

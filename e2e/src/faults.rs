@@ -10,6 +10,7 @@
 mod cast;
 mod end_state;
 pub mod oracles;
+mod outside;
 pub mod panics;
 mod pending;
 mod point;
@@ -20,6 +21,7 @@ mod undertaker;
 mod walk;
 mod watchman;
 
+pub use outside::{OutsideTally, walk_outside};
 pub use pending::PENDING;
 pub use point::{Blow, Fault, Point, Story, WriteName};
 pub use undertaker::Undertaker;

@@ -1,5 +1,5 @@
-//! The wire between an operator and the API server, with faults on demand. In: a plane, and a verdict for each request. Out: an
-//! address to which an operator's client can be pointed.
+//! The wire between an operator and a server, with faults on demand. In: a plane, or a server outside it, and a verdict for each
+//! request. Out: an address to which an operator's client can be pointed.
 //!
 //! It speaks TLS with a certificate of the plane's own authority, so what is tried is the client as it is in production: a reset is
 //! one of a TLS connection, and silence is that of a connection that stays open. Only what goes through the wire is concerned: a
@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use http::StatusCode;
 use kube::Client;
 use kube::config::AuthInfo;
+use reqwest::redirect::Policy;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret as _;
@@ -68,6 +70,15 @@ impl Verdict {
 pub enum Fate {
     /// An answer that the API server might have given.
     Refused(Refusal),
+    /// An answer that some other server might have given.
+    Answered {
+        /// The HTTP code.
+        code: StatusCode,
+        /// After how many seconds to come back, if it says so.
+        retry_after: Option<u16>,
+        /// The body: XML if it begins with `<`, else JSON.
+        body: &'static str,
+    },
     /// A reset of the connection.
     Reset,
     /// Nothing, on a connection that stays open.
@@ -106,9 +117,15 @@ impl Gate {
 
 type Judge = Box<dyn FnMut(&Asked) -> Verdict + Send>;
 
+/// Where requests go that get through.
+enum Forward {
+    Plane(Client),
+    Server { client: reqwest::Client, url: String },
+}
+
 /// What all connections share.
 struct Shared {
-    forward: Client,
+    forward: Forward,
     judge: Mutex<Judge>,
     kept: Mutex<HashMap<String, serve::Kept>>,
 }
@@ -127,7 +144,25 @@ impl Wire {
         config.auth_info = AuthInfo::default(); // callers bring their own
         config.default_retry = false;
         config.read_timeout = None; // watches end when they end
-        let forward = Client::try_from(config).context("cannot make a client for the plane")?;
+        let forward = Forward::Plane(Client::try_from(config).context("cannot make a client for the plane")?);
+        Self::over(plane, forward).await
+    }
+
+    /// A wire to the server at `url`, on which everything passes. Callers sign in by what they send; where a server knows them by
+    /// their certificate instead, `identity` (certificate and key in PEM) is shown for all of them.
+    pub async fn before(plane: &Plane, url: &str, identity: Option<&str>) -> Result<Self> {
+        install_tls_provider();
+        let trusted = reqwest::Certificate::from_pem(plane.authority().certificate().as_bytes())?;
+        let client = reqwest::Client::builder().tls_certs_only([trusted]).http1_only().redirect(Policy::none());
+        let client = match identity {
+            Some(pem) => client.identity(reqwest::Identity::from_pem(pem.as_bytes())?),
+            None => client,
+        };
+        let client = client.build().with_context(|| format!("cannot make a client for {url}"))?;
+        Self::over(plane, Forward::Server { client, url: url.to_owned() }).await
+    }
+
+    async fn over(plane: &Plane, forward: Forward) -> Result<Self> {
         let judge: Mutex<Judge> = Mutex::new(Box::new(|_| Verdict::Pass));
         let shared = Arc::new(Shared { forward, judge, kept: Mutex::default() });
         let acceptor = acceptor(plane.authority())?;
@@ -135,6 +170,11 @@ impl Wire {
         let url = format!("https://{}", listener.local_addr()?);
         let task = tokio::spawn(serve::serve(listener, acceptor, Arc::clone(&shared)));
         Ok(Self { url, shared, task })
+    }
+
+    /// Its address, such as `https://127.0.0.1:20456`.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The configuration of a client that goes through this wire instead of straight.

@@ -21,6 +21,8 @@ pub struct Kes {
     admin: Caller,
     minio: Caller,
     operator: Caller,
+    /// Certificate and key of whoever calls in the operator's place.
+    stand_in: String,
     nursery: Nursery,
     port: Port,
 }
@@ -39,6 +41,7 @@ impl Kes {
         let (admin, minio, operator) = (new_caller().await?, new_caller().await?, new_caller().await?);
         let serving = authority.server("kes", &["127.0.0.1", "localhost"])?;
         nursery.write("ca.crt", authority.certificate())?;
+        let (stand_in, stand_in_identity) = stand_in(&nursery).await?;
         let configuration = json!({
             "version": "v1",
             "address": port.address(),
@@ -62,7 +65,7 @@ impl Kes {
                 // The operator makes keys and looks at them; it neither uses nor deletes one.
                 "steading": {
                     "allow": ["/v1/key/create/*", "/v1/key/describe/*", "/v1/key/list/*"],
-                    "identities": [operator.identity],
+                    "identities": [operator.identity, stand_in_identity],
                 },
             },
             "keys": [{ "name": DEFAULT_KEY }],
@@ -72,7 +75,7 @@ impl Kes {
         });
         // JSON is YAML, which is what KES reads.
         nursery.write("kes.yaml", configuration.to_string())?;
-        let mut kes = Self { admin, minio, operator, nursery, port };
+        let mut kes = Self { admin, minio, operator, stand_in, nursery, port };
         kes.run().await?;
         Ok(kes)
     }
@@ -85,6 +88,11 @@ impl Kes {
     /// The API key of the operator, which may create, describe and list keys.
     pub fn operator_key(&self) -> &SecretString {
         &self.operator.api_key
+    }
+
+    /// Certificate and key in PEM of a caller with the rights of the operator: for a wire, which cannot show the operator's own.
+    pub fn stand_in(&self) -> &str {
+        &self.stand_in
     }
 
     /// The API key of MinIO.
@@ -147,6 +155,26 @@ impl Kes {
     }
 }
 
+/// A client certificate with its key, and the identity that KES sees in it.
+async fn stand_in(nursery: &Nursery) -> Result<(String, String)> {
+    let key = rcgen::KeyPair::generate().context("cannot make a key")?;
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).context("cannot make a certificate")?;
+    let file = nursery.write("stand-in.crt", certificate.pem())?;
+    let mut command = Command::new(Component::Kes.path().await?);
+    command.args(["identity", "of"]).arg(file).stdin(Stdio::null());
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await?.context("cannot run `kes identity of`")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let identity = identity_in(&text).context("`kes identity of` printed no identity")?;
+    Ok((certificate.pem() + &key.serialize_pem(), identity))
+}
+
+/// The identity in what KES prints.
+fn identity_in(text: &str) -> Option<String> {
+    let is_identity = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split_whitespace().find(is_identity).map(str::to_owned)
+}
+
 /// Makes an API key and the identity that goes with it, by KES's own command.
 async fn new_caller() -> Result<Caller> {
     let mut command = Command::new(Component::Kes.path().await?);
@@ -154,10 +182,8 @@ async fn new_caller() -> Result<Caller> {
     let output =
         tokio::task::spawn_blocking(move || command.output()).await?.context("cannot run `kes identity new`")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let word =
-        |is_wanted: &dyn Fn(&str) -> bool| text.split_whitespace().find(|word| is_wanted(word)).map(str::to_owned);
-    let api_key = word(&|word| word.starts_with("kes:v1:")).context("`kes identity new` printed no API key")?;
-    let is_identity = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let identity = word(&is_identity).context("`kes identity new` printed no identity")?;
-    Ok(Caller { api_key: api_key.into(), identity })
+    let api_key = text.split_whitespace().find(|word| word.starts_with("kes:v1:"));
+    let api_key = api_key.context("`kes identity new` printed no API key")?.into();
+    let identity = identity_in(&text).context("`kes identity new` printed no identity")?;
+    Ok(Caller { api_key, identity })
 }

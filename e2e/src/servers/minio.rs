@@ -37,7 +37,8 @@ impl StoreAccount {
         Self { access_key: id().chars().take(20).collect::<String>().into(), secret_key: id().into() }
     }
 
-    fn credentials(&self) -> Credentials {
+    /// As a client of the store wants it.
+    pub fn credentials(&self) -> Credentials {
         let (access, secret) = (self.access_key.expose_secret(), self.secret_key.expose_secret());
         Credentials::new(access, secret, None, None, "e2e")
     }

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Asked, Fate, Shared, Verdict, stream};
+use super::{Asked, Fate, Forward, Shared, Verdict, refusal, stream};
 
 /// Most bytes of a request's body.
 const BODY_MAX: usize = 8 << 20;
@@ -123,34 +123,61 @@ async fn meet(fate: Fate, asked: &Asked) -> Result<Answer, Reset> {
             gate.open();
             pending().await
         }
-        Fate::Refused(refusal) => {
-            let refused = refusal.answer(asked);
-            let mut response = Response::new(whole(Bytes::from(refused.body)));
-            *response.status_mut() = refused.code;
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(refused.kind));
-            if let Some(seconds) = refused.retry_after {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            Ok(response)
+        Fate::Refused(refusal) => Ok(refused(refusal.answer(asked))),
+        Fate::Answered { code, retry_after, body } => {
+            let kind = if body.starts_with('<') { "application/xml" } else { "application/json" };
+            Ok(refused(refusal::Answer { code, retry_after, kind, body: body.to_owned() }))
         }
     }
 }
 
-/// What the API server answers.
+fn refused(answer: refusal::Answer) -> Answer {
+    let mut response = Response::new(whole(Bytes::from(answer.body)));
+    *response.status_mut() = answer.code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.kind));
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// What the server answers.
 async fn forward(shared: &Shared, asked: &Asked) -> Answer {
+    match &shared.forward {
+        Forward::Plane(client) => ask_plane(client, asked).await,
+        Forward::Server { client, url } => ask_server(client, url, asked).await,
+    }
+}
+
+/// The request as it came: who signs requests signs the address to which he sends them, so that stays too.
+async fn ask_server(client: &reqwest::Client, url: &str, asked: &Asked) -> Answer {
+    let request = client.request(asked.method.clone(), format!("{url}{}", asked.uri));
+    match request.headers(asked.headers.clone()).body(asked.body.clone()).send().await {
+        Ok(answer) => back(Response::from(answer)),
+        Err(error) => plain(StatusCode::BAD_GATEWAY, &error.to_string()),
+    }
+}
+
+async fn ask_plane(client: &kube::Client, asked: &Asked) -> Answer {
     let mut request = Request::new(kube::client::Body::from(asked.body.clone()));
     *request.method_mut() = asked.method.clone();
     *request.uri_mut() = asked.uri.clone();
     *request.headers_mut() = asked.headers.clone();
     request.headers_mut().remove(header::HOST);
-    match shared.forward.send(request).await {
-        Ok(mut answer) => {
-            answer.headers_mut().remove(header::TRANSFER_ENCODING);
-            answer.headers_mut().remove(header::CONNECTION);
-            answer.map(|body| body.map_err(Into::into).boxed_unsync())
-        }
+    match client.send(request).await {
+        Ok(answer) => back(answer),
         Err(error) => plain(StatusCode::BAD_GATEWAY, &error.to_string()),
     }
+}
+
+/// An answer on its way to the caller, without what concerns only the connection on which it came.
+fn back<B>(mut answer: Response<B>) -> Answer
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    answer.headers_mut().remove(header::TRANSFER_ENCODING);
+    answer.headers_mut().remove(header::CONNECTION);
+    answer.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
 /// Keeps an answer, unless one is kept already.

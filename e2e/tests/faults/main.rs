@@ -7,6 +7,7 @@
 
 mod apart;
 mod documented;
+mod outside;
 mod rates;
 mod spread;
 mod stale;

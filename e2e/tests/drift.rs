@@ -93,7 +93,7 @@ fn every_field_of_ours_in_every_child_is_put_back_and_no_other() {
 
         let client = stage.break_glass()?;
         let mut tally = Tally::default();
-        for (kind, object) in children(&facts, &stack)? {
+        for (kind, object) in children(&facts, &stack) {
             let api = api_of(&client, kind, &namespace);
             let name = object.pointer("/metadata/name").and_then(Value::as_str).context("name")?.to_owned();
             leave_a_mark(&api, &name).await?;
@@ -112,20 +112,10 @@ fn every_field_of_ours_in_every_child_is_put_back_and_no_other() {
     .unwrap();
 }
 
-fn children(facts: &Facts, uid: &str) -> Result<Vec<(Kind, Value)>> {
-    let stack = desired::workspace::stack(facts);
-    let policies = [&stack.deny_all, &stack.allow_parts_ingress, &stack.allow_parts_egress, &stack.allow_dns];
-    let mut children = vec![(Kind::Namespace, serde_json::to_value(&stack.namespace)?)];
-    for policy in policies {
-        children.push((Kind::NetworkPolicy, serde_json::to_value(policy)?));
-    }
-    children.push((Kind::ResourceQuota, serde_json::to_value(&stack.quota)?));
-    children.push((Kind::LimitRange, serde_json::to_value(&stack.limits)?));
-    for binding in [&stack.viewers, &stack.editors] {
-        children.push((Kind::RoleBinding, serde_json::to_value(binding)?));
-    }
+fn children(facts: &Facts, uid: &str) -> Vec<(Kind, Value)> {
+    let children = desired::workspace::stack(facts).children();
     let within = |kind: Kind| kind.is_namespaced().then_some(uid);
-    Ok(children.into_iter().map(|(kind, object)| (kind, desired::hash::stamp(object, within(kind)))).collect())
+    children.into_iter().map(|(kind, object)| (kind, desired::hash::stamp(object, within(kind)))).collect()
 }
 
 async fn leave_a_mark(api: &Api<DynamicObject>, name: &str) -> Result<()> {

@@ -11,7 +11,7 @@ use api::{
 use desired::{
     fields::{self, Kind},
     hash,
-    workspace::{Facts, Stack, bare_namespace, stack},
+    workspace::{Facts, stack},
 };
 use e2e::{Plane, Tier, unique};
 use kube::{
@@ -19,7 +19,6 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 
 const MANAGER: &str = api::labels::MANAGER_WORKSPACE;
@@ -49,34 +48,9 @@ fn smallest(tenant: &str) -> Facts {
     Facts { granted: Amounts { cpu: Some(1), memory: Some(1 << 20), storage: Some(1 << 20) }, ..full(tenant) }
 }
 
-fn stamped(object: &impl Serialize) -> Value {
-    hash::stamp(serde_json::to_value(object).unwrap(), None)
-}
-
 /// Every child as it is sent.
 fn children(facts: &Facts) -> Vec<(Kind, Value)> {
-    let Stack {
-        namespace,
-        deny_all,
-        allow_parts_ingress,
-        allow_parts_egress,
-        allow_dns,
-        quota,
-        limits,
-        viewers,
-        editors,
-    } = stack(facts);
-    vec![
-        (Kind::Namespace, stamped(&namespace)),
-        (Kind::NetworkPolicy, stamped(&deny_all)),
-        (Kind::NetworkPolicy, stamped(&allow_parts_ingress)),
-        (Kind::NetworkPolicy, stamped(&allow_parts_egress)),
-        (Kind::NetworkPolicy, stamped(&allow_dns)),
-        (Kind::ResourceQuota, stamped(&quota)),
-        (Kind::LimitRange, stamped(&limits)),
-        (Kind::RoleBinding, stamped(&viewers)),
-        (Kind::RoleBinding, stamped(&editors)),
-    ]
+    stack(facts).children().into_iter().map(|(kind, object)| (kind, hash::stamp(object, None))).collect()
 }
 
 fn api_of(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
@@ -113,7 +87,7 @@ async fn apply(client: &Client, kind: Kind, namespace: &str, object: &Value) -> 
 
 /// A stack that stands, in the order in which the operator makes it: the namespace is first created bare.
 async fn stand(client: &Client, facts: &Facts) -> Vec<(Kind, Value, DynamicObject)> {
-    let bare = serde_json::from_value(serde_json::to_value(bare_namespace(facts)).unwrap()).unwrap();
+    let bare = serde_json::from_value(json!(stack(facts).namespace)).unwrap();
     let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     let created = api_of(client, Kind::Namespace, "").create(&parameters, &bare).await.unwrap();
     let namespace = facts.namespace().to_string();

@@ -2,6 +2,6 @@
 
 /// Each in words.
 pub const PENDING: [&str; 2] = [
-    "resets, lost answers and throttling between the operator and a real OpenBao, KES or S3",
     "deletion in order with pods and a database in the stack",
+    "an autoscaler that owns the number of an AgentPool's replicas",
 ];

@@ -96,7 +96,7 @@ impl Stack {
         };
         let operator = installation.operator_client(plane).await.unwrap();
         let stack = Self { namespace: facts.namespace().to_string(), viewers, editors, owners };
-        let bare = serde_json::to_value(desired::workspace::bare_namespace(&facts)).unwrap();
+        let bare = serde_json::to_value(desired::workspace::stack(&facts).namespace).unwrap();
         ask(&operator, "POST", "/api/v1/namespaces", bare).await.unwrap();
         for (path, object) in stack.children(&facts) {
             ask(&operator, "APPLY", &format!("{path}?fieldManager=chart-test&force=true"), object).await.unwrap();

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use api::amounts::ResourceText;
 use api::subject::{Member, Owner, Role, SubjectKind};
 use api::{Amounts, labels};
-use desired::workspace::{Facts, Stack, stack};
+use desired::fields::Kind;
+use desired::workspace::{Facts, stack};
 use e2e::{Installation, Plane, Tier, install, unique};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -169,41 +170,25 @@ impl Stood {
 
 /// The objects that isolate a stack, by path, in the order in which the operator sends them.
 fn children(facts: &Facts) -> Vec<(String, Value)> {
-    // Taken apart without `..`: a new child must be attacked as well.
-    let Stack {
-        namespace: _,
-        deny_all,
-        allow_parts_ingress,
-        allow_parts_egress,
-        allow_dns,
-        quota,
-        limits,
-        viewers,
-        editors,
-    } = stack(facts);
-    let objects = [
-        ("networkpolicies", json(&deny_all)),
-        ("networkpolicies", json(&allow_parts_ingress)),
-        ("networkpolicies", json(&allow_parts_egress)),
-        ("networkpolicies", json(&allow_dns)),
-        ("resourcequotas", json(&quota)),
-        ("limitranges", json(&limits)),
-        ("rolebindings", json(&viewers)),
-        ("rolebindings", json(&editors)),
-    ];
-    let path = |plural: &str, object: &Value| {
+    let path = |kind: Kind, object: &Value| {
         let version = object["apiVersion"].as_str().unwrap();
         let root = if version == "v1" { "/api/v1".to_owned() } else { format!("/apis/{version}") };
-        format!("{root}/namespaces/{}/{plural}/{}", facts.namespace(), object["metadata"]["name"].as_str().unwrap())
+        format!(
+            "{root}/namespaces/{}/{}/{}",
+            facts.namespace(),
+            kind.plural(),
+            object["metadata"]["name"].as_str().unwrap()
+        )
     };
-    objects.into_iter().map(|(plural, object)| (path(plural, &object), object)).collect()
+    let children = stack(facts).children().into_iter().filter(|(kind, _)| kind.is_namespaced());
+    children.map(|(kind, object)| (path(kind, &object), object)).collect()
 }
 
 /// What the operator sends for a stack, in its order.
 pub fn requests_for(facts: &Facts) -> Vec<Request> {
-    let bare = desired::workspace::bare_namespace(facts);
-    let whole = apply(&format!("/api/v1/namespaces/{}", facts.namespace()), json(&stack(facts).namespace));
-    let mut requests = vec![create("/api/v1/namespaces", json(&bare)), whole];
+    let namespace = json(&stack(facts).namespace);
+    let whole = apply(&format!("/api/v1/namespaces/{}", facts.namespace()), namespace.clone());
+    let mut requests = vec![create("/api/v1/namespaces", namespace), whole];
     requests.extend(children(facts).into_iter().map(|(path, body)| apply(&path, body)));
     requests
 }
@@ -227,7 +212,7 @@ pub fn facts() -> Facts {
 
 /// The labels with which the operator makes the namespace of these facts.
 pub fn namespace_labels(facts: &Facts) -> BTreeMap<String, String> {
-    desired::workspace::bare_namespace(facts).metadata.labels.unwrap()
+    stack(facts).namespace.metadata.labels.unwrap()
 }
 
 /// A TenantClass without servers: nobody here calls them.

@@ -16,6 +16,9 @@ use k8s_openapi::api::{
 };
 
 pub use crate::parts::resource_quota::{Content, NAME as QUOTA, content};
+use serde_json::{Value, json};
+
+use crate::fields::Kind;
 use crate::parts::{limit_range, namespace, network_policy, resource_quota, role_binding};
 
 /// All facts on which the stack of a Workspace depends, parsed once.
@@ -95,7 +98,7 @@ fn refuse_system<'a>(field: &'static str, mut names: impl Iterator<Item = &'a st
     }
 }
 
-/// All children that isolate a stack, in the order in which they are applied: nothing else is made before they stand.
+/// All children that isolate a stack: nothing else is made before they stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stack {
     /// The stack namespace, with Pod Security.
@@ -118,7 +121,7 @@ pub struct Stack {
     pub editors: RoleBinding,
 }
 
-/// The children of the Workspace. Take them apart without `..`, so that none is forgotten.
+/// The children of the Workspace.
 #[must_use]
 pub fn stack(facts: &Facts) -> Stack {
     Stack {
@@ -134,10 +137,35 @@ pub fn stack(facts: &Facts) -> Stack {
     }
 }
 
-/// The stack namespace for its first POST: name and labels, the fenced stack label among them, and nothing else.
-#[must_use]
-pub fn bare_namespace(facts: &Facts) -> Namespace {
-    namespace::bare(facts)
+impl Stack {
+    /// All of them as they are sent, in the order in which they are applied: deny before allow, limits before rights, so that at no
+    /// moment more is open than at the end. The namespace comes first, and is also what is created.
+    #[must_use]
+    pub fn children(&self) -> Vec<(Kind, Value)> {
+        // Without `..`: a child that is added to the stack and forgotten here does not compile.
+        let Self {
+            namespace,
+            deny_all,
+            allow_parts_ingress,
+            allow_parts_egress,
+            allow_dns,
+            quota,
+            limits,
+            viewers,
+            editors,
+        } = self;
+        vec![
+            (Kind::Namespace, json!(namespace)),
+            (Kind::NetworkPolicy, json!(deny_all)),
+            (Kind::NetworkPolicy, json!(allow_parts_ingress)),
+            (Kind::NetworkPolicy, json!(allow_parts_egress)),
+            (Kind::NetworkPolicy, json!(allow_dns)),
+            (Kind::ResourceQuota, json!(quota)),
+            (Kind::LimitRange, json!(limits)),
+            (Kind::RoleBinding, json!(viewers)),
+            (Kind::RoleBinding, json!(editors)),
+        ]
+    }
 }
 
 #[cfg(test)]

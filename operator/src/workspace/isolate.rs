@@ -6,10 +6,10 @@ use api::{TenantClass, conditions as names, labels, tenant_class::Enforcement, w
 use desired::{
     fields::Kind,
     ledger,
-    workspace::{self as desired_workspace, Facts as StackFacts, Stack},
+    workspace::{self as desired_workspace, Facts as StackFacts},
 };
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
-use serde_json::json;
 
 use super::{Facts, observe::Grant};
 use crate::{
@@ -30,38 +30,19 @@ pub async fn stack(
     grant: &Grant,
     round: &mut Round<Facts>,
 ) -> Result<(), Fault> {
+    let stack = desired_workspace::stack(facts);
+    let children = stack.children();
     let mut applier = applier(context, &facts.identity.to_string());
-    let uid = namespace(context, &mut applier, facts).await?;
-    applier.namespace.clone_from(&uid);
+    let uid = namespace(context, &mut applier, facts, &stack.namespace).await?;
     round.facts.namespace = Some(NamespaceStatus { name: facts.namespace().to_string(), uid: uid.clone() });
-
-    // Without `..`: a child that is added to the stack and not applied here does not compile.
-    let Stack {
-        namespace,
-        deny_all,
-        allow_parts_ingress,
-        allow_parts_egress,
-        allow_dns,
-        quota,
-        limits,
-        viewers,
-        editors,
-    } = desired_workspace::stack(facts);
-    applier.apply(Kind::Namespace, &namespace, Some(&uid)).await?;
-    let mut wanted = Vec::with_capacity(8);
-    // Deny before allow, limits before rights: at no moment is more open than at the end.
-    for policy in [&deny_all, &allow_parts_ingress, &allow_parts_egress, &allow_dns] {
-        applier.apply(Kind::NetworkPolicy, policy, None).await?;
-        wanted.push(key_of(Kind::NetworkPolicy, &json!(policy)));
+    applier.namespace.clone_from(&uid);
+    for (kind, child) in &children {
+        applier.apply(*kind, child, (*kind == Kind::Namespace).then_some(&uid)).await?;
+        if *kind == Kind::ResourceQuota {
+            round.facts.quota = Some((ledger::to_status(grant.amounts), grant.revision));
+        }
     }
-    applier.apply(Kind::ResourceQuota, &quota, None).await?;
-    round.facts.quota = Some((ledger::to_status(grant.amounts), grant.revision));
-    applier.apply(Kind::LimitRange, &limits, None).await?;
-    wanted.extend([key_of(Kind::ResourceQuota, &json!(quota)), key_of(Kind::LimitRange, &json!(limits))]);
-    for binding in [&viewers, &editors] {
-        applier.apply(Kind::RoleBinding, binding, None).await?;
-        wanted.push(key_of(Kind::RoleBinding, &json!(binding)));
-    }
+    let wanted: Vec<Key> = children.iter().map(|(kind, child)| key_of(*kind, child)).collect();
     applier.prune(facts.namespace().as_str(), &wanted).await
 }
 
@@ -84,7 +65,12 @@ pub fn namespace_key(name: &str) -> Key {
 }
 
 /// The namespace's UID. It is created bare, so that a namesake is never merged into: who has it must have got it from us.
-async fn namespace(context: &Context, applier: &mut Applier<'_>, facts: &StackFacts) -> Result<String, Fault> {
+async fn namespace(
+    context: &Context,
+    applier: &mut Applier<'_>,
+    facts: &StackFacts,
+    wanted: &Namespace,
+) -> Result<String, Fault> {
     let name = facts.namespace().to_string();
     if let Some(child) =
         context.children.get(&namespace_key(&name)).filter(|child| child.owner.as_deref() == Some(&applier.owner))
@@ -92,7 +78,7 @@ async fn namespace(context: &Context, applier: &mut Applier<'_>, facts: &StackFa
         return if child.deleting { Err(terminating(&name)) } else { Ok(child.uid.clone()) };
     }
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
-    if let Some(made) = applier.create(Kind::Namespace, &desired_workspace::bare_namespace(facts)).await? {
+    if let Some(made) = applier.create(Kind::Namespace, wanted).await? {
         applier.fresh_namespace = true;
         return Ok(made.uid().unwrap_or_default());
     }

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use api::{Amounts, Tenant, Workspace, amounts::ResourceText, conditions as names};
-use desired::{
-    fields::Kind,
-    workspace::{Facts, Stack, stack},
-};
+use desired::workspace::{Facts, stack};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use model::{Key, Resource};
 use serde_json::Value;
@@ -146,7 +143,7 @@ impl World {
         let text = ResourceText { cpu: granted.cpu, memory: granted.memory, storage: granted.storage };
         let identity: api::Identity = status.identity.unwrap_or_default().parse().unwrap();
         let facts = Facts::of(tenant, &workspace, identity, Amounts::parse(&text).unwrap()).unwrap();
-        for (kind, wanted) in children(&facts) {
+        for (kind, wanted) in stack(&facts).children() {
             let namespace = kind.is_namespaced().then(|| facts.namespace().to_string());
             let name = wanted["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let child = Key { resource: Resource::Child(kind), namespace, name };
@@ -183,33 +180,6 @@ fn is_ready(key: &Key, object: &Value, ready: bool) -> Result<(), String> {
     } else {
         Err(format!("at rest {key:?} of generation {generation} says {}", object["status"]))
     }
-}
-
-fn children(facts: &Facts) -> Vec<(Kind, Value)> {
-    let Stack {
-        namespace,
-        deny_all,
-        allow_parts_ingress,
-        allow_parts_egress,
-        allow_dns,
-        quota,
-        limits,
-        viewers,
-        editors,
-    } = stack(facts);
-    let policies = [deny_all, allow_parts_ingress, allow_parts_egress, allow_dns];
-    let policies = policies.iter().map(|policy| (Kind::NetworkPolicy, serde_json::json!(policy)));
-    let bindings = [viewers, editors];
-    let bindings = bindings.iter().map(|binding| (Kind::RoleBinding, serde_json::json!(binding)));
-    [
-        (Kind::Namespace, serde_json::json!(namespace)),
-        (Kind::ResourceQuota, serde_json::json!(quota)),
-        (Kind::LimitRange, serde_json::json!(limits)),
-    ]
-    .into_iter()
-    .chain(policies)
-    .chain(bindings)
-    .collect()
 }
 
 /// The first field that is ours and is not as it should be.

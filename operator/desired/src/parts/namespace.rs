@@ -8,9 +8,9 @@ use crate::workspace::Facts;
 /// The three modes of Pod Security: refuse, record, tell the user.
 const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
-/// The namespace with nothing but its name and labels. It is created first, so that a namespace of that name that is not ours is
-/// found instead of merged into. Pod Security is among the labels: there is no moment in which other pods could start.
-pub(crate) fn bare(facts: &Facts) -> Namespace {
+/// The namespace with nothing but its name and labels. It is created before it is applied, so that a namespace of that name that is
+/// not ours is found instead of merged into. Pod Security is among the labels: there is no moment in which other pods could start.
+pub(crate) fn namespace(facts: &Facts) -> Namespace {
     let mut labels = facts.labels();
     labels.insert(labels::STACK.to_owned(), facts.identity.to_string());
     for mode in POD_SECURITY_MODES {
@@ -25,12 +25,6 @@ pub(crate) fn bare(facts: &Facts) -> Namespace {
         },
         ..Namespace::default()
     }
-}
-
-/// The namespace as it stays: Pod Security refuses every pod that is not `restricted`. It is the first POST once more, so that a
-/// label that was lost comes back.
-pub(crate) fn namespace(facts: &Facts) -> Namespace {
-    bare(facts)
 }
 
 #[cfg(test)]
@@ -67,9 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_post_carries_name_and_labels_only() {
+    fn the_namespace_carries_name_and_labels_only() {
         assert_eq!(
-            json_of(&bare(&acme_finance())),
+            json_of(&namespace(&acme_finance())),
             json!({
                 "apiVersion": "v1", "kind": "Namespace",
                 "metadata": {
@@ -90,13 +84,5 @@ mod tests {
                 },
             })
         );
-    }
-
-    #[test]
-    fn the_full_namespace_takes_back_nothing_of_the_first_post() {
-        let (first, full) = (bare(&acme_finance()).metadata, namespace(&acme_finance()).metadata);
-        let full_labels = full.labels.unwrap();
-        assert!(first.labels.unwrap().iter().all(|(key, value)| full_labels.get(key) == Some(value)));
-        assert_eq!(first.name, full.name);
     }
 }

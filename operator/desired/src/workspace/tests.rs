@@ -13,33 +13,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     fields::{self, Kind},
-    fixtures::{IDENTITY, acme_finance, amounts, json_of},
+    fixtures::{IDENTITY, acme_finance, amounts},
 };
 
 /// Every child with its kind, in the order of application.
 fn children(facts: &Facts) -> Vec<(Kind, Value)> {
-    let Stack {
-        namespace,
-        deny_all,
-        allow_parts_ingress,
-        allow_parts_egress,
-        allow_dns,
-        quota,
-        limits,
-        viewers,
-        editors,
-    } = stack(facts);
-    vec![
-        (Kind::Namespace, json_of(&namespace)),
-        (Kind::NetworkPolicy, json_of(&deny_all)),
-        (Kind::NetworkPolicy, json_of(&allow_parts_ingress)),
-        (Kind::NetworkPolicy, json_of(&allow_parts_egress)),
-        (Kind::NetworkPolicy, json_of(&allow_dns)),
-        (Kind::ResourceQuota, json_of(&quota)),
-        (Kind::LimitRange, json_of(&limits)),
-        (Kind::RoleBinding, json_of(&viewers)),
-        (Kind::RoleBinding, json_of(&editors)),
-    ]
+    stack(facts).children()
 }
 
 /// Facts with as much and as little as they can hold.

@@ -21,7 +21,7 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
+.PHONY: image help demo test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
@@ -143,6 +143,24 @@ generate: ## Write crds/ and docs/reference/ anew from the code.
 
 docs: ## Write docs/reference/ anew from the code and the chart.
 	@STEADING_WRITE_REFERENCE=1 cargo test --locked -q -p e2e --test reference -- documented
+
+# A static program, in which no path of this machine is left: the same sources and compiler give the same image anywhere.
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= localhost/steading/operator:$(version)
+musl := $(shell uname -m)-unknown-linux-musl
+cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
+image: tools ## Pack the operator into an OCI image; no engine needed.
+	@$(need); \
+	need "the Rust standard library for $(musl)" "1" \
+	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"; \
+	need "musl-gcc" "0" "$$(musl-gcc -dumpversion 2>/dev/null)" "install it (Debian: apt-get install musl-tools)"
+	@RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/steading --remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
+	  CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
+	  cargo build --locked --release --target $(musl) -p operator --bin operator
+	@mkdir -p target
+	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output target/steading-operator.tar \
+	  --program "$(CARGO_TARGET_DIR)/$(musl)/release/operator"
+	@echo "steading: $(IMAGE) is in target/steading-operator.tar; its digest is above"
 
 cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 or 2).
 	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"

@@ -21,6 +21,9 @@ pub const EACH: Duration = Duration::from_secs(2);
 /// How often a contested child is put back, and how long it must stay right to be contested no more.
 pub const PAUSE: Duration = Duration::from_secs(30);
 
+/// A contested child that nobody asks about for so long is forgotten: it went.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+
 /// Which children were written lately. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Contests(Arc<Mutex<HashMap<Key, State>>>);
@@ -50,7 +53,10 @@ impl Contests {
     pub fn ask(&self, key: &Key) -> Leave {
         let (now, mut all) = (Instant::now(), self.all());
         // What was written long ago is forgotten; few are written at a time.
-        all.retain(|_, state| !matches!(state, State::Written(until) if *until <= now));
+        all.retain(|_, state| match state {
+            State::Written(until) => now < *until,
+            State::Contested(last) => now < *last + FORGOTTEN,
+        });
         match all.get(key).copied() {
             Some(State::Contested(last)) if now < last + PAUSE => Leave::Later(last + PAUSE - now),
             Some(State::Contested(_)) => {
@@ -153,5 +159,10 @@ mod tests {
         advance(EACH * 2).await;
         assert_eq!(contests.ask(&quota("ram")), Leave::Given);
         assert_eq!(contests.all().len(), 1);
+
+        let contests = fought_over();
+        advance(FORGOTTEN).await;
+        assert_eq!(contests.ask(&quota("ram")), Leave::Given);
+        assert_eq!(contests.all().len(), 1, "the child went while others fought over it");
     }
 }

@@ -1,0 +1,51 @@
+//! Archives that are the same each time. In: files by path, in order. Out: a tar archive in which everything belongs to root and was
+//! last changed when time began.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use tar::{Builder, EntryType, Header};
+
+/// An archive that grows.
+pub struct Archive<W: Write> {
+    builder: Builder<W>,
+    directories: BTreeSet<String>,
+}
+
+impl<W: Write> Archive<W> {
+    /// An empty one.
+    pub fn new(out: W) -> Self {
+        Self { builder: Builder::new(out), directories: BTreeSet::new() }
+    }
+
+    /// Adds a file, and the directories in which it lies unless they are there.
+    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
+        let mut above: Vec<&Path> = Path::new(path).ancestors().skip(1).filter(|path| *path != Path::new("")).collect();
+        above.reverse();
+        for directory in above {
+            let name = format!("{}/", directory.display());
+            if self.directories.insert(name.clone()) {
+                self.add(&name, EntryType::Directory, 0o755, &[])?;
+            }
+        }
+        self.add(path, EntryType::Regular, mode, content)
+    }
+
+    fn add(&mut self, path: &str, kind: EntryType, mode: u32, content: &[u8]) -> Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(u64::try_from(content.len())?);
+        self.builder.append_data(&mut header, path, content).with_context(|| format!("cannot add {path} to an archive"))
+    }
+
+    /// Ends it and hands back where it was written to.
+    pub fn end(self) -> Result<W> {
+        self.builder.into_inner().context("cannot end an archive")
+    }
+}

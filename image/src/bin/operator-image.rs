@@ -1,0 +1,37 @@
+//! Packs the operator into an image. In: a static program. Out: an archive of an OCI image layout, and its digest on standard output.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+/// Packs the operator into an OCI image, without an engine: the same program always gives the same digest.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example:\n  operator-image --program target/x86_64-unknown-linux-musl/release/operator \\\n    --name localhost/steading/operator:0.1.0 --output steading-operator.tar\n  skopeo copy oci-archive:steading-operator.tar docker://registry.example/steading/operator:0.1.0"
+)]
+struct Arguments {
+    /// The operator, linked statically.
+    #[arg(long)]
+    program: PathBuf,
+    /// Name with tag.
+    #[arg(long)]
+    name: String,
+    /// Where the archive is written; what was there is replaced.
+    #[arg(long)]
+    output: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let Arguments { program, name, output } = Arguments::parse();
+    let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let image = image::operator::image(&name, content).with_context(|| program.display().to_string())?;
+    let partial = output.with_extension("partial");
+    let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let digest = image.write(BufWriter::new(file))?;
+    fs::rename(&partial, &output).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{digest}");
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The operator's image: one static program, the authorities that it trusts, and nothing else. No shell, no package, no library.
+//!
+//! In: the program, built for musl. Out: the [`Image`], or why the program cannot be in one.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use crate::{File, Image, roots};
+
+/// Where TLS looks for authorities on most distributions.
+const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";
+const PROGRAM: &str = "operator";
+/// Whom the chart runs it as: nobody that a distribution knows.
+const USER: &str = "65532:65532";
+
+/// An image of this program under this name, such as `localhost/steading/operator:0.1.0`.
+///
+/// # Errors
+/// If the program is none for Linux, for a processor that is not known here, or needs libraries that the image has not.
+pub fn image(name: &str, program: Vec<u8>) -> Result<Image> {
+    let architecture = architecture_of(&program)?.to_owned();
+    let files = BTreeMap::from([
+        (ROOTS.to_owned(), File { mode: 0o644, content: roots::bundle().into_bytes() }),
+        (PROGRAM.to_owned(), File { mode: 0o755, content: program }),
+    ]);
+    let labels = [
+        ("org.opencontainers.image.title", "Steading"),
+        ("org.opencontainers.image.licenses", env!("CARGO_PKG_LICENSE")),
+        ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
+    ];
+    Ok(Image {
+        name: name.to_owned(),
+        architecture,
+        files,
+        entrypoint: vec![format!("/{PROGRAM}")],
+        user: USER.to_owned(),
+        labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+    })
+}
+
+/// Program headers that tell the kernel to start an interpreter first, which loads libraries (ELF, `PT_INTERP`).
+const INTERPRETER: u32 = 3;
+
+/// The processor of a static ELF program of 64 bits, as Go calls it.
+fn architecture_of(program: &[u8]) -> Result<&'static str> {
+    let two = |at: usize| program.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+    let Some(([0x7f, b'E', b'L', b'F', 2, 1], machine)) =
+        program.first_chunk::<6>().zip(two(18)).map(|(magic, machine)| (*magic, machine))
+    else {
+        bail!("the program is none for Linux with 64 bits; build it with --target x86_64-unknown-linux-musl");
+    };
+    let architecture = match machine {
+        62 => "amd64",
+        183 => "arm64",
+        other => bail!("the program is for a processor that is not known here (ELF machine {other})"),
+    };
+    if needs_libraries(program).unwrap_or(true) {
+        bail!("the program needs libraries, and the image has none; build it with --target x86_64-unknown-linux-musl");
+    }
+    Ok(architecture)
+}
+
+/// Whether a program header names an interpreter. `None` if the headers are cut off.
+fn needs_libraries(program: &[u8]) -> Option<bool> {
+    let number = |at: usize, length: usize| {
+        let bytes = program.get(at..at.checked_add(length)?)?;
+        let number = bytes.iter().rev().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        usize::try_from(number).ok()
+    };
+    let (first, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let kinds = (0..count).map(|index| number(first.checked_add(index.checked_mul(size)?)?, 4));
+    let kinds: Vec<usize> = kinds.collect::<Option<_>>()?;
+    Some(kinds.into_iter().any(|kind| u32::try_from(kind) == Ok(INTERPRETER)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of a program for this machine with program headers of these kinds.
+    fn program(machine: u16, kinds: &[u32]) -> Vec<u8> {
+        let mut program = vec![0; 64];
+        program[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+        program[18..20].copy_from_slice(&machine.to_le_bytes());
+        program[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        program[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        program[56..58].copy_from_slice(&u16::try_from(kinds.len()).unwrap().to_le_bytes());
+        for kind in kinds {
+            program.extend(kind.to_le_bytes());
+            program.extend([0; 52]);
+        }
+        program
+    }
+
+    #[test]
+    fn a_static_program_is_taken_for_its_processor() {
+        assert_eq!(image("x:1", program(62, &[1, 2])).unwrap().architecture, "amd64");
+        assert_eq!(image("x:1", program(183, &[1])).unwrap().architecture, "arm64");
+    }
+
+    #[test]
+    fn what_could_not_start_in_the_image_is_refused() {
+        let refused = |program: Vec<u8>| image("x:1", program).unwrap_err().to_string();
+        assert!(refused(program(62, &[1, 3])).contains("needs libraries"));
+        assert!(refused(program(8, &[1])).contains("processor"));
+        assert!(refused(b"#!/bin/sh\n".to_vec()).contains("none for Linux"));
+        assert!(refused(program(62, &[1])[..66].to_vec()).contains("needs libraries"), "cut off");
+    }
+
+    #[test]
+    fn the_image_runs_as_nobody_and_holds_the_program_and_its_authorities_alone() {
+        let image = image("localhost/steading/operator:0.1.0", program(62, &[1])).unwrap();
+        assert_eq!(image.user, "65532:65532");
+        assert_eq!(image.files.keys().collect::<Vec<_>>(), [ROOTS, PROGRAM]);
+        let roots = String::from_utf8(image.files[ROOTS].content.clone()).unwrap();
+        assert!(roots.matches("-----BEGIN CERTIFICATE-----").count() > 100);
+        assert!(roots.lines().all(|line| line.len() <= 64), "PEM has lines of 64 characters");
+    }
+}

@@ -97,6 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_done_at_once_comes_back_apart() {
+        let middle = Duration::from_secs(100);
+        let drawn: Vec<Duration> = (0..200).map(|_| around(middle)).collect();
+        assert!(drawn.iter().all(|drawn| (Duration::from_secs(80)..=Duration::from_secs(120)).contains(drawn)));
+        assert!(drawn.iter().any(|drawn| *drawn < Duration::from_secs(95)));
+        assert!(drawn.iter().any(|drawn| *drawn > Duration::from_secs(105)));
+    }
+
+    #[test]
     fn the_bound_doubles_up_to_five_minutes_and_never_overflows() {
         let bounds: Vec<u64> = (1..=10).map(|failures| bound(failures).as_secs()).collect();
         assert_eq!(bounds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);

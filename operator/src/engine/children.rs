@@ -284,6 +284,52 @@ mod tests {
         assert_eq!(children.get(&key).unwrap().owner.as_deref(), Some("owner-new"));
     }
 
+    fn quota() -> Key {
+        Key { kind: Kind::ResourceQuota, namespace: Some("stack".into()), name: "steading".into() }
+    }
+
+    #[test]
+    fn an_answer_is_known_before_any_watch_tells_of_it_and_a_newer_one_wins() {
+        let (_, children) = mirror();
+        for (version, owner) in [("9", "owner-first"), ("10", "owner-second"), ("10", "owner-same")] {
+            children.wrote(quota(), Child::of(&child("steading", version, owner)), children.before());
+        }
+        assert_eq!(children.get(&quota()).unwrap().owner.as_deref(), Some("owner-second"));
+    }
+
+    #[test]
+    fn children_are_found_by_owner_and_by_kind() {
+        let (mut mirror, children) = mirror();
+        mirror.absorb(Event::Apply(child("first", "1", "owner-one")));
+        mirror.absorb(Event::Apply(child("second", "2", "owner-two")));
+        let names = |found: Vec<(Key, Arc<Child>)>| found.into_iter().map(|(key, _)| key.name).collect::<Vec<_>>();
+        assert_eq!(names(children.of_owner("owner-two")), ["second"]);
+        assert_eq!(children.of_kind(Kind::ResourceQuota).len(), 2);
+        assert!(children.of_kind(Kind::LimitRange).is_empty());
+    }
+
+    #[test]
+    fn our_entry_is_the_one_that_we_applied_and_the_rival_is_whoever_else_wrote_the_object_last() {
+        let entry = |manager: &str, operation: &str, subresource: Option<&str>, minute: u32, field: &str| {
+            serde_json::from_value::<ManagedFieldsEntry>(serde_json::json!({
+                "manager": manager, "operation": operation, "subresource": subresource,
+                "time": format!("2026-11-22T12:{minute:02}:00Z"), "fieldsV1": { field: {} },
+            }))
+            .unwrap()
+        };
+        let mut object = child("steading", "1", "owner-one");
+        object.metadata.managed_fields = Some(vec![
+            entry(labels::MANAGER_WORKSPACE, "Update", None, 9, "f:made"),
+            entry("early", "Apply", None, 1, "f:early"),
+            entry("late", "Update", None, 2, "f:late"),
+            entry(labels::MANAGER_WORKSPACE, "Apply", None, 3, "f:ours"),
+            entry("kube-controller-manager", "Update", Some("status"), 8, "f:status"),
+        ]);
+        let kept = Child::of(&object);
+        assert_eq!(kept.entry, Some(hash::of_fields(&serde_json::json!({ "f:ours": {} }))));
+        assert_eq!(kept.rival.as_deref(), Some("late"));
+    }
+
     #[test]
     fn an_answer_that_comes_after_the_news_of_its_deletion_raises_no_ghost() {
         let (mut mirror, children) = mirror();

@@ -21,14 +21,14 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: image help demo test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
+.PHONY: help demo image test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER (cluster-up), KEEP (demo),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
-	@echo "           SEEDS, SEED (worlds), SEED (faults),"
+	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE (image),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
@@ -171,7 +171,7 @@ cluster-down: ## End the cluster that cluster-up started.
 fence-negate: ## Show for each rule of the fence that a test fails without it.
 	@cargo run --locked -q -p e2e --bin fence-negate
 
-# It takes a while. SEED is a point to do again, as a failure names it, or a number from which pairs of faults are drawn.
+# About 17 min on 2 cores. SEED is a point to do again, as a failure names it, or a number from which pairs of faults are drawn.
 faults: tools ## Break the operator at every write of every story.
 	@cargo run --locked -q -p e2e --bin cluster -- build
 	@cargo run --locked -q -p e2e --bin faults -- "$(SEED)"

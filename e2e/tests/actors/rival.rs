@@ -7,6 +7,7 @@ use api::conditions as names;
 use e2e::story::Stage;
 use e2e::{Tier, wait::until};
 use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -48,6 +49,17 @@ async fn who_never_gives_in_is_named_and_does_not_wear_out_the_api_server() -> R
     for part in ["ResourceQuota", "/steading", "pod-budgeter"] {
         ensure!(told(&contested).contains(part), "{part} is not named: {}", told(&contested));
     }
+
+    // Nothing else waits for it: whoever is made a member gets his rights, and would lose them as soon.
+    let stack = platform.stack_of(&finance).await?;
+    let members = json!([{ "kind": "User", "name": "vera", "role": "viewer" }]);
+    let finance = platform.applied(finance.with("members", members)).await?;
+    let viewers: Api<RoleBinding> = Api::namespaced(platform.client.clone(), &stack);
+    until("the new member has rights", PATIENCE, async || {
+        Ok(json!(viewers.get("steading-viewers").await?.subjects)[0]["name"] == "vera")
+    })
+    .await?;
+    platform.until_reason(&finance, names::CONTESTED).await?;
 
     // It is put back all the same, now and then, and status does not swing with it.
     let during = stage.plane.mark().await?;

@@ -4,8 +4,6 @@
 //! hash annotation is that of the desired object and our managedFields entry covers exactly the desired paths: then nobody has
 //! changed a field of ours, and nothing is read or written.
 
-use std::time::Duration;
-
 use api::{conditions as reasons, labels};
 use desired::{fields, fields::Kind, hash};
 use kube::{
@@ -18,7 +16,7 @@ use serde_json::Value;
 
 use super::{
     children::{Child, Children, Key},
-    contest::{self, Contests, Leave},
+    contest::{Contest, Contests, Leave},
     fault::Fault,
 };
 use crate::metrics::Metrics;
@@ -64,13 +62,14 @@ impl Applier<'_> {
         if known.as_ref().is_some_and(|child| wanted.is_met_by(child) && uid.is_none_or(|uid| uid == child.uid)) {
             return match self.contests.still(&key) {
                 None => Ok(Applied::Untouched),
-                Some(left) => Err(contested(&key, known.as_deref(), left)),
+                Some(contest) => Err(contested(&key, contest)),
             };
         }
-        let leave = self.contests.ask(&key);
-        if let Leave::Later(after) = leave {
-            return Err(contested(&key, known.as_deref(), after));
-        }
+        let fought_over = match self.contests.ask(&key, known.as_ref().and_then(|child| child.rival.as_deref())) {
+            Leave::Given => None,
+            Leave::Now(contest) => Some(contest),
+            Leave::Later(contest) => return Err(contested(&key, contest)),
+        };
         match &known {
             Some(child) => self.refuse_foreign(&key, child)?,
             None if !self.fresh_namespace && uid.is_none() => self.look_before(&key).await?,
@@ -96,7 +95,7 @@ impl Applier<'_> {
             tracing::error!(kind = kind.name(), name = key.name, "the server recorded other fields than were computed");
         }
         self.children.wrote(key.clone(), written, before);
-        if leave == Leave::Now { Err(contested(&key, known.as_deref(), contest::PAUSE)) } else { Ok(Applied::Written) }
+        fought_over.map_or(Ok(Applied::Written), |contest| Err(contested(&key, contest)))
     }
 
     /// Creates an object that nobody may have made before us. `None` if one of that name exists.
@@ -193,14 +192,14 @@ impl Wanted {
     }
 }
 
-/// Names the child and, if it is known, who else wrote to it last.
-fn contested(key: &Key, known: Option<&Child>, after: Duration) -> Fault {
-    let who = known.and_then(|child| child.rival.as_deref()).map_or_else(
+/// Names the child and, if it is known, who changes it.
+fn contested(key: &Key, contest: Contest) -> Fault {
+    let who = contest.by.map_or_else(
         || "somebody changes or deletes it".to_owned(),
         |rival| format!("field manager {rival} changes it"),
     );
     let message = format!("{}: {who} each time that it is put back; make whoever it is leave it alone", told(key));
-    Fault::waiting(after, reasons::CONTESTED, message)
+    Fault::waiting(contest.again, reasons::CONTESTED, message)
 }
 
 /// The key of an object about to be written.

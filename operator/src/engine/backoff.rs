@@ -100,7 +100,7 @@ mod tests {
     fn what_is_done_at_once_comes_back_apart() {
         let middle = Duration::from_secs(100);
         let drawn: Vec<Duration> = (0..200).map(|_| around(middle)).collect();
-        assert!(drawn.iter().all(|drawn| (Duration::from_secs(80)..=Duration::from_secs(120)).contains(drawn)));
+        assert!(drawn.iter().all(|drawn| (Duration::from_secs(80)..=Duration::from_mins(2)).contains(drawn)));
         assert!(drawn.iter().any(|drawn| *drawn < Duration::from_secs(95)));
         assert!(drawn.iter().any(|drawn| *drawn > Duration::from_secs(105)));
     }

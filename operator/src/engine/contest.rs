@@ -28,63 +28,71 @@ const FORGOTTEN: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug, Default)]
 pub struct Contests(Arc<Mutex<HashMap<Key, State>>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// By when as many writes as there were are within what is allowed in the long run.
     Written(Instant),
-    /// When it was last put back.
-    Contested(Instant),
+    /// When it was last put back, and who changed it, if that was ever seen.
+    Contested(Instant, Option<String>),
+}
+
+/// A fight over a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contest {
+    /// When to look again.
+    pub again: Duration,
+    /// The field manager that changes it; nobody knows who deletes.
+    pub by: Option<String>,
 }
 
 /// Whether to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leave {
     /// Yes.
     Given,
     /// Yes; and tell that it is contested.
-    Now,
-    /// No; tell that it is contested, and come back after this.
-    Later(Duration),
+    Now(Contest),
+    /// No; tell that it is contested.
+    Later(Contest),
 }
 
 impl Contests {
-    /// A child is about to be written.
+    /// A child is about to be written; `by` is who else wrote to it last.
     #[must_use]
-    pub fn ask(&self, key: &Key) -> Leave {
+    pub fn ask(&self, key: &Key, by: Option<&str>) -> Leave {
         let (now, mut all) = (Instant::now(), self.all());
         // What was written long ago is forgotten; few are written at a time.
         all.retain(|_, state| match state {
             State::Written(until) => now < *until,
-            State::Contested(last) => now < *last + FORGOTTEN,
+            State::Contested(last, _) => now < *last + FORGOTTEN,
         });
-        match all.get(key).copied() {
-            Some(State::Contested(last)) if now < last + PAUSE => Leave::Later(last + PAUSE - now),
-            Some(State::Contested(_)) => {
-                all.insert(key.clone(), State::Contested(now));
-                Leave::Now
+        let by = by.map(str::to_owned);
+        let (state, leave) = match all.remove(key) {
+            None => (State::Written(now + EACH), Leave::Given),
+            Some(State::Written(until)) if until - now < EACH * MANY => (State::Written(until + EACH), Leave::Given),
+            Some(State::Written(_)) => (State::Contested(now, by.clone()), Leave::Later(Contest { again: PAUSE, by })),
+            Some(State::Contested(last, known)) => {
+                // Once it is put back, nothing in the child tells any more who had changed it.
+                let by = by.or(known);
+                if now < last + PAUSE {
+                    let again = last + PAUSE - now;
+                    (State::Contested(last, by.clone()), Leave::Later(Contest { again, by }))
+                } else {
+                    (State::Contested(now, by.clone()), Leave::Now(Contest { again: PAUSE, by }))
+                }
             }
-            Some(State::Written(until)) if until - now >= EACH * MANY => {
-                all.insert(key.clone(), State::Contested(now));
-                Leave::Later(PAUSE)
-            }
-            Some(State::Written(until)) => {
-                all.insert(key.clone(), State::Written(until + EACH));
-                Leave::Given
-            }
-            None => {
-                all.insert(key.clone(), State::Written(now + EACH));
-                Leave::Given
-            }
-        }
+        };
+        all.insert(key.clone(), state);
+        leave
     }
 
-    /// A child was found right. How long it must stay so until it is contested no more, if it is.
+    /// A child was found right. The fight over it, until it has been right for long enough.
     #[must_use]
-    pub fn still(&self, key: &Key) -> Option<Duration> {
+    pub fn still(&self, key: &Key) -> Option<Contest> {
         let (now, mut all) = (Instant::now(), self.all());
-        let State::Contested(last) = all.get(key).copied()? else { return None };
-        if now < last + PAUSE {
-            return Some(last + PAUSE - now);
+        let State::Contested(last, by) = all.get(key)? else { return None };
+        if now < *last + PAUSE {
+            return Some(Contest { again: *last + PAUSE - now, by: by.clone() });
         }
         all.remove(key);
         None
@@ -110,7 +118,7 @@ mod tests {
     /// Contested: written more often than anything but a fight would.
     fn fought_over() -> Contests {
         let contests = Contests::default();
-        let given = (0..2 * MANY).take_while(|_| contests.ask(&quota("cow")) == Leave::Given).count();
+        let given = (0..2 * MANY).take_while(|_| contests.ask(&quota("cow"), None) == Leave::Given).count();
         assert_eq!(given, MANY as usize);
         contests
     }
@@ -119,7 +127,7 @@ mod tests {
     async fn a_child_that_is_written_now_and_then_is_never_contested() {
         let contests = Contests::default();
         for _ in 0..10 * MANY {
-            assert_eq!(contests.ask(&quota("cow")), Leave::Given);
+            assert_eq!(contests.ask(&quota("cow"), None), Leave::Given);
             advance(EACH).await;
         }
         assert_eq!(contests.still(&quota("cow")), None);
@@ -129,40 +137,56 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_contested_child_is_put_back_once_in_each_pause_and_others_at_once() {
         let contests = fought_over();
-        assert_eq!(contests.ask(&quota("hen")), Leave::Given);
+        assert_eq!(contests.ask(&quota("hen"), None), Leave::Given);
         let mut written = 0;
         for _ in 0..300 {
             advance(Duration::from_secs(1)).await;
-            written += u32::from(contests.ask(&quota("cow")) == Leave::Now);
+            written += u32::from(matches!(contests.ask(&quota("cow"), None), Leave::Now(_)));
         }
         assert_eq!(written, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_seen_to_change_it_is_named_for_as_long_as_it_is_contested() {
+        let contests = fought_over();
+        let by = |leave| match leave {
+            Leave::Given => panic!("it is contested"),
+            Leave::Now(contest) | Leave::Later(contest) => contest.by,
+        };
+        assert_eq!(by(contests.ask(&quota("cow"), None)), None);
+        for seen in [Some("budgeter"), None] {
+            assert_eq!(by(contests.ask(&quota("cow"), seen)).as_deref(), Some("budgeter"));
+        }
+        advance(PAUSE).await;
+        assert_eq!(by(contests.ask(&quota("cow"), None)).as_deref(), Some("budgeter"));
+        assert_eq!(contests.still(&quota("cow")).unwrap().by.as_deref(), Some("budgeter"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_child_that_stays_right_is_contested_no_more() {
         let contests = fought_over();
         advance(PAUSE).await;
-        assert_eq!(contests.ask(&quota("cow")), Leave::Now);
+        assert!(matches!(contests.ask(&quota("cow"), None), Leave::Now(_)));
         advance(PAUSE / 2).await;
-        assert_eq!(contests.still(&quota("cow")), Some(PAUSE / 2));
+        assert_eq!(contests.still(&quota("cow")).unwrap().again, PAUSE / 2);
         advance(PAUSE / 2).await;
         assert_eq!(contests.still(&quota("cow")), None);
-        assert_eq!(contests.ask(&quota("cow")), Leave::Given);
+        assert_eq!(contests.ask(&quota("cow"), None), Leave::Given);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_written_long_ago_is_forgotten() {
         let contests = Contests::default();
         for tenant in ["cow", "hen", "pig"] {
-            assert_eq!(contests.ask(&quota(tenant)), Leave::Given);
+            assert_eq!(contests.ask(&quota(tenant), None), Leave::Given);
         }
         advance(EACH * 2).await;
-        assert_eq!(contests.ask(&quota("ram")), Leave::Given);
+        assert_eq!(contests.ask(&quota("ram"), None), Leave::Given);
         assert_eq!(contests.all().len(), 1);
 
         let contests = fought_over();
         advance(FORGOTTEN).await;
-        assert_eq!(contests.ask(&quota("ram")), Leave::Given);
+        assert_eq!(contests.ask(&quota("ram"), None), Leave::Given);
         assert_eq!(contests.all().len(), 1, "the child went while others fought over it");
     }
 }

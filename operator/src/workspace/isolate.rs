@@ -36,14 +36,20 @@ pub async fn stack(
     let uid = namespace(context, &mut applier, facts, &stack.namespace).await?;
     round.facts.namespace = Some(NamespaceStatus { name: facts.namespace().to_string(), uid: uid.clone() });
     applier.namespace.clone_from(&uid);
+    let mut contested = None;
     for (kind, child) in &children {
-        applier.apply(*kind, child, (*kind == Kind::Namespace).then_some(&uid)).await?;
+        match applier.apply(*kind, child, (*kind == Kind::Namespace).then_some(&uid)).await {
+            // It stood before others began to fight over it, so nothing waits for it: least of all that somebody loses rights.
+            Err(fault) if fault.reason == names::CONTESTED => contested = contested.or(Some(fault)),
+            done => drop(done?),
+        }
         if *kind == Kind::ResourceQuota {
             round.facts.quota = Some((ledger::to_status(grant.amounts), grant.revision));
         }
     }
     let wanted: Vec<Key> = children.iter().map(|(kind, child)| key_of(*kind, child)).collect();
-    applier.prune(facts.namespace().as_str(), &wanted).await
+    applier.prune(facts.namespace().as_str(), &wanted).await?;
+    contested.map_or(Ok(()), Err)
 }
 
 /// Writes for this owner.

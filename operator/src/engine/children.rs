@@ -143,12 +143,6 @@ impl Children {
         }
     }
 
-    /// How many are known.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.read().children.len()
-    }
-
     fn put(&self, key: Key, child: Child) -> Change<Child> {
         let mut all = self.write();
         let before = all.children.get(&key).cloned();
@@ -356,6 +350,6 @@ mod tests {
         }
         let changes = mirror.absorb(Event::InitDone);
         assert!(changes.iter().any(|change| change.now.is_none() && change.before.is_some()));
-        assert_eq!(children.count(), 1);
+        assert_eq!(children.of_kind(Kind::ResourceQuota).len(), 1);
     }
 }

@@ -334,6 +334,14 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_of_one_part_says_nothing_of_another() {
+        let broken = Part::faulty(names::BUCKET_READY, Fault::stalled(names::DENIED, "no"));
+        let conditions = of(&Phase::Living, &[key(good()), broken], 3, &[], at(1));
+        assert!(holding(&conditions, names::KEY_READY, Some(3)).is_some());
+        assert!(holding(&conditions, names::BUCKET_READY, Some(3)).is_none());
+    }
+
+    #[test]
     fn what_held_for_an_earlier_generation_says_nothing_of_this_one() {
         let earlier = of(&Phase::Living, &[key(good())], 3, &[], at(1));
         assert!(holding(&earlier, names::KEY_READY, Some(3)).is_some());

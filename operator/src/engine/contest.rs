@@ -36,6 +36,16 @@ enum State {
     Contested(Instant, Option<String>),
 }
 
+impl State {
+    /// Whether it need not be forgotten yet.
+    fn counts(&self, now: Instant) -> bool {
+        match self {
+            Self::Written(until) => now < *until,
+            Self::Contested(last, _) => now < *last + FORGOTTEN,
+        }
+    }
+}
+
 /// A fight over a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contest {
@@ -61,11 +71,8 @@ impl Contests {
     #[must_use]
     pub fn ask(&self, key: &Key, by: Option<&str>) -> Leave {
         let (now, mut all) = (Instant::now(), self.all());
-        // What was written long ago is forgotten; few are written at a time.
-        all.retain(|_, state| match state {
-            State::Written(until) => now < *until,
-            State::Contested(last, _) => now < *last + FORGOTTEN,
-        });
+        // Few are written at a time, so few are looked at.
+        all.retain(|_, state| state.counts(now));
         let by = by.map(str::to_owned);
         let (state, leave) = match all.remove(key) {
             None => (State::Written(now + EACH), Leave::Given),
@@ -168,6 +175,8 @@ mod tests {
         advance(PAUSE).await;
         assert!(matches!(contests.ask(&quota("cow"), None), Leave::Now(_)));
         advance(PAUSE / 2).await;
+        let later = Contest { again: PAUSE / 2, by: None };
+        assert_eq!(contests.ask(&quota("cow"), None), Leave::Later(later));
         assert_eq!(contests.still(&quota("cow")).unwrap().again, PAUSE / 2);
         advance(PAUSE / 2).await;
         assert_eq!(contests.still(&quota("cow")), None);

@@ -182,11 +182,36 @@ mod tests {
         assert!(fault.tells_nothing());
     }
 
+    /// A refusal with this cause.
+    fn because(code: u16, cause: &serde_json::Value) -> kube::Error {
+        let status = json!({ "status": "Failure", "code": code, "message": "no", "details": { "causes": [cause] } });
+        kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()))
+    }
+
     #[test]
     fn a_namespace_on_its_way_out_is_no_question_of_rights() {
-        let error =
-            answer(403, "x is forbidden: unable to create new content in namespace n because it is being terminated");
-        assert_eq!(Fault::api(&error, "apply X").reason, reasons::NAMESPACE_TERMINATING);
+        let told = "x is forbidden: unable to create new content in namespace n because it is being terminated";
+        let cause = |reason: &str| because(403, &json!({ "reason": reason, "message": "x" }));
+        for error in [answer(403, told), cause("NamespaceTerminating")] {
+            assert_eq!(Fault::api(&error, "apply X").reason, reasons::NAMESPACE_TERMINATING);
+        }
+        assert_eq!(Fault::api(&cause("Other"), "apply X").reason, reasons::FORBIDDEN);
+    }
+
+    #[test]
+    fn without_an_answer_the_message_says_what_failed_and_nothing_that_differs_from_try_to_try() {
+        let connection = kube::Error::Service("connect to 192.0.2.7:6443 from port 51723".into());
+        let answer = kube::Error::SerdeError(serde_json::from_str::<u8>("{").unwrap_err());
+        for (error, said) in [
+            (connection, "the connection failed"),
+            (answer, "the answer is not what was expected"),
+            (kube::Error::Auth(kube::client::AuthError::MissingCommand), "Steading cannot sign in"),
+            (kube::Error::LinesCodecMaxLineLengthExceeded, "the request failed"),
+        ] {
+            let fault = Fault::api(&error, "apply X");
+            assert_eq!(fault.message, format!("cannot apply X: the API server does not answer ({said})"));
+            assert_eq!((fault.class, fault.reason), (Class::Transient, reasons::API_UNAVAILABLE));
+        }
     }
 
     #[test]
@@ -198,14 +223,18 @@ mod tests {
 
     #[test]
     fn an_object_that_was_replaced_meanwhile_is_no_bad_request() {
-        let kube::Error::Api(mut status) = answer(422, "metadata.uid: Invalid value: field is immutable") else {
-            panic!("no answer of the API server")
-        };
-        let details =
-            serde_json::json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid", "message": "x"}]});
-        status.details = Some(serde_json::from_value(details).unwrap());
-        let fault = Fault::api(&kube::Error::Api(status), "apply X");
+        let cause =
+            |field: &str| because(422, &json!({ "reason": "FieldValueInvalid", "field": field, "message": "x" }));
+        let fault = Fault::api(&cause("metadata.uid"), "apply X");
         assert_eq!((fault.class, fault.reason), (Class::Transient, reasons::CONFLICT));
+        assert_eq!(Fault::api(&cause("spec.hard"), "apply X").class, Class::Stalled);
+    }
+
+    #[test]
+    fn what_was_said_is_repeated_as_far_as_a_condition_stays_readable() {
+        let (longest, longer) = ("é".repeat(600), "é".repeat(601));
+        assert_eq!(shorten(&longest), longest);
+        assert_eq!(shorten(&longer), longest + "…");
     }
 
     #[test]

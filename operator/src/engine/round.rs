@@ -34,26 +34,6 @@ impl<F: Default> Default for Round<F> {
 }
 
 impl<F> Round<F> {
-    /// Notes a part and hands its value on if it is good.
-    pub fn note<T>(
-        &mut self,
-        name: &'static str,
-        reason: &'static str,
-        message: impl Into<String>,
-        result: Result<T, Fault>,
-    ) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.parts.push(Part::good(name, reason, message));
-                Some(value)
-            }
-            Err(fault) => {
-                self.parts.push(Part::faulty(name, fault));
-                None
-            }
-        }
-    }
-
     /// Asks for another look after this delay, unless an earlier one is already asked for.
     pub fn look_again(&mut self, after: Duration) {
         self.again = Some(self.again.map_or(after, |earlier| earlier.min(after)));

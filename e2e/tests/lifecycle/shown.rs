@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use api::conditions as names;
-use e2e::story::{Manifest, Stage, Told, class, tenant, workspace};
+use e2e::story::{Manifest, PATIENCE, Stage, Told, class, tenant, workspace};
+use e2e::wait::until;
 use e2e::{Tier, unique};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -48,6 +49,11 @@ fn events_tell_of_transitions_and_of_nothing_else() -> Result<()> {
         }
         platform.apply(&finance.clone().with("paused", true)).await?;
         platform.until_reason(&finance, names::PAUSED).await?;
+        // An event follows the status of which it tells.
+        until("the last transition is told", PATIENCE, async || {
+            Ok(told(stage, &finance).await?.iter().any(|(reason, _)| reason == names::PAUSED))
+        })
+        .await?;
 
         let once = |reasons: &[&str]| reasons.iter().map(|reason| ((*reason).to_owned(), 1)).collect::<Vec<_>>();
         let transitions = told(stage, &finance).await?;

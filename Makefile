@@ -1,7 +1,7 @@
 # Every command of the project. `make help` lists them; `make test` is what CI runs.
 #
-# Nothing is kept in the work tree but target/cluster/kubeconfig. Compiled code and the programs of the test
-# clusters live in a cache that can be deleted at any time.
+# Nothing is kept in the work tree but what is made for people: target/cluster/kubeconfig, target/steading-operator.tar. Compiled
+# code and the programs of the test clusters live in a cache that can be deleted at any time.
 
 STEADING_CACHE ?= $(HOME)/.cache/steading
 CARGO_TARGET_DIR ?= $(STEADING_CACHE)/target
@@ -144,7 +144,7 @@ generate: ## Write crds/ and docs/reference/ anew from the code.
 docs: ## Write docs/reference/ anew from the code and the chart.
 	@STEADING_WRITE_REFERENCE=1 cargo test --locked -q -p e2e --test reference -- documented
 
-# A static program, in which no path of this machine is left: the same sources and compiler give the same image anywhere.
+# A static program, in which no path of this machine is left: the same sources and compiler give the same image in any folder.
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= localhost/steading/operator:$(version)
 musl := $(shell uname -m)-unknown-linux-musl

@@ -27,7 +27,7 @@ use crate::{
 
 /// What was found out about a stack without a Workspace.
 enum Verdict {
-    /// It is no such stack, or not any more.
+    /// It is no such stack, or not any more, or its Tenant is paused.
     Settled,
     /// Nothing is in it.
     Empty,
@@ -103,6 +103,9 @@ async fn judge(context: &Context, name: &str, child: &Child) -> Result<Verdict, 
     if StackNamespace::of(&tenant, &workspace, &identity).as_str() != name {
         return Ok(Verdict::Kept("its labels do not fit its name".to_owned()));
     }
+    if context.tenant(&parent.tenant).is_some_and(|tenant| tenant.spec.paused) {
+        return Ok(Verdict::Settled); // nothing is changed until it goes on
+    }
     let workspaces: Api<Workspace> = Api::namespaced(client.clone(), &parent.tenant);
     let doing = format!("read Workspace {}/{}", parent.tenant, parent.workspace);
     let heir = workspaces.get_opt(&parent.workspace).await.map_err(|error| Fault::api(&error, &doing))?;
@@ -121,13 +124,13 @@ async fn judge(context: &Context, name: &str, child: &Child) -> Result<Verdict, 
     Ok(match quota.as_ref().map(desired::workspace::content) {
         Some(Content::Nothing) => Verdict::Empty,
         Some(Content::Something(what)) => Verdict::Kept(format!(
-            "it holds {what}; apply Workspace {} in namespace {} with spec.identity: {identity} to take it back, or delete the namespace",
+            "it holds {what}; apply Workspace {} in namespace {} with spec.identity: {identity} to take it back, or delete the namespace as a member of a break-glass group",
             parent.workspace, parent.tenant
         )),
         Some(Content::NotCounted) => Verdict::Kept("what is in it was not counted yet".to_owned()),
         // Nobody gets rights in a stack before its quota stands, so nobody but an administrator can have put anything there.
         None if is_ours_alone(&namespace) => Verdict::Empty,
-        None => Verdict::Kept("it has no quota, and others wrote to it: see what is in it, and delete it".to_owned()),
+        None => Verdict::Kept("it has no quota, and others wrote to it: see what is in it, and delete it as a member of a break-glass group".to_owned()),
     })
 }
 

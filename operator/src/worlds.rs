@@ -5,6 +5,7 @@
 //! and the command that tells it again. What the model leaves out stands in crate `model`; what is played beside it, in [`process`].
 //! What holds on a real API server is shown by the tests of `e2e`.
 
+mod cluster;
 mod laws;
 mod people;
 mod process;

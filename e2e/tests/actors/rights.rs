@@ -38,10 +38,7 @@ async fn a_right_that_is_taken_is_named_and_given_back_it_is_used_at_once() -> R
     let finance = platform.applied(finance.with("members", member)).await?;
     let refused = platform.until_reason(&finance, names::FORBIDDEN).await?;
     ensure!(told(&refused).contains("RoleBinding"), "the message does not name what is refused: {}", told(&refused));
-    let stalled = e2e::story::condition(&refused, names::STALLED).is_some();
-    if !stalled {
-        platform.until_condition(&finance, names::STALLED, "True", names::FORBIDDEN).await?;
-    }
+    platform.until_condition(&finance, names::STALLED, "True", names::FORBIDDEN).await?;
 
     let mut back = whole.clone();
     back.metadata.resource_version = less.metadata.resource_version;

@@ -1,7 +1,7 @@
 //! Promise: whatever befalls a request, a watch or the process, nothing is lost and nothing is made twice; what fails for ever costs
 //! little; and what concerns one tenant, or one kind, concerns nobody else.
 //!
-//! `spread` is a spread of what `make faults` walks in full.
+//! `spread` and `outside` are spreads of what `make faults` walks in full.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -14,12 +14,18 @@ mod stale;
 mod watches;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use api::{Tenant, TenantClass, Workspace};
 use e2e::story::{Manifest, Platform, tenant, workspace};
 use e2e::wire::Asked;
+
+/// Past the capture of the test runner: these figures are what the walks are for.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "faults: {text}").ok();
+}
 
 /// A Tenant with one Workspace.
 #[derive(Clone)]

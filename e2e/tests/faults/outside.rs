@@ -1,16 +1,11 @@
 //! Some of all the requests to OpenBao, KES and MinIO at which the connection can break.
 
-use std::io::Write as _;
-
 use anyhow::{Result, ensure};
 use e2e::faults::walk_outside;
 
-const POINTS: usize = 30;
+use super::say;
 
-/// Past the capture of the test runner: these figures are what the test is for.
-fn say(text: &str) {
-    writeln!(std::io::stderr(), "faults: {text}").ok();
-}
+const POINTS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_the_connection_to_a_real_server_breaks_all_is_made_once_and_goes() -> Result<()> {

@@ -1,20 +1,16 @@
 //! Some of all the points at which the operator can be broken.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::faults::{Scope, panics, walk};
 
+use super::say;
+
 /// Errors, crashes and pairs of faults.
 const COUNTS: [usize; 3] = [48, 20, 8];
 /// No point is begun after this.
 const LIMIT: Duration = Duration::from_secs(150);
-
-/// Past the capture of the test runner: these figures are what the test is for.
-fn say(text: &str) {
-    writeln!(std::io::stderr(), "faults: {text}").ok();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_breaks_anywhere_leaves_what_one_that_does_not_leaves() -> Result<()> {

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::children::Key;
 
 /// How many writes to a child may come at once.
-pub const MANY: u32 = 100;
+const MANY: u32 = 100;
 /// In the long run there may be one write in this time.
-pub const EACH: Duration = Duration::from_secs(2);
+const EACH: Duration = Duration::from_secs(2);
 /// How often a contested child is put back, and how long it must stay right to be contested no more.
-pub const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// A contested child that nobody asks about for so long is forgotten: it went.
 const FORGOTTEN: Duration = Duration::from_mins(10);

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use desired::fields::Kind;
 use model::{Answer, Request, Resource, Server};
 use providers::memory::{Injection, Operation};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -219,22 +218,7 @@ impl World {
             return Ok(());
         }
         let name = &terminating[self.random.random_range(0..terminating.len())];
-        let before = self.server.changes().len();
-        self.server.empty_namespace(name);
-        self.note(|| format!("namespace {name} is emptied"));
-        self.look_at_changes(before, None)
-    }
-
-    /// Namespaces that can go a step further.
-    fn terminating(&self) -> Vec<String> {
-        let goes = |object: &serde_json::Value| !object["metadata"]["deletionTimestamp"].is_null();
-        let waits = |name: &str| {
-            let all = Resource::ALL.into_iter().flat_map(|resource| self.server.all(resource));
-            let mut content = all.filter(|(key, _)| key.namespace.as_deref() == Some(name)).peekable();
-            content.peek().is_some() && content.all(|(_, object)| goes(object))
-        };
-        let all = self.server.all(Resource::NAMESPACE).filter(|(_, object)| goes(object));
-        all.map(|(key, _)| key.name.clone()).filter(|name| !waits(name)).collect()
+        self.empty(name)
     }
 
     /// Carries a request out, or hands an answer over.
@@ -306,19 +290,7 @@ impl World {
         Ok(answer)
     }
 
-    /// The cluster's controller counts anew what is in stacks whose quota changed.
-    fn count_quotas(&mut self, from: usize) -> Result<(), String> {
-        let changed = self.server.changes().get(from..).unwrap_or_default().iter();
-        let quotas = changed.filter(|change| change.key.resource == Resource::Child(Kind::ResourceQuota));
-        let namespaces: Vec<String> = quotas.filter_map(|change| change.key.namespace.clone()).collect();
-        let before = self.server.changes().len();
-        for namespace in namespaces {
-            self.server.count_quotas(&namespace);
-        }
-        self.look_at_changes(before, None)
-    }
-
-    fn look_at_changes(&mut self, from: usize, process: Option<usize>) -> Result<(), String> {
+    pub(super) fn look_at_changes(&mut self, from: usize, process: Option<usize>) -> Result<(), String> {
         for index in from..self.server.changes().len() {
             if self.server.changes()[index].key.resource != Resource::Lease {
                 self.changed = Instant::now();

@@ -21,7 +21,7 @@ mod undertaker;
 mod walk;
 mod watchman;
 
-pub use outside::{OutsideTally, walk_outside};
+pub use outside::{Outside, OutsidePoint, OutsideTally, walk_outside};
 pub use pending::PENDING;
 pub use point::{Blow, Fault, Point, Story, WriteName};
 pub use undertaker::Undertaker;

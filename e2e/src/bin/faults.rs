@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use e2e::faults::{PENDING, Scope, panics, walk, walk_outside};
+use anyhow::{Result, ensure};
+use e2e::faults::{Outside, OutsidePoint, PENDING, Scope, panics, walk, walk_outside};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// Planes that are walked beside each other: a point waits more than it computes.
@@ -16,32 +16,44 @@ async fn main() -> Result<()> {
     // What the operator itself says, for a point that is done again: RUST_LOG=operator=debug.
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let scope = match std::env::args().nth(1).as_deref().map(str::trim) {
-        None | Some("") => Scope::All { seed: rand::random() },
-        Some(text) => match text.parse() {
-            Ok(seed) => Scope::All { seed },
-            Err(_) => Scope::One(text.parse()?),
-        },
-    };
-    if let Scope::All { seed } = &scope {
-        println!("faults: pairs are drawn with SEED={seed}");
-    }
-    let lanes = if matches!(scope, Scope::One(_)) { 1 } else { LANES };
+    let argument = std::env::args().nth(1).unwrap_or_default();
+    let (inside, outside) = asked_for(argument.trim())?;
     let panics = panics::count();
-    let tally = walk(&scope, lanes, |text| println!("faults: {text}")).await?;
-    println!("faults: {tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs());
-    let mut failed = tally.failed.len();
-    if let Scope::All { seed } = scope {
-        let outside = walk_outside(None, seed, |text| println!("faults: {text}")).await?;
-        println!("faults: {outside} seconds={}", begun.elapsed().as_secs());
-        failed += outside.failed.len();
+    let mut again = Vec::new();
+    if let Some(scope) = inside {
+        let lanes = if matches!(scope, Scope::One(_)) { 1 } else { LANES };
+        let tally = walk(&scope, lanes, say).await?;
+        say(&format!("{tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs()));
+        again.extend(tally.failed.iter().map(|(point, _)| point.to_string()));
+    }
+    if let Some(which) = outside {
+        let tally = walk_outside(&which, say).await?;
+        say(&format!("{tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs()));
+        again.extend(tally.failed.iter().map(|(point, _)| point.to_string()));
     }
     for case in PENDING {
-        println!("faults: pending: {case}");
+        say(&format!("pending: {case}"));
     }
-    if failed > 0 || panics.so_far() > 0 {
-        let again: Vec<String> = tally.failed.iter().map(|(point, _)| format!("make faults SEED={point}")).collect();
-        bail!("{failed} points failed; each of the first kind again with\n{}", again.join("\n"));
-    }
+    let failed = again.len();
+    let again: Vec<String> = again.iter().map(|point| format!("make faults SEED={point}")).collect();
+    ensure!(again.is_empty(), "{failed} points failed; each again with\n{}", again.join("\n"));
+    ensure!(panics.so_far() == 0, "{} panics, see above", panics.so_far());
     Ok(())
+}
+
+/// What is walked at the API server, and what before the servers outside.
+fn asked_for(argument: &str) -> Result<(Option<Scope>, Option<Outside>)> {
+    let seed = if argument.is_empty() { Ok(rand::random()) } else { argument.parse() };
+    if let Ok(seed) = seed {
+        say(&format!("pairs are drawn with SEED={seed}"));
+        return Ok((Some(Scope::All { seed }), Some(Outside::All)));
+    }
+    if let Ok(point) = argument.parse::<OutsidePoint>() {
+        return Ok((None, Some(Outside::One(point))));
+    }
+    Ok((Some(Scope::One(argument.parse()?)), None))
+}
+
+fn say(text: &str) {
+    println!("faults: {text}");
 }

@@ -1,16 +1,17 @@
 //! Breaks the operator at every request to the servers that hold keys and buckets. In: OpenBao, KES and MinIO, each behind a wire.
 //! Out: for each request of a Tenant's life and each thing that can befall it, whether the end was as it should be.
 //!
-//! A fault-free life tells which requests there are. Then one more Tenant lives for each request and each [`Harm`]: it must become
+//! A fault-free life tells which requests there are. Then one more Tenant lives for each request and each fault: it must become
 //! Ready and go, its key must have been made once, and nothing of it may be left. The memory world of the other stories breaks
 //! within a call; here it is the connection that breaks, and what the real servers make of it is theirs.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use api::{Tenant, TenantClass, Workspace};
 use futures::{StreamExt as _, stream};
 use http::StatusCode;
@@ -21,6 +22,7 @@ use rand::seq::SliceRandom as _;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::point::{Blow, Fault, WriteName};
 use crate::install::{InProcess, Installation};
 use crate::plane::{Plane, PlaneOptions, Tier};
 use crate::servers::Servers;
@@ -31,111 +33,125 @@ use crate::wire::{Asked, Fate, Verdict, Wire};
 const AT_ONCE: usize = 6;
 
 /// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     OpenBao,
     Kes,
     Store,
 }
 
-/// What befalls a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Harm {
-    /// The connection is reset, and nobody ever saw the request.
-    ResetBefore,
-    /// It was carried out, and the connection is reset.
-    ResetAfter,
-    /// It was carried out, and the answer is 500.
-    ErrorAfter,
-    /// The server is not to be had: 503.
-    Unavailable,
-    /// Too many requests.
-    Throttled,
-}
+impl Server {
+    /// As the names of its requests begin.
+    fn name(self) -> &'static str {
+        match self {
+            Self::OpenBao => "openbao",
+            Self::Kes => "kes",
+            Self::Store => "store",
+        }
+    }
 
-const HARMS: [Harm; 5] = [Harm::ResetBefore, Harm::ResetAfter, Harm::ErrorAfter, Harm::Unavailable, Harm::Throttled];
-
-impl Harm {
-    fn verdict(self, server: Server) -> Verdict {
+    /// What the caller gets instead of an answer, or instead of the answer to what was carried out.
+    fn verdict(self, fault: Fault) -> Verdict {
         let answered = |code, retry_after, xml, json| {
-            let body = if server == Server::Store { xml } else { json };
+            let body = if self == Self::Store { xml } else { json };
             Fate::Answered { code, retry_after, body }
         };
         let slow_down = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>";
         let broken = "<Error><Code>InternalError</Code><Message>We encountered an internal error</Message></Error>";
-        match self {
-            Self::ResetBefore => Verdict::Instead(Fate::Reset),
-            Self::ResetAfter => Verdict::Afterwards(Fate::Reset),
-            Self::ErrorAfter => Verdict::Afterwards(answered(
+        match fault {
+            Fault::ResetBefore => Verdict::Instead(Fate::Reset),
+            Fault::ResetAfter => Verdict::Afterwards(Fate::Reset),
+            Fault::Half => Verdict::Afterwards(answered(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 None,
                 broken,
                 r#"{"errors":["broken"]}"#,
             )),
-            Self::Unavailable => {
+            Fault::Unavailable => {
                 let sealed = r#"{"errors":["Vault is sealed"]}"#;
                 Verdict::Instead(answered(StatusCode::SERVICE_UNAVAILABLE, None, broken, sealed))
             }
-            Self::Throttled => {
+            Fault::TooMany => {
                 // Stores say it with 503.
-                let code = if server == Server::Store {
+                let code = if self == Self::Store {
                     StatusCode::SERVICE_UNAVAILABLE
                 } else {
                     StatusCode::TOO_MANY_REQUESTS
                 };
                 Verdict::Instead(answered(code, Some(1), slow_down, r#"{"errors":["rate limit quota exceeded"]}"#))
             }
+            _ => Verdict::Pass,
         }
     }
 }
 
-/// A request of a life: the n-th of its kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Request {
-    server: Server,
-    /// Method and path, without what differs between Tenants.
-    what: String,
-    nth: usize,
+/// What befalls a request: nobody saw it and the connection is reset; it was carried out and the connection is reset; it was
+/// carried out and the answer is 500; the server is not to be had; too many requests.
+const FAULTS: [Fault; 5] = [Fault::ResetBefore, Fault::ResetAfter, Fault::Half, Fault::Unavailable, Fault::TooMany];
+
+/// A request of a life, and what befalls it. Its text, such as `outside/store.put._.versioning.1/reset-after`, is all that is
+/// needed to do it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsidePoint(Blow);
+
+/// The name of the story of which these are the points.
+const STORY: &str = "outside";
+
+impl fmt::Display for OutsidePoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{STORY}/{}", self.0)
+    }
+}
+
+impl FromStr for OutsidePoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let blow: Blow = match text.split_once('/') {
+            Some((STORY, blow)) => blow.parse()?,
+            _ => bail!("{text:?} does not begin with {STORY}/"),
+        };
+        ensure!(FAULTS.contains(&blow.fault), "{text:?}: what befalls requests to these servers is none of {FAULTS:?}");
+        Ok(Self(blow))
+    }
+}
+
+/// Which points are walked.
+#[derive(Clone, Debug)]
+pub enum Outside {
+    /// All of them.
+    All,
+    /// So many, drawn with a seed.
+    Some(usize, u64),
+    /// This one, again.
+    One(OutsidePoint),
 }
 
 /// What is told of one Tenant.
 #[derive(Debug, Default)]
 struct Life {
-    /// By these its requests are known: parts of the names of its key and its bucket.
+    /// By these its requests are known: the names of its key and its bucket.
     marks: Vec<String>,
-    requests: Vec<Request>,
-    armed: Option<(Request, Harm)>,
+    requests: Vec<WriteName>,
+    armed: Option<Blow>,
 }
 
 impl Life {
     fn judge(&mut self, server: Server, asked: &Asked) -> Verdict {
-        let what = self.what(asked);
-        let nth = 1 + self.requests.iter().filter(|past| past.server == server && past.what == what).count();
-        let request = Request { server, what, nth };
+        let what = self.what(server, asked);
+        let nth = 1 + self.requests.iter().filter(|past| past.what == what).count();
+        let request = WriteName { what, nth };
         self.requests.push(request.clone());
-        match self.armed.take_if(|(armed, _)| *armed == request) {
-            Some((_, harm)) => harm.verdict(server),
-            None => Verdict::Pass,
-        }
+        self.armed.take_if(|blow| blow.write == request).map_or(Verdict::Pass, |blow| server.verdict(blow.fault))
     }
 
-    fn what(&self, asked: &Asked) -> String {
-        let path = self.marks.iter().fold(asked.uri.path().to_owned(), |path, mark| path.replace(mark, "…"));
+    /// Server, method, path and the names in the query, with dots between, and `_` for what differs between Tenants.
+    fn what(&self, server: Server, asked: &Asked) -> String {
+        let path = self.marks.iter().fold(asked.uri.path().to_owned(), |path, mark| path.replace(mark, "_"));
         let names = asked.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
-        format!("{} {path}?{}", asked.method, names.collect::<Vec<_>>().join("&"))
-    }
-}
-
-/// One life, and what befalls which request of it.
-#[derive(Clone, Debug)]
-struct Point {
-    request: Request,
-    harm: Harm,
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} ({}): {:?}", self.request.server, self.request.what, self.request.nth, self.harm)
+        let method = asked.method.as_str().to_lowercase();
+        let parts = [server.name(), &method].into_iter().chain(path.split('/')).chain(names);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
     }
 }
 
@@ -149,7 +165,7 @@ pub struct OutsideTally {
     /// Of these, those in which the request never came.
     pub missed: usize,
     /// Each that failed, with why.
-    pub failed: Vec<String>,
+    pub failed: Vec<(OutsidePoint, String)>,
 }
 
 impl fmt::Display for OutsideTally {
@@ -213,12 +229,12 @@ impl Ground {
     }
 
     /// One Tenant with one Workspace comes and goes.
-    async fn live(&self, name: &str, point: Option<&Point>) -> Result<Life> {
+    async fn live(&self, name: &str, point: Option<&OutsidePoint>) -> Result<Life> {
         let [owner, identity] = [Uuid::new_v4().to_string(), Uuid::new_v4().to_string()];
         let bucket = providers::owner::bucket(&self.installation, &providers::Identity::new(&identity)?);
         let life = Life {
             marks: vec![owner.clone(), bucket.clone()],
-            armed: point.map(|point| (point.request.clone(), point.harm)),
+            armed: point.map(|point| point.0.clone()),
             ..Life::default()
         };
         lock(&self.lives).insert(name.to_owned(), life);
@@ -271,19 +287,25 @@ fn judge(lives: &Lives, server: Server, asked: &Asked) -> Verdict {
     life.map_or(Verdict::Pass, |life| life.judge(server, asked))
 }
 
-/// Walks all points, or so many drawn with `seed`; `say` is told of progress.
-pub async fn walk_outside(most: Option<usize>, seed: u64, say: fn(&str)) -> Result<OutsideTally> {
+/// Walks these points; `say` is told of progress.
+pub async fn walk_outside(which: &Outside, say: fn(&str)) -> Result<OutsideTally> {
     let ground = Ground::set().await?;
     let learned = ground.live("learned", None).await.context("a life without any fault")?.requests;
-    let mut points: Vec<Point> =
-        learned.iter().flat_map(|request| HARMS.map(|harm| Point { request: request.clone(), harm })).collect();
-    if let Some(most) = most {
-        points.shuffle(&mut StdRng::seed_from_u64(seed));
-        points.truncate(most);
+    let mut points: Vec<OutsidePoint> = learned
+        .iter()
+        .flat_map(|write| FAULTS.map(|fault| OutsidePoint(Blow { write: write.clone(), fault })))
+        .collect();
+    match which {
+        Outside::All => {}
+        Outside::Some(most, seed) => {
+            points.shuffle(&mut StdRng::seed_from_u64(*seed));
+            points.truncate(*most);
+        }
+        Outside::One(point) => points = vec![point.clone()],
     }
     say(&format!("outside: {} requests in a life, {} points", learned.len(), points.len()));
     let (told, total) = (AtomicUsize::new(0), points.len());
-    let ended: Vec<(Point, Result<Life>)> = stream::iter(points.into_iter().enumerate())
+    let ended: Vec<(OutsidePoint, Result<Life>)> = stream::iter(points.into_iter().enumerate())
         .map(async |(number, point)| {
             let life = ground.live(&format!("o{number}"), Some(&point)).await;
             let told = told.fetch_add(1, Ordering::Relaxed) + 1;
@@ -300,8 +322,8 @@ pub async fn walk_outside(most: Option<usize>, seed: u64, say: fn(&str)) -> Resu
         match life {
             Ok(life) => tally.missed += usize::from(life.armed.is_some()),
             Err(error) => {
-                say(&format!("outside: FAILED {point}: {error:#}"));
-                tally.failed.push(format!("{point}: {error:#}"));
+                say(&format!("FAILED {point}\n  {error:#}\n  again: make faults SEED={point}"));
+                tally.failed.push((point, format!("{error:#}")));
             }
         }
     }
@@ -312,4 +334,23 @@ pub async fn walk_outside(most: Option<usize>, seed: u64, say: fn(&str)) -> Resu
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_what_its_text_says() {
+        for text in ["outside/store.put._.versioning.1/reset-after", "outside/openbao.post.v1.transit.keys._.2/half"] {
+            assert_eq!(text.parse::<OutsidePoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_point_is_refused() {
+        for text in ["", "create/store.put._.1/half", "outside/store.put._/half", "outside/store.put._.1/conflict"] {
+            assert!(text.parse::<OutsidePoint>().is_err(), "{text}");
+        }
+    }
 }

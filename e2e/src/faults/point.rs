@@ -173,9 +173,24 @@ impl fmt::Display for Point {
         f.write_str(name_of(&STORIES, &self.story))?;
         for (index, blow) in self.blows.iter().enumerate() {
             let between = if index == 0 { "/" } else { "+" };
-            write!(f, "{between}{}/{}", blow.write, name_of(&FAULTS, &blow.fault))?;
+            write!(f, "{between}{blow}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Blow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.write, name_of(&FAULTS, &self.fault))
+    }
+}
+
+impl FromStr for Blow {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((write, fault)) = text.split_once('/') else { bail!("{text:?} is no write and fault") };
+        Ok(Self { write: write.parse()?, fault: named(&FAULTS, fault)? })
     }
 }
 
@@ -195,12 +210,8 @@ impl FromStr for Point {
     fn from_str(text: &str) -> Result<Self> {
         let (story, rest) = text.split_once('/').unwrap_or((text, ""));
         let story = named(&STORIES, story)?;
-        let mut blows = Vec::new();
-        for blow in rest.split('+').filter(|blow| !blow.is_empty()) {
-            let Some((write, fault)) = blow.split_once('/') else { bail!("{blow:?} is no write and fault") };
-            blows.push(Blow { write: write.parse()?, fault: named(&FAULTS, fault)? });
-        }
-        Ok(Self { story, blows })
+        let blows = rest.split('+').filter(|blow| !blow.is_empty()).map(str::parse);
+        Ok(Self { story, blows: blows.collect::<Result<_>>()? })
     }
 }
 

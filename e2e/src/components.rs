@@ -2,11 +2,12 @@
 //!
 //! Nothing is downloaded ready-made: each program is built from a Go module pinned in `e2e/modules/<module>`
 //! (`go.mod` and `go.sum`) on first use, and kept outside the work tree in
-//! `$STEADING_CACHE/bin/<module>-<hash>/` (default `~/.cache/steading`). The hash covers `go.mod`, `go.sum` and the
-//! build flags, so a changed pin builds anew and two checkouts can share one cache.
+//! `$STEADING_CACHE/bin/<module>-<hash>/` (default `~/.cache/steading`). The hash covers `go.mod`, `go.sum`, a source of
+//! our own and the build flags, so a changed pin builds anew and two checkouts can share one cache.
 
 mod build;
 mod go;
+mod recipe;
 
 use std::path::{Path, PathBuf};
 
@@ -14,16 +15,6 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use build::attend;
-
-/// The linker flags every program gets: no symbol table, no debug information.
-const STRIPPED: &str = "-s -w";
-
-/// Kubernetes programs report the version that is linked into them; without it they call themselves `v0.0.0`.
-const KUBERNETES_VERSION_FLAGS: &str = "-s -w \
-    -X k8s.io/component-base/version.gitVersion=v1.37.1 \
-    -X k8s.io/component-base/version.gitMajor=1 \
-    -X k8s.io/component-base/version.gitMinor=37 \
-    -X k8s.io/component-base/version.gitTreeState=clean";
 
 /// A program that the harness runs and that is built from a pinned Go module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,24 +39,37 @@ pub enum Component {
     Kes,
     /// The installer of the chart.
     Helm,
-}
-
-/// How a component is built.
-struct Recipe {
-    /// Directory below `e2e/modules`.
-    module: &'static str,
-    /// The package with the `main` function.
-    package: &'static str,
-    /// File name of the executable.
-    executable: &'static str,
-    /// Value of `-ldflags`.
-    linker_flags: &'static str,
-    /// Rough time from empty caches on two cores, in seconds; only for the progress line.
-    cold_seconds: u64,
+    /// The agent of a real node.
+    Kubelet,
+    /// What makes Services work on a real node.
+    KubeProxy,
+    /// The container runtime of a real node.
+    Containerd,
+    /// What [`Component::Containerd`] starts ordinary containers with.
+    ContainerdShimRunc,
+    /// The command line of [`Component::Containerd`], which imports images.
+    Ctr,
+    /// gVisor: a kernel of its own for each pod.
+    Runsc,
+    /// What [`Component::Containerd`] starts pods in gVisor with.
+    ContainerdShimRunsc,
+    /// Gives pods their network: each packet of a pod is routed, so that rules of the node see it.
+    Ptp,
+    /// Gives pods their loopback interface.
+    Loopback,
+    /// Gives pods their addresses.
+    HostLocal,
+    /// What enforces NetworkPolicies on a real node.
+    KubeRouter,
+    /// The cluster's DNS.
+    CoreDns,
+    /// Server and client by which packets are judged.
+    Packets,
 }
 
 impl Component {
-    /// Every component, in the order in which it is best to build them: what is needed first comes first.
+    /// What planes and the servers outside are made of, in the order in which it is best to build them: what is needed first comes
+    /// first.
     pub const ALL: [Component; 10] = [
         Component::Etcd,
         Component::KubeApiserver,
@@ -79,83 +83,25 @@ impl Component {
         Component::Minio,
     ];
 
-    const fn recipe(self) -> Recipe {
-        match self {
-            Component::Etcd => Recipe {
-                module: "etcd",
-                package: "go.etcd.io/etcd/server/v3",
-                executable: "etcd",
-                linker_flags: STRIPPED,
-                cold_seconds: 30,
-            },
-            Component::KubeApiserver => Recipe {
-                module: "kubernetes",
-                package: "k8s.io/kubernetes/cmd/kube-apiserver",
-                executable: "kube-apiserver",
-                linker_flags: KUBERNETES_VERSION_FLAGS,
-                cold_seconds: 330,
-            },
-            Component::KubeControllerManager => Recipe {
-                module: "kubernetes",
-                package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-                executable: "kube-controller-manager",
-                linker_flags: KUBERNETES_VERSION_FLAGS,
-                cold_seconds: 100,
-            },
-            Component::KubeScheduler => Recipe {
-                module: "kubernetes",
-                package: "k8s.io/kubernetes/cmd/kube-scheduler",
-                executable: "kube-scheduler",
-                linker_flags: KUBERNETES_VERSION_FLAGS,
-                cold_seconds: 30,
-            },
-            Component::Kubectl => Recipe {
-                module: "kubernetes",
-                package: "k8s.io/kubernetes/cmd/kubectl",
-                executable: "kubectl",
-                linker_flags: KUBERNETES_VERSION_FLAGS,
-                cold_seconds: 30,
-            },
-            Component::Kwok => Recipe {
-                module: "kwok",
-                package: "sigs.k8s.io/kwok/cmd/kwok",
-                executable: "kwok",
-                linker_flags: STRIPPED,
-                cold_seconds: 90,
-            },
-            Component::OpenBao => Recipe {
-                module: "openbao",
-                package: "github.com/openbao/openbao",
-                executable: "openbao",
-                linker_flags: STRIPPED,
-                cold_seconds: 240,
-            },
-            Component::Minio => Recipe {
-                module: "minio",
-                package: "github.com/minio/minio",
-                executable: "minio",
-                linker_flags: STRIPPED,
-                cold_seconds: 180,
-            },
-            Component::Kes => Recipe {
-                module: "kes",
-                package: "github.com/minio/kes/cmd/kes",
-                executable: "kes",
-                linker_flags: STRIPPED,
-                cold_seconds: 60,
-            },
-            Component::Helm => Recipe {
-                module: "helm",
-                package: "helm.sh/helm/v4/cmd/helm",
-                executable: "helm",
-                linker_flags: STRIPPED,
-                cold_seconds: 75,
-            },
-        }
-    }
+    /// What real nodes need besides.
+    pub const NODE: [Component; 13] = [
+        Component::Kubelet,
+        Component::KubeProxy,
+        Component::Containerd,
+        Component::ContainerdShimRunc,
+        Component::Ctr,
+        Component::Runsc,
+        Component::ContainerdShimRunsc,
+        Component::Ptp,
+        Component::Loopback,
+        Component::HostLocal,
+        Component::KubeRouter,
+        Component::CoreDns,
+        Component::Packets,
+    ];
 
     /// File name of the executable, which is also the name in progress lines and log files.
-    pub const fn executable(self) -> &'static str {
+    pub fn executable(self) -> &'static str {
         self.recipe().executable
     }
 
@@ -180,8 +126,8 @@ impl Component {
     fn cache_directory(self) -> Result<PathBuf> {
         let recipe = self.recipe();
         let mut hash = Sha256::new();
-        for file in ["go.mod", "go.sum"] {
-            let path = self.module_directory().join(file);
+        let pins = ["go.mod", "go.sum"].map(|file| self.module_directory().join(file));
+        for path in pins.into_iter().chain(recipe.source.map(|file| self.module_directory().join(file))) {
             let content = std::fs::read(&path)
                 .with_context(|| format!("cannot read {}: is the checkout complete?", path.display()))?;
             hash.update(content);
@@ -236,9 +182,13 @@ pub fn cache_root() -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn every() -> impl Iterator<Item = Component> {
+        Component::ALL.into_iter().chain(Component::NODE)
+    }
+
     #[test]
     fn every_component_has_its_pins_in_the_repository() {
-        for component in Component::ALL {
+        for component in every() {
             let path = component.cached_path().unwrap();
             assert!(path.ends_with(component.executable()), "{}", path.display());
         }
@@ -246,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_pinned_module_names_the_package_that_is_built_as_its_tool() {
-        for component in Component::ALL {
+        for component in every().filter(|component| component.recipe().source.is_none()) {
             let go_mod = std::fs::read_to_string(component.module_directory().join("go.mod")).unwrap();
             let package = component.recipe().package;
             assert!(go_mod.lines().any(|line| line.trim().trim_start_matches("tool ") == package), "{package}");

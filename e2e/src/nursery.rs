@@ -16,18 +16,29 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// What the janitor runs. `+ID` and `-ID` lines add and forget a process group; the end of input means clean up.
-/// Removing is tried again because a killed process may still be closing its files.
+/// What the janitor runs. `+ID` and `-ID` lines add and forget a process group, `/NAME` adds a cgroup; the end of input means clean
+/// up. Removing is tried again because a killed process may still be closing its files.
 const JANITOR: &str = r#"
 trap '' INT TERM HUP QUIT
 groups=' '
+cgroups=
 while read -r line; do
   case $line in
     +*) groups="$groups${line#+} " ;;
+    /*) cgroups="$cgroups ${line#/}" ;;
     -*) id=${line#-}; case $groups in *" $id "*) groups="${groups%%" $id "*} ${groups#*" $id "}" ;; esac ;;
   esac
 done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+for name in $cgroups; do
+  for cgroup in "/sys/fs/cgroup/$name" /sys/fs/cgroup/*/"$name"; do
+    tries=0
+    while [ -d "$cgroup" ] && [ $tries -lt 200 ]; do
+      find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05
+      tries=$((tries + 1))
+    done
+  done
+done
 tries=0
 while [ -e "$1" ] && [ $tries -lt 100 ]; do
   rm -rf -- "$1" 2>/dev/null || sleep 0.05
@@ -109,6 +120,11 @@ impl Nursery {
         self.tell(&format!("+{}", process.id()))?;
         self.processes.push(process);
         self.processes.last_mut().context("a process was just added")
+    }
+
+    /// Removes the cgroups called `name`, in every hierarchy, once all processes have ended.
+    pub(crate) fn remove_at_end(&mut self, name: &str) -> Result<()> {
+        self.tell(&format!("/{name}"))
     }
 
     /// Kills the process called `name` with its whole group, and waits for its end; its files stay.

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod control;
 mod nodes;
+mod real;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
 pub use audit::{Calls, Entry, Mark, Object};
+pub use real::{GVISOR, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
 
 /// How much of a cluster is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +30,15 @@ pub enum Tier {
     One,
     /// Also the controller manager, the scheduler and fake nodes on which pods become Ready.
     Two,
+    /// Real nodes instead: pods run under runc and gVisor, reach each other by packets and are held to NetworkPolicies. Needs Linux
+    /// and root: see [`why_not`].
+    Three,
 }
 
 /// What can be chosen about a plane.
 #[derive(Debug, Clone)]
 pub struct PlaneOptions {
-    /// Number of fake nodes of a T2 plane.
+    /// Number of fake nodes of a T2 plane; of real nodes of a T3 plane there are two.
     pub nodes: usize,
 }
 
@@ -42,6 +47,9 @@ impl Default for PlaneOptions {
         Self { nodes: 3 }
     }
 }
+
+/// Real nodes of a T3 plane: the fewest between which there is a network.
+const REAL_NODES: u8 = 2;
 
 /// A running control plane. Dropping it ends every process and removes every file of it.
 pub struct Plane {
@@ -53,6 +61,7 @@ pub struct Plane {
     // Fields drop in this order: first the processes end, then their ports and the slot are given back.
     nursery: Nursery,
     api_server: control::ApiServer,
+    _real: Option<real::Real>,
     _ports: Vec<crate::ports::Port>,
     _slot: Slot,
 }
@@ -68,27 +77,35 @@ impl Plane {
     pub async fn shared(tier: Tier) -> Result<&'static Self> {
         static ONE: OnceCell<Plane> = OnceCell::const_new();
         static TWO: OnceCell<Plane> = OnceCell::const_new();
+        static THREE: OnceCell<Plane> = OnceCell::const_new();
         let cell = match tier {
             Tier::One => &ONE,
             Tier::Two => &TWO,
+            Tier::Three => &THREE,
         };
         cell.get_or_try_init(|| Self::start_as(Kind::Shared, tier, PlaneOptions::default())).await
     }
 
     async fn start_as(kind: Kind, tier: Tier, options: PlaneOptions) -> Result<Self> {
         install_tls_provider();
-        components::build_all(components_of(tier)).await?;
+        components::build_all(&components_of(tier)).await?;
         let slot = Slot::acquire(kind).await?;
         let mut nursery = Nursery::new("plane")?;
         let authority = Authority::new("steading-e2e")?;
         let admin = Identity::certificate(&authority, "steading-e2e-admin", &["system:masters"])?;
-        let control = control::start(&mut nursery, &authority, &admin).await?;
-        if tier == Tier::Two {
-            let way = access::Way { url: &control.url, authority: &authority };
-            nodes::start(&mut nursery, way, &control.token_key, &admin, options.nodes)
-                .await
-                .context("the API server is up, but the rest of the plane is not")?;
-        }
+        let mut real = match tier {
+            Tier::One | Tier::Two => None,
+            Tier::Three => Some(real::Real::prepare(&mut nursery).await?),
+        };
+        let reach = real.as_ref().map_or(control::Reach::Loopback, |real| control::Reach::Nodes(real.address()));
+        let control = control::start(&mut nursery, &authority, &admin, &reach).await?;
+        let way = access::Way { url: &control.url, authority: &authority };
+        let rest = match (tier, &mut real) {
+            (Tier::One, _) => Ok(()),
+            (_, None) => nodes::start(&mut nursery, way, &control.token_key, &admin, options.nodes).await,
+            (_, Some(real)) => real.start(&mut nursery, way, &control.token_key, &admin, REAL_NODES).await,
+        };
+        rest.context("the API server is up, but the rest of the plane is not")?;
         Ok(Self {
             tier,
             url: control.url,
@@ -97,6 +114,7 @@ impl Plane {
             audit_log: control.audit_log,
             nursery,
             api_server: control.api_server,
+            _real: real,
             _ports: control.ports,
             _slot: slot,
         })
@@ -150,15 +168,12 @@ impl Plane {
 }
 
 /// What a tier consists of.
-pub(crate) fn components_of(tier: Tier) -> &'static [Component] {
+pub(crate) fn components_of(tier: Tier) -> Vec<Component> {
+    let stores = [Component::Etcd, Component::KubeApiserver];
+    let controllers = [Component::KubeControllerManager, Component::KubeScheduler];
     match tier {
-        Tier::One => &[Component::Etcd, Component::KubeApiserver],
-        Tier::Two => &[
-            Component::Etcd,
-            Component::KubeApiserver,
-            Component::KubeControllerManager,
-            Component::KubeScheduler,
-            Component::Kwok,
-        ],
+        Tier::One => stores.to_vec(),
+        Tier::Two => stores.into_iter().chain(controllers).chain([Component::Kwok]).collect(),
+        Tier::Three => stores.into_iter().chain(controllers).chain(Component::NODE).collect(),
     }
 }

@@ -58,6 +58,7 @@ impl Site {
         progress(match tier {
             Tier::One => "starting etcd and the API server",
             Tier::Two => "starting etcd, the API server, controllers, the scheduler and fake nodes",
+            Tier::Three => "starting etcd, the API server, controllers, the scheduler and two real nodes",
         });
         let plane = Plane::start(tier, options.plane).await?;
         progress("starting OpenBao for keys, MinIO and KES for buckets");

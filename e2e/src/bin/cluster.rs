@@ -55,8 +55,9 @@ enum Action {
 /// What kind of cluster is wished for.
 #[derive(clap::Args, Clone, Copy)]
 struct Wish {
-    /// 1: etcd and API server; 2: also controllers, scheduler and fake nodes
-    #[arg(long, default_value_t = 2, value_name = "1|2")]
+    /// 1: etcd and API server; 2: also controllers, scheduler and fake
+    /// nodes; 3: two real nodes (Linux, root)
+    #[arg(long, default_value_t = 2, value_name = "1|2|3")]
     tier: u8,
     /// Leave out the operator, to run your own build of it with
     /// target/cluster/operator.kubeconfig
@@ -69,8 +70,13 @@ impl Wish {
         match self.tier {
             1 => Ok(Tier::One),
             2 => Ok(Tier::Two),
-            3 => bail!("TIER=3 (real nodes) is not there yet: use TIER=2, which has the same API and fake nodes"),
-            other => bail!("there is no tier {other}: use TIER=1 or TIER=2"),
+            3 => match e2e::plane::why_not() {
+                None => Ok(Tier::Three),
+                Some(reason) => {
+                    bail!("TIER=3 cannot be had here: {reason}; or use TIER=2, which has the same API and fake nodes")
+                }
+            },
+            other => bail!("there is no tier {other}: use TIER=1, 2 or 3"),
         }
     }
 }
@@ -95,7 +101,16 @@ async fn act(action: Action) -> Result<()> {
     match action {
         Action::Up(wish) => up(wish).await,
         Action::Down => down().await,
-        Action::Build => build_all(&Component::ALL).await,
+        Action::Build => {
+            build_all(&Component::ALL).await?;
+            match e2e::plane::why_not() {
+                None => build_all(&Component::NODE).await,
+                Some(reason) => {
+                    say(&format!("what real nodes need is not built: {reason}"));
+                    Ok(())
+                }
+            }
+        }
         Action::Keep(wish) => keeper::keep(wish).await,
     }
 }
@@ -153,7 +168,10 @@ async fn follow(keeper: &mut Child, folder: &Folder) -> Result<()> {
             return Ok(());
         }
         if let Some(status) = ended {
-            folder.clear_but_log()?;
+            // Another may have been started meanwhile.
+            if !folder.is_kept()? {
+                folder.clear_but_log()?;
+            }
             bail!("the cluster did not start ({status}); what was said is above and in {}", folder.log().display());
         }
         tokio::time::sleep(POLL_EVERY).await;

@@ -73,11 +73,8 @@ impl Server {
             }
             Fault::TooMany => {
                 // Stores say it with 503.
-                let code = if self == Self::Store {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::TOO_MANY_REQUESTS
-                };
+                let code =
+                    if self == Self::Store { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
                 Verdict::Instead(answered(code, Some(1), slow_down, r#"{"errors":["rate limit quota exceeded"]}"#))
             }
             _ => Verdict::Pass,

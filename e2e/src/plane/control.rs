@@ -21,6 +21,30 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// The API server refuses to advertise a loopback address. This one is reserved for documentation: nothing is there.
 const ADVERTISED: &str = "192.0.2.1";
 
+/// Where an API server is reached.
+pub(super) enum Reach {
+    /// From this machine alone.
+    Loopback,
+    /// Also from nodes and pods, by this address of the host.
+    Nodes(String),
+}
+
+impl Reach {
+    fn address(&self) -> &str {
+        match self {
+            Self::Loopback => "127.0.0.1",
+            Self::Nodes(address) => address,
+        }
+    }
+
+    fn advertised(&self) -> &str {
+        match self {
+            Self::Loopback => ADVERTISED,
+            Self::Nodes(address) => address,
+        }
+    }
+}
+
 /// Every call is recorded once it is answered, with who and what but without bodies; watches also when they start.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
@@ -57,16 +81,21 @@ impl ApiServer {
 }
 
 /// Starts both servers and waits until the API server is ready.
-pub(super) async fn start(nursery: &mut Nursery, authority: &Authority, admin: &Identity) -> Result<Control> {
+pub(super) async fn start(
+    nursery: &mut Nursery,
+    authority: &Authority,
+    admin: &Identity,
+    reach: &Reach,
+) -> Result<Control> {
     let (client, peer, api) = (Port::reserve()?, Port::reserve()?, Port::reserve()?);
     start_etcd(nursery, &client, &peer).await?;
-    let url = api.https();
+    let url = format!("https://{}:{}", reach.address(), api.number());
     let probe = probe(Way { url: &url, authority }, admin)?;
     let audit_log = nursery.directory().join("audit.log");
     let tokens = rcgen::KeyPair::generate().context("cannot make a key for ServiceAccount tokens")?;
     let token_key = nursery.write("tokens.key", tokens.serialize_pem())?;
     nursery.write("tokens.pub", tokens.public_key_pem())?;
-    let command = api_server(nursery, authority, &client, &api).await?;
+    let command = api_server(nursery, authority, &client, &api, reach).await?;
     let mut api_server = ApiServer { command, probe };
     api_server.start(nursery).await?;
     Ok(Control { url, audit_log, token_key, ports: vec![client, peer, api], api_server })
@@ -93,15 +122,23 @@ async fn start_etcd(nursery: &mut Nursery, client: &Port, peer: &Port) -> Result
 }
 
 /// The command line of the API server, with all its files written.
-async fn api_server(nursery: &Nursery, authority: &Authority, etcd: &Port, port: &Port) -> Result<Command> {
-    let names = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+async fn api_server(
+    nursery: &Nursery,
+    authority: &Authority,
+    etcd: &Port,
+    port: &Port,
+    reach: &Reach,
+) -> Result<Command> {
+    let names =
+        [reach.address(), "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let serving = authority.server("kube-apiserver", &names)?;
     let file = |name: &str| nursery.directory().join(name);
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
     let mut command = Command::new(Component::KubeApiserver.path().await?);
     command
         .arg(format!("--etcd-servers=http://{}", etcd.address()))
-        .args(["--bind-address=127.0.0.1", &format!("--advertise-address={ADVERTISED}")])
+        .arg(format!("--bind-address={}", reach.address()))
+        .arg(format!("--advertise-address={}", reach.advertised()))
         .args([&format!("--secure-port={}", port.number()), "--service-cluster-ip-range=10.96.0.0/16"])
         .arg(flag("tls-cert-file", &nursery.write("apiserver.crt", &serving.certificate)?))
         .arg(flag("tls-private-key-file", &nursery.write("apiserver.key", serving.key.expose_secret())?))
@@ -116,6 +153,15 @@ async fn api_server(nursery: &Nursery, authority: &Authority, etcd: &Port, port:
         .arg(flag("audit-log-path", &file("audit.log")))
         // Never rotated: a count must see every call.
         .args(["--audit-log-mode=blocking", "--audit-log-maxsize=100000"]);
+    if let Reach::Nodes(_) = reach {
+        // For logs of pods and for commands in them.
+        let client = authority.client("kube-apiserver-kubelet-client", &["system:masters"])?;
+        command
+            .arg(flag("kubelet-client-certificate", &nursery.write("kubelet-client.crt", &client.certificate)?))
+            .arg(flag("kubelet-client-key", &nursery.write("kubelet-client.key", client.key.expose_secret())?))
+            .arg(flag("kubelet-certificate-authority", &file("ca.crt")))
+            .arg("--kubelet-preferred-address-types=InternalIP");
+    }
     Ok(command)
 }
 

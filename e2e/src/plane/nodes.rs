@@ -1,4 +1,4 @@
-//! The rest of a T2 plane. In: an API server. Out: running controllers, a scheduler and Ready fake nodes.
+//! The rest of a T2 plane. In: an API server. Out: running controllers, a scheduler and Ready fake nodes. T3 has the former two.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::nursery::Nursery;
 use crate::wait::until;
 
 /// Longest wait until controllers and nodes are at work.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The annotation by which kwok knows the nodes that it plays.
 const FAKE_NODE: &str = "kwok.x-k8s.io/node";
@@ -31,8 +31,7 @@ pub(super) async fn start(
     count: usize,
 ) -> Result<()> {
     let client = Client::try_from(way.config(admin)?)?;
-    start_controller_manager(nursery, way, token_key).await?;
-    start_scheduler(nursery, way).await?;
+    start_controllers(nursery, way, token_key).await?;
     start_kwok(nursery, way).await?;
     create_nodes(&client, count).await?;
     until("the default ServiceAccount appears", PATIENCE, async || {
@@ -45,6 +44,12 @@ pub(super) async fn start(
         Ok(nodes.items.len() == count && nodes.items.iter().all(is_ready))
     })
     .await
+}
+
+/// Starts the controllers and the scheduler.
+pub(super) async fn start_controllers(nursery: &mut Nursery, way: Way<'_>, token_key: &Path) -> Result<()> {
+    start_controller_manager(nursery, way, token_key).await?;
+    start_scheduler(nursery, way).await
 }
 
 async fn start_controller_manager(nursery: &mut Nursery, way: Way<'_>, token_key: &Path) -> Result<()> {
@@ -123,7 +128,7 @@ async fn create_nodes(client: &Client, count: usize) -> Result<()> {
     Ok(())
 }
 
-fn is_ready(node: &Node) -> bool {
+pub(super) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

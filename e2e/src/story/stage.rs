@@ -85,9 +85,11 @@ impl Stage {
         static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(Runtime::new);
         static ONE: OnceCell<Stage> = OnceCell::const_new();
         static TWO: OnceCell<Stage> = OnceCell::const_new();
+        static THREE: OnceCell<Stage> = OnceCell::const_new();
         let cell = match tier {
             Tier::One => &ONE,
             Tier::Two => &TWO,
+            Tier::Three => &THREE,
         };
         let runtime = RUNTIME.as_ref()?;
         runtime.block_on(async {

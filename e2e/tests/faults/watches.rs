@@ -180,13 +180,13 @@ async fn listed_once_more(stage: &Stage, counter: &Counter) -> Result<()> {
 #[tokio::test]
 async fn a_watch_that_says_in_its_stream_that_it_expired_costs_one_list_and_no_write() -> Result<()> {
     // The first of a kind may end before it showed anything: API servers close it when a definition's status changes.
-    let expired = Counter::default();
+    let telling = Counter::default();
     let (stage, counter) = watched(move |asked, _| {
-        let (expired, kind, mut expires) = (expired.clone(), asked.resource().to_owned(), filters::expired_after(1));
+        let (telling, kind, mut expired) = (telling.clone(), asked.resource().to_owned(), filters::expired_after(1));
         let mut broken = false;
         Verdict::Through(Box::new(move |event| {
-            broken = broken || expired.count(kind.clone()) == 1;
-            if broken { expires(event) } else { vec![Step::Send(event)] }
+            broken = broken || telling.count(kind.clone()) == 1;
+            if broken { expired(event) } else { vec![Step::Send(event)] }
         }))
     })
     .await?;

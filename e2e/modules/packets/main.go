@@ -1,0 +1,201 @@
+// Command packets is what stands in pods when packets are judged: a server that says who it is, a client that tries many
+// addresses at once, and a process that does nothing.
+//
+//	packets pause
+//	packets serve NAME tcp:8080 udp:8080 udp:203.0.113.10:53
+//	packets try SECONDS tcp:10.244.1.2:8080 udp:10.244.1.2:8080 name:kubernetes.default.svc.cluster.local
+//
+// A try prints one JSON object a line, in the order of the arguments: what was tried, what came of it (open, refused, silent,
+// unreachable), and what the other side said.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	arguments := os.Args[1:]
+	switch {
+	case len(arguments) == 1 && arguments[0] == "pause":
+		untilAsked()
+	case len(arguments) > 2 && arguments[0] == "serve":
+		serve(arguments[1], arguments[2:])
+	case len(arguments) > 2 && arguments[0] == "try":
+		try(arguments[1], arguments[2:])
+	default:
+		fail(errors.New("usage: packets pause | serve NAME PROTOCOL:PORT… | try SECONDS PROTOCOL:HOST:PORT…"))
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "packets:", err)
+	os.Exit(2)
+}
+
+// untilAsked waits for the signal to end. As process 1 of a pod it also takes in what was orphaned.
+func untilAsked() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
+	orphaned := make(chan os.Signal, 1)
+	signal.Notify(orphaned, syscall.SIGCHLD)
+	for {
+		select {
+		case <-ended:
+			return
+		case <-orphaned:
+			for {
+				if child, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); child <= 0 || err != nil {
+					break
+				}
+			}
+		}
+	}
+}
+
+func serve(name string, ports []string) {
+	answer := []byte(name + "\n")
+	for _, port := range ports {
+		protocol, address, _ := strings.Cut(port, ":")
+		if !strings.Contains(address, ":") {
+			address = ":" + address
+		}
+		switch protocol {
+		case "tcp":
+			listener, err := net.Listen("tcp", address)
+			if err != nil {
+				fail(err)
+			}
+			go func() {
+				for {
+					connection, err := listener.Accept()
+					if err != nil {
+						fail(err)
+					}
+					go greet(connection, answer)
+				}
+			}()
+		case "udp":
+			socket, err := net.ListenPacket("udp", address)
+			if err != nil {
+				fail(err)
+			}
+			go func() {
+				heard := make([]byte, 512)
+				for {
+					_, from, err := socket.ReadFrom(heard)
+					if err != nil {
+						fail(err)
+					}
+					_, _ = socket.WriteTo(answer, from)
+				}
+			}()
+		default:
+			fail(fmt.Errorf("%q is neither tcp:PORT nor udp:PORT, with or without a host", port))
+		}
+	}
+	untilAsked()
+}
+
+// greet says who this is and then sends back what it hears, so that a connection can be kept and looked at again.
+func greet(connection net.Conn, answer []byte) {
+	defer connection.Close()
+	if _, err := connection.Write(answer); err != nil {
+		return
+	}
+	lines := bufio.NewScanner(connection)
+	for lines.Scan() {
+		if _, err := connection.Write(append(lines.Bytes(), '\n')); err != nil {
+			return
+		}
+	}
+}
+
+// Outcome is what came of one try.
+type Outcome struct {
+	Tried   string `json:"tried"`
+	Verdict string `json:"verdict"`
+	Said    string `json:"said,omitempty"`
+}
+
+func try(seconds string, targets []string) {
+	number, err := strconv.ParseFloat(seconds, 64)
+	if err != nil {
+		fail(err)
+	}
+	patience := time.Duration(number * float64(time.Second))
+	outcomes := make([]Outcome, len(targets))
+	var tries sync.WaitGroup
+	for index, target := range targets {
+		tries.Go(func() {
+			said, err := reach(target, patience)
+			outcomes[index] = Outcome{Tried: target, Verdict: verdict(err), Said: said}
+		})
+	}
+	tries.Wait()
+	lines := json.NewEncoder(os.Stdout)
+	for _, outcome := range outcomes {
+		if err := lines.Encode(outcome); err != nil {
+			fail(err)
+		}
+	}
+}
+
+func reach(target string, patience time.Duration) (string, error) {
+	protocol, address, _ := strings.Cut(target, ":")
+	if protocol == "name" {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		found, err := (&net.Resolver{PreferGo: true}).LookupHost(ctx, address)
+		return strings.Join(found, ","), err
+	}
+	begun := time.Now()
+	connection, err := net.DialTimeout(protocol, address, patience)
+	if err != nil {
+		return "", err
+	}
+	defer connection.Close()
+	if protocol == "udp" {
+		if _, err := connection.Write([]byte("?\n")); err != nil {
+			return "", err
+		}
+		// Without an answer nothing is known of a datagram.
+		_ = connection.SetReadDeadline(begun.Add(patience))
+		line, err := bufio.NewReader(connection).ReadString('\n')
+		return strings.TrimSpace(line), err
+	}
+	// A server that says nothing first, such as the API server, was reached all the same.
+	_ = connection.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	line, _ := bufio.NewReader(connection).ReadString('\n')
+	return strings.TrimSpace(line), nil
+}
+
+func verdict(err error) string {
+	var name *net.DNSError
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return "open"
+	case errors.As(err, &name) && name.IsNotFound:
+		return "refused"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return "unreachable"
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
+		return "silent"
+	default:
+		return "error: " + err.Error()
+	}
+}

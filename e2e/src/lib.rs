@@ -45,6 +45,7 @@ pub mod faults;
 pub mod history;
 pub mod install;
 pub mod nursery;
+pub mod packets;
 pub mod plane;
 pub mod ports;
 pub mod servers;
@@ -63,4 +64,16 @@ pub use site::Site;
 pub fn unique(purpose: &str) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
     format!("{purpose}-{}", id.get(..6).unwrap_or(&id))
+}
+
+/// Whether the test that asks must be skipped because real nodes cannot be had here, which is said aloud and counted by `e2e/run`;
+/// an error instead if `REQUIRE_TIER=3` forbids that. The first line of a test on real nodes.
+pub fn lacks_real_nodes() -> anyhow::Result<bool> {
+    use std::io::Write as _;
+    let Some(reason) = plane::why_not() else { return Ok(false) };
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    anyhow::ensure!(std::env::var("REQUIRE_TIER").as_deref() != Ok("3"), "REQUIRE_TIER=3 cannot be met: {reason}");
+    writeln!(std::io::stderr(), "e2e: skipped {test}: {reason}").ok();
+    Ok(true)
 }

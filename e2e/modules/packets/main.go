@@ -3,14 +3,16 @@
 //
 //	packets pause
 //	packets serve NAME tcp:8080 udp:8080 udp:203.0.113.10:53
+//	packets end
 //	packets try SECONDS tcp:10.244.1.2:8080 udp:10.244.1.2:8080 name:kubernetes.default.svc.cluster.local
 //
-// A try prints one JSON object a line, in the order of the arguments: what was tried, what came of it (open, refused, silent,
+// The third ends the server in the same pod, as a fault of its own would. A try prints one JSON object a line, in the order of the arguments: what was tried, what came of it (open, refused, silent,
 // unreachable), and what the other side said.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,13 +31,17 @@ func main() {
 	arguments := os.Args[1:]
 	switch {
 	case len(arguments) == 1 && arguments[0] == "pause":
-		untilAsked()
+		pause()
 	case len(arguments) > 2 && arguments[0] == "serve":
 		serve(arguments[1], arguments[2:])
+	case len(arguments) == 1 && arguments[0] == "end":
+		if err := syscall.Kill(1, syscall.SIGUSR1); err != nil {
+			fail(err)
+		}
 	case len(arguments) > 2 && arguments[0] == "try":
 		try(arguments[1], arguments[2:])
 	default:
-		fail(errors.New("usage: packets pause | serve NAME PROTOCOL:PORT… | try SECONDS PROTOCOL:HOST:PORT…"))
+		fail(errors.New("usage: packets pause | serve NAME PROTOCOL:PORT… | end | try SECONDS PROTOCOL:HOST:PORT…"))
 	}
 }
 
@@ -44,8 +50,8 @@ func fail(err error) {
 	os.Exit(2)
 }
 
-// untilAsked waits for the signal to end. As process 1 of a pod it also takes in what was orphaned.
-func untilAsked() {
+// pause waits for the signal to end. As process 1 of a pod it also takes in what was orphaned.
+func pause() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
 	orphaned := make(chan os.Signal, 1)
@@ -64,7 +70,11 @@ func untilAsked() {
 	}
 }
 
+// serve answers until it is killed: whoever is to be shut off does not go because he is asked to.
 func serve(name string, ports []string) {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGUSR1)
 	answer := []byte(name + "\n")
 	for _, port := range ports {
 		protocol, address, _ := strings.Cut(port, ":")
@@ -105,7 +115,8 @@ func serve(name string, ports []string) {
 			fail(fmt.Errorf("%q is neither tcp:PORT nor udp:PORT, with or without a host", port))
 		}
 	}
-	untilAsked()
+	<-ended
+	os.Exit(1)
 }
 
 // greet says who this is and then sends back what it hears, so that a connection can be kept and looked at again.
@@ -152,6 +163,9 @@ func try(seconds string, targets []string) {
 	}
 }
 
+// question is a datagram that a DNS server answers too: who is responsible for the root (RFC 1035, section 4.1).
+var question = []byte{0x53, 0x44, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1}
+
 func reach(target string, patience time.Duration) (string, error) {
 	protocol, address, _ := strings.Cut(target, ":")
 	if protocol == "name" {
@@ -167,13 +181,17 @@ func reach(target string, patience time.Duration) (string, error) {
 	}
 	defer connection.Close()
 	if protocol == "udp" {
-		if _, err := connection.Write([]byte("?\n")); err != nil {
+		if _, err := connection.Write(question); err != nil {
 			return "", err
 		}
 		// Without an answer nothing is known of a datagram.
 		_ = connection.SetReadDeadline(begun.Add(patience))
-		line, err := bufio.NewReader(connection).ReadString('\n')
-		return strings.TrimSpace(line), err
+		answer := make([]byte, 512)
+		length, err := connection.Read(answer)
+		if bytes.HasPrefix(answer, question[:2]) {
+			return "", err
+		}
+		return strings.TrimSpace(string(answer[:length])), err
 	}
 	// A server that says nothing first, such as the API server, was reached all the same.
 	_ = connection.SetReadDeadline(time.Now().Add(200 * time.Millisecond))

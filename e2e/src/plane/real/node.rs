@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::ground::{Ground, hierarchies, shell, until_apart};
+use super::ground::{Ground, hierarchies, until_apart};
 use super::{CLUSTER_DNS, CLUSTER_DOMAIN, SERVICES};
 use crate::components::Component;
 use crate::nursery::Nursery;
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Process 1 of a node.
 const INIT: &str = include_str!("node.sh");
+/// What keeps pods shut off until they are judged.
+const GATE: &str = include_str!("gate.sh");
 
 /// A node that is being started, or runs.
 #[derive(Debug, Clone)]
@@ -123,7 +125,7 @@ impl Node {
 
     /// Starts the kubelet, kube-proxy and what enforces NetworkPolicies.
     pub(super) async fn start_agents(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
-        self.close_what_nobody_opened(&site.ground.pods_of(self.number))?;
+        self.close(nursery, site).await?;
         self.start_kubelet(nursery, site).await?;
         let kubeconfig = self.kubeconfig(site, "kube-proxy", "system:kube-proxy", &[])?;
         let mut proxy = self.within(site, &Component::KubeProxy.path().await?);
@@ -157,18 +159,13 @@ impl Node {
         Ok(())
     }
 
-    /// A fresh pod would be open until its rules are written, and all pods if the enforcer ends: what it has not let through is
-    /// dropped.
-    fn close_what_nobody_opened(&self, pods: &str) -> Result<()> {
-        shell(
-            r#"
-            for side in -s -d; do
-              nsenter --target "$1" --net iptables -w -A FORWARD "$side" "$2" -m conntrack --ctstate NEW -j DROP
-            done
-            "#,
-            &[&self.process.to_string(), pods],
-        )
-        .with_context(|| format!("{} cannot be closed", self.name()))
+    /// Nothing passes to or from a pod that the enforcer has not judged.
+    async fn close(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+        let (gate, closed) = (nursery.write("gate.sh", GATE)?, self.directory.join("closed"));
+        let mut command = self.within(site, Path::new("/bin/sh"));
+        command.arg(gate).arg(site.ground.pods_of(self.number)).arg(&closed);
+        let gate = nursery.spawn(&format!("{}-gate", self.name()), &mut command)?;
+        gate.until_ready(PATIENCE, async || closed.exists().then_some(())).await
     }
 
     async fn start_kubelet(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {

@@ -1,0 +1,189 @@
+//! Two tenants with a stack each, and those who are neither. In: a stage. Out: pods that send, and all that they can try to reach.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use api::{TenantClass, labels};
+use e2e::packets::{Crowd, Goal, Member, Protocol, Runtime, Spot};
+use e2e::plane::{METADATA, OUTSIDE};
+use e2e::story::{Manifest, Stage, class, tenant, workspace};
+use e2e::unique;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+/// The port of a Service, which is not that of the pods behind it.
+const SERVICE_PORT: u16 = 80;
+
+/// Where a cloud tells the same to instances with addresses of version 6.
+const METADATA_V6: &str = "fd00:ec2::254";
+/// An address of nobody's (RFC 5737), which a Service may claim for itself.
+const CLAIMED: &str = "198.51.100.7";
+
+/// Labels of a pod.
+pub type Labels = BTreeMap<String, String>;
+
+pub fn labelled(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// One pod under each kernel on each node.
+pub fn everywhere(who: &str, namespace: &str, labels: &Labels) -> Vec<Spot> {
+    let places = [(Runtime::Runc, 1), (Runtime::Gvisor, 1), (Runtime::Runc, 2), (Runtime::Gvisor, 2)];
+    places.into_iter().map(|(runtime, node)| spot(who, namespace, labels, runtime, node)).collect()
+}
+
+pub fn spot(who: &str, namespace: &str, labels: &Labels, runtime: Runtime, node: u8) -> Spot {
+    Spot { who: who.to_owned(), namespace: namespace.to_owned(), labels: labels.clone(), node, runtime, grace: 1 }
+}
+
+/// The stack namespace of a new tenant's workspace `finance`.
+pub async fn stack_of(stage: &Stage, class: &Manifest<TenantClass>, name: &str) -> Result<String> {
+    let tenant = stage.platform.applied(tenant(&unique(name)).of_class(class)).await?;
+    let finance = stage.platform.applied(workspace("finance").of_tenant(&tenant)).await?;
+    stage.platform.until_ready(&finance).await?;
+    stage.platform.stack_of(&finance).await
+}
+
+/// Two tenants of one class.
+pub async fn two_stacks(stage: &Stage) -> Result<[String; 2]> {
+    let class = stage.platform.applied(class(&unique("onprem"))).await?;
+    Ok([stack_of(stage, &class, "acme").await?, stack_of(stage, &class, "globex").await?])
+}
+
+/// A namespace without any policy.
+pub async fn open_namespace(client: &Client, purpose: &str) -> Result<String> {
+    let name = unique(purpose);
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    Ok(name)
+}
+
+/// A Service of its own before one pod.
+pub async fn service_before(client: &Client, name: &str, member: &Member) -> Result<Goal> {
+    let (protocol, port) = e2e::packets::PORTS[0];
+    let service: Service = serde_json::from_value(json!({
+        "metadata": { "generateName": "packets-" },
+        "spec": {
+            "selector": { "steading.test/pod": member.spot.labels.get("steading.test/pod").context("it has no label of its own")? },
+            "ports": [{ "port": SERVICE_PORT, "targetPort": port }],
+        },
+    }))?;
+    let made = Api::<Service>::namespaced(client.clone(), &member.spot.namespace)
+        .create(&PostParams::default(), &service)
+        .await?;
+    let address = made.spec.and_then(|spec| spec.cluster_ip).context("a Service has no address")?;
+    Ok(Goal::new(name, protocol, address.parse()?, SERVICE_PORT).before(member.address, port))
+}
+
+/// Two Services that somebody makes in a namespace of his own: one leads to a pod that is not his, and one claims an address of the
+/// world for a pod of his, so that others send him what is not for him.
+async fn forged(client: &Client, namespace: &str, theirs: &Member, his: &Member) -> Result<[Goal; 2]> {
+    let (protocol, port) = e2e::packets::PORTS[0];
+    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let ports = json!([{ "name": "packets", "port": SERVICE_PORT, "targetPort": port }]);
+    let forged = json!({ "metadata": { "name": "forged" }, "spec": { "ports": ports } });
+    let lure = json!({ "metadata": { "name": "lure" }, "spec": { "ports": ports, "externalIPs": [CLAIMED] } });
+    let made = services.create(&PostParams::default(), &serde_json::from_value(forged)?).await?;
+    services.create(&PostParams::default(), &serde_json::from_value(lure)?).await?;
+    for (service, address) in [("forged", theirs.address), ("lure", his.address)] {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": { "name": service, "labels": { "kubernetes.io/service-name": service } },
+            "addressType": "IPv4",
+            "ports": [{ "name": "packets", "port": port, "protocol": "TCP" }],
+            "endpoints": [{ "addresses": [address], "conditions": { "ready": true } }],
+        }))?;
+        Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &slice).await?;
+    }
+    let address = made.spec.and_then(|spec| spec.cluster_ip).context("a Service has no address")?;
+    Ok([
+        Goal::new("forged Service", protocol, address.parse()?, SERVICE_PORT).before(theirs.address, port),
+        Goal::new("claimed address", protocol, CLAIMED.parse()?, SERVICE_PORT).before(his.address, port),
+    ])
+}
+
+/// What is there besides tenants: DNS, API server, kubelets, a cloud's metadata, the outside.
+pub struct Surroundings {
+    pub goals: Vec<Goal>,
+    /// The pod of the cluster's DNS: namespace, labels, address.
+    pub dns: (String, Labels, IpAddr),
+}
+
+impl Surroundings {
+    pub async fn of(stage: &Stage) -> Result<Self> {
+        let client = stage.plane.admin()?;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
+        let found = pods.list(&ListParams::default().labels("k8s-app=kube-dns")).await?;
+        let pod = found.items.first().context("the cluster has no DNS")?;
+        let dns: IpAddr =
+            pod.status.as_ref().and_then(|it| it.pod_ip.as_ref()).context("DNS has no address")?.parse()?;
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+
+        let api: http::Uri = stage.plane.url().parse()?;
+        let host: IpAddr = api.host().context("the API server has no address")?.parse()?;
+        let port = api.port_u16().context("the API server has no port")?;
+        let tcp = |name: &str, address: IpAddr, port: u16| Goal::new(name, Protocol::Tcp, address, port);
+        let mut goals = vec![
+            tcp("DNS", "10.96.0.10".parse()?, 53).before(dns, 53),
+            tcp("DNS", dns, 53),
+            Goal::new("DNS", Protocol::Udp, "10.96.0.10".parse()?, 53).before(dns, 53),
+            tcp("DNS other port", dns, 8181),
+            tcp("API server", "10.96.0.1".parse()?, 443).before(host, port),
+            tcp("API server", host, port),
+        ];
+        for node in Api::<Node>::all(client).list(&ListParams::default()).await? {
+            let addresses = node.status.and_then(|it| it.addresses).unwrap_or_default();
+            let internal =
+                addresses.into_iter().find(|it| it.type_ == "InternalIP").context("a node has no address")?;
+            goals.push(tcp("kubelets", internal.address.parse()?, 10250));
+        }
+        goals.push(tcp("metadata", METADATA.parse()?, 80));
+        goals.push(tcp("metadata v6", METADATA_V6.parse()?, 80));
+        goals.push(tcp("outside", OUTSIDE.parse()?, 443));
+        goals.push(Goal::new("outside", Protocol::Udp, OUTSIDE.parse()?, 53));
+        Ok(Self { goals, dns: ("kube-system".to_owned(), labels, dns) })
+    }
+}
+
+/// Parts of two stacks and a pod of the first that is none, under both kernels on both nodes, and two pods of nobody.
+pub struct Town {
+    /// The namespaces of both stacks.
+    pub stacks: [String; 2],
+    pub crowd: Crowd,
+    pub goals: Vec<Goal>,
+    pub surroundings: Surroundings,
+}
+
+impl Town {
+    pub async fn build(stage: &Stage) -> Result<Self> {
+        let stacks = two_stacks(stage).await?;
+        let (client, platform) = (stage.break_glass()?, stage.plane.admin()?);
+        let nobody = open_namespace(&platform, "nobody").await?;
+        let part = labelled(&[(labels::PART, "database")]);
+        let mut spots = Vec::new();
+        for (who, stack) in ["acme", "globex"].into_iter().zip(&stacks) {
+            spots.extend(everywhere(who, stack, &part));
+        }
+        // Each can be named by a Service.
+        for (number, spot) in spots.iter_mut().enumerate() {
+            spot.labels.insert("steading.test/pod".to_owned(), number.to_string());
+        }
+        spots.push(spot("acme, no part", &stacks[0], &labelled(&[("app", "own")]), Runtime::Runc, 1));
+        // Whoever may label pods of his own must gain nothing by it.
+        let posing = labelled(&[(labels::PART, "database"), ("k8s-app", "kube-dns")]);
+        spots.push(spot("nobody", &nobody, &posing, Runtime::Runc, 1));
+        spots.push(spot("nobody", &nobody, &posing, Runtime::Gvisor, 2));
+        let crowd = Crowd::place(&client, spots).await?;
+        let surroundings = Surroundings::of(stage).await?;
+        let mut goals = crowd.goals();
+        for (name, member) in [("acme Service", 0), ("globex Service", 5)] {
+            goals.push(service_before(&client, name, &crowd.members()[member]).await?);
+        }
+        goals.extend(forged(&platform, &nobody, &crowd.members()[5], &crowd.members()[9]).await?);
+        goals.extend(surroundings.goals.clone());
+        Ok(Self { stacks, crowd, goals, surroundings })
+    }
+}

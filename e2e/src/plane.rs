@@ -19,7 +19,7 @@ use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
 pub use audit::{Calls, Entry, Mark, Object};
-pub use real::{GVISOR, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
+pub use real::{GVISOR, MARK, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
 
 /// How much of a cluster is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct Plane {
     // Fields drop in this order: first the processes end, then their ports and the slot are given back.
     nursery: Nursery,
     api_server: control::ApiServer,
-    _real: Option<real::Real>,
+    real: Option<real::Real>,
     _ports: Vec<crate::ports::Port>,
     _slot: Slot,
 }
@@ -114,7 +114,7 @@ impl Plane {
             audit_log: control.audit_log,
             nursery,
             api_server: control.api_server,
-            _real: real,
+            real,
             _ports: control.ports,
             _slot: slot,
         })
@@ -123,6 +123,12 @@ impl Plane {
     /// The tier it was started with.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// Where its real nodes stand, such as `steading1-4f2a6c`: their cgroups begin with it, and before the dash stands the name of the
+    /// host's interface. `None` if it has none.
+    pub fn ground(&self) -> Option<&str> {
+        self.real.as_ref().map(real::Real::ground)
     }
 
     /// The address of the API server, such as `https://127.0.0.1:20123`.

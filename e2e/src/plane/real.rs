@@ -22,7 +22,7 @@ use crate::wait::until;
 use ground::Ground;
 use node::{Node, Site};
 
-pub use ground::{METADATA, OUTSIDE, OUTSIDE_PORTS};
+pub use ground::{MARK, METADATA, OUTSIDE, OUTSIDE_PORTS};
 pub use host::why_not;
 pub use images::PACKETS;
 
@@ -47,9 +47,14 @@ impl Real {
     /// Takes the ground: from here on its address can be bound.
     pub(super) async fn prepare(nursery: &mut Nursery) -> Result<Self> {
         host::complete(say)?;
-        let ground = Ground::take().await?;
+        let ground = Ground::take(nursery.directory()).await?;
         let switch = ground.start_switch(nursery).await?;
         Ok(Self { ground, nodes: Vec::new(), switch })
+    }
+
+    /// The name of its ground.
+    pub(super) fn ground(&self) -> &str {
+        self.ground.name()
     }
 
     /// The address at which pods, nodes and this host reach the API server.

@@ -6,14 +6,15 @@
 //! exists: see [`OUTSIDE`] and [`METADATA`].
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::components::{Component, cache_root};
-use crate::nursery::{Nursery, POLL_EVERY};
+use crate::nursery::{Nursery, POLL_EVERY, write_private};
 
 /// An address of nobody's (RFC 5737), at which something answers on the ports of [`OUTSIDE_PORTS`].
 pub const OUTSIDE: &str = "203.0.113.10";
@@ -26,8 +27,8 @@ pub const OUTSIDE_PORTS: [(&str, u16); 3] = [("tcp", 80), ("tcp", 443), ("udp", 
 const GROUNDS: u8 = 4;
 /// The second number of the pods' addresses, before that of the ground is added.
 const POD_RANGES: u8 = 240;
-/// By this variable the processes of a ground are known when nobody is left who has their ids.
-const MARK: &str = "STEADING_GROUND";
+/// By this variable, which has the number, the processes of a ground are known when nobody is left who has their ids.
+pub const MARK: &str = "STEADING_GROUND";
 /// Longest wait until what was killed is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,23 +41,31 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Takes a free number, and clears away what a dead owner of it left.
-    pub(super) async fn take() -> Result<Self> {
+    /// Takes a free number for nodes whose files lie in `files`, and clears away what dead owners left of any.
+    pub(super) async fn take(files: &Path) -> Result<Self> {
         let directory = cache_root()?.join("locks");
         std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let mut taken = None;
         for number in 1..=GROUNDS {
             let path = directory.join(format!("ground-{number}.lock"));
-            let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            let mut lock = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
             if lock.try_lock().is_ok() {
-                let name = crate::unique(&prefix(number));
-                let ground = Self { number, name, _lock: lock };
-                ground.clear().await?;
-                return Ok(ground);
+                let mut left = String::new();
+                lock.read_to_string(&mut left)?;
+                clear(number, Path::new(left.trim())).await?;
+                lock.set_len(0)?;
+                if taken.is_none() {
+                    lock.rewind()?;
+                    write!(lock, "{}", files.display())?;
+                    let name = crate::unique(&prefix(number));
+                    write_private(&files.join("ground"), name.as_bytes())?;
+                    taken = Some(Self { number, name, _lock: lock });
+                }
             }
         }
-        bail!(
-            "{GROUNDS} clusters with real nodes are alive on this machine: end one, for example by `make cluster-down`"
-        )
+        taken.with_context(|| {
+            format!("{GROUNDS} clusters with real nodes are alive on this machine: end one, for example by `make cluster-down`")
+        })
     }
 
     /// Its name, and the beginning of those of its cgroups.
@@ -147,33 +156,33 @@ impl Ground {
         )
         .with_context(|| format!("{name} cannot be tied to the network"))
     }
+}
 
-    /// Ends and removes what a dead owner of this number left: processes, then cgroups, then the interface.
-    async fn clear(&self) -> Result<()> {
-        let begun = Instant::now();
-        let name = format!("{}-", prefix(self.number));
-        loop {
-            for process in marked_processes(self.number)? {
-                shell("kill -s KILL \"$1\" 2>/dev/null || true", &[&process.to_string()])?;
-            }
-            let left: Vec<_> = cgroups()?.into_iter().filter(|path| file_name(path).starts_with(&name)).collect();
-            for top in &left {
-                shell(
-                    "find \"$1\" -depth -type d -exec rmdir {} + 2>/dev/null || true",
-                    &[&top.display().to_string()],
-                )?;
-            }
-            let interface = Path::new("/sys/class/net").join(prefix(self.number));
-            if left.is_empty() && !interface.exists() {
-                return Ok(());
-            }
-            ensure!(
-                begun.elapsed() < PATIENCE,
-                "what an earlier cluster left cannot be removed: {left:?}, {}: look which process still uses it",
-                interface.display()
-            );
-            tokio::time::sleep(POLL_EVERY).await;
+/// Ends and removes what a dead owner of this number left: processes, then cgroups, the interface and its files.
+async fn clear(number: u8, files: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let name = format!("{}-", prefix(number));
+    loop {
+        for process in marked_processes(number)? {
+            shell("kill -s KILL \"$1\" 2>/dev/null || true", &[&process.to_string()])?;
         }
+        let left: Vec<_> = cgroups()?.into_iter().filter(|path| file_name(path).starts_with(&name)).collect();
+        for top in &left {
+            shell("find \"$1\" -depth -type d -exec rmdir {} + 2>/dev/null || true", &[&top.display().to_string()])?;
+        }
+        let interface = Path::new("/sys/class/net").join(prefix(number));
+        if left.is_empty() && !interface.exists() {
+            if file_name(files).starts_with("steading-") && files.is_dir() {
+                std::fs::remove_dir_all(files).with_context(|| format!("cannot remove {}", files.display()))?;
+            }
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "what an earlier cluster left cannot be removed: {left:?}, {}: look which process still uses it",
+            interface.display()
+        );
+        tokio::time::sleep(POLL_EVERY).await;
     }
 }
 
@@ -235,9 +244,9 @@ pub(super) async fn until_apart(process: u32, kind: &str) -> Result<()> {
 }
 
 /// Runs a script that stops at its first failure; the error carries what it printed.
-pub(super) fn shell(script: &str, arguments: &[&str]) -> Result<()> {
+fn shell(script: &str, arguments: &[&str]) -> Result<()> {
     let output = Command::new("/bin/sh")
-        .args(["-euc", script, "sh"])
+        .args(["-euc", &format!("PATH=$PATH:/usr/sbin:/sbin\n{script}"), "sh"])
         .args(arguments)
         .output()
         .context("/bin/sh cannot be started")?;

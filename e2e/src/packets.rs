@@ -4,12 +4,15 @@
 mod crowd;
 mod policies;
 mod seen;
+mod surroundings;
 
 use std::net::IpAddr;
 
 pub use crowd::{Crowd, Member, Runtime, Spot, at_first};
+pub use model::network::Labels;
 pub use policies::predicted;
 pub use seen::{Seen, Verdict};
+pub use surroundings::Surroundings;
 
 /// What a pod of the crowd listens on, besides nothing. The third is where databases are, the last where DNS is.
 pub const PORTS: [(Protocol, u16); 4] =

@@ -11,6 +11,8 @@ mod apply;
 mod kubectl;
 #[path = "demo/objects.rs"]
 mod objects;
+#[path = "demo/packets.rs"]
+mod packets;
 #[path = "demo/people.rs"]
 mod people;
 #[path = "demo/remove.rs"]
@@ -43,8 +45,10 @@ Examples:
   make demo
   make demo KEEP=1     # the same as: cargo run -p e2e --bin demo -- --keep
 
-The first run builds Kubernetes, OpenBao, MinIO, KES and Helm from source, which
-takes about half an hour on two cores. Later runs take less than a minute.
+As root on Linux it has two real nodes (T3), on which packets are sent; elsewhere
+fake ones (T2). The first run builds Kubernetes, OpenBao, MinIO, KES, Helm and what
+nodes need from source, which takes about half an hour on two cores, 40 minutes
+for T3. Later runs take about a minute.
 Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
 
 #[derive(Parser)]
@@ -125,7 +129,8 @@ async fn acts(show: &Show, scene: &Scene) -> Result<()> {
     people::fence(show, scene, &stacks).await?;
     let notes = store::one_bucket(show, scene, &stacks).await?;
     rotate::key(show, scene, &stacks).await?;
-    remove::research(show, scene, &stacks, &notes).await
+    remove::research(show, scene, &stacks, &notes).await?;
+    packets::verdicts(show, scene, &stacks).await
 }
 
 /// The signals that end the demo.

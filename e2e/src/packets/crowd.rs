@@ -1,6 +1,5 @@
 //! Pods that send and receive. In: where each is to stand. Out: a [`Crowd`] whose pods run, and what each of them reaches.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Goal, PORTS, Seen, Verdict};
+use super::{Goal, Labels, PORTS, Seen, Verdict};
 use crate::plane::{GVISOR, PACKETS};
 
 /// Longest wait until a pod runs.
@@ -51,7 +50,7 @@ pub struct Spot {
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The number of its node.
     pub node: u8,
     /// Its kernel.
@@ -61,6 +60,17 @@ pub struct Spot {
 }
 
 impl Spot {
+    /// A pod that goes soon after it is asked to.
+    pub fn new(who: &str, namespace: &str, labels: &Labels, runtime: Runtime, node: u8) -> Self {
+        Self { who: who.to_owned(), namespace: namespace.to_owned(), labels: labels.clone(), node, runtime, grace: 1 }
+    }
+
+    /// One under each kernel on each node.
+    pub fn everywhere(who: &str, namespace: &str, labels: &Labels) -> Vec<Self> {
+        let places = [(Runtime::Runc, 1), (Runtime::Gvisor, 1), (Runtime::Runc, 2), (Runtime::Gvisor, 2)];
+        places.into_iter().map(|(runtime, node)| Self::new(who, namespace, labels, runtime, node)).collect()
+    }
+
     /// Its name in tables: who, under which kernel, on which node.
     pub fn name(&self) -> String {
         format!("{} {} {}", self.who, self.runtime.name(), self.node)

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use model::network::{End, Network, Pod};
 
-use super::{Crowd, Goal, Seen, Verdict};
+use super::{Crowd, Goal, Labels, Seen, Verdict};
 
 /// What each pod of the crowd must reach of these goals by the policies that exist now. `others` are pods that are goals and do not
 /// send: namespace, labels, address.
@@ -18,10 +18,10 @@ pub async fn predicted(
     client: &Client,
     crowd: &Crowd,
     goals: &[Goal],
-    others: &[(String, BTreeMap<String, String>, IpAddr)],
+    others: &[(String, Labels, IpAddr)],
 ) -> Result<Seen> {
     let network = network(client).await?;
-    let named = |(number, (namespace, labels, address)): (usize, (&String, &BTreeMap<String, String>, &IpAddr))| Pod {
+    let named = |(number, (namespace, labels, address)): (usize, (&String, &Labels, &IpAddr))| Pod {
         namespace: namespace.clone(),
         name: number.to_string(),
         labels: labels.clone(),

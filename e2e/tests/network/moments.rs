@@ -2,7 +2,7 @@
 //! goes.
 
 use anyhow::{Result, ensure};
-use e2e::packets::{Crowd, Goal, Protocol, at_first, predicted};
+use e2e::packets::{Crowd, Goal, Protocol, Spot, Surroundings, Verdict, at_first, predicted};
 use e2e::story::{PATIENCE, Stage, class, tenant, workspace};
 use e2e::wait::until;
 use e2e::{Tier, lacks_real_nodes, unique};
@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 
 use super::show;
-use super::town::{Surroundings, everywhere, labelled, open_namespace, two_stacks};
+use super::town::{labelled, open_namespace, two_stacks};
 
 #[test]
 fn a_fresh_pod_reaches_nobody_but_its_own_in_its_first_moment() -> Result<()> {
@@ -23,10 +23,12 @@ fn a_fresh_pod_reaches_nobody_but_its_own_in_its_first_moment() -> Result<()> {
         let [acme, globex] = two_stacks(stage).await?;
         let client = stage.break_glass()?;
         let part = labelled(&[(api::labels::PART, "database")]);
-        let there = Crowd::place(&client, everywhere("globex", &globex, &part)).await?;
+        let there = Crowd::place(&client, Spot::everywhere("globex", &globex, &part)).await?;
         let mut goals = there.goals();
-        goals.extend(Surroundings::of(stage).await?.goals.into_iter().filter(|goal| !goal.name.starts_with("DNS")));
-        let seen = at_first(&client, &everywhere("acme, fresh", &acme, &part), &goals).await?;
+        goals.extend(
+            Surroundings::of(&stage.plane).await?.goals.into_iter().filter(|goal| !goal.name.starts_with("DNS")),
+        );
+        let seen = at_first(&client, &Spot::everywhere("acme, fresh", &acme, &part), &goals).await?;
         let arrived: Vec<_> = seen.arrived().collect();
         ensure!(arrived.is_empty(), "{} of {} packets arrived: {arrived:?}", arrived.len(), seen.tries());
         ensure!(seen.tries() >= 80, "only {} packets were sent", seen.tries());
@@ -44,9 +46,9 @@ fn pods_that_run_in_the_open_are_shut_off_once_the_policies_of_a_stack_come() ->
         let admin = stage.plane.admin()?;
         let (here, there) = (open_namespace(&admin, "here").await?, open_namespace(&admin, "there").await?);
         let part = labelled(&[(api::labels::PART, "database")]);
-        let spots = [everywhere("here", &here, &part), everywhere("there", &there, &part)].concat();
+        let spots = [Spot::everywhere("here", &here, &part), Spot::everywhere("there", &there, &part)].concat();
         let crowd = Crowd::place(&admin, spots).await?;
-        let surroundings = Surroundings::of(stage).await?;
+        let surroundings = Surroundings::of(&stage.plane).await?;
         let mut goals = crowd.goals();
         goals.extend(surroundings.goals);
         let others = [surroundings.dns];
@@ -83,13 +85,13 @@ fn a_stack_stays_shut_off_to_its_last_packet_while_it_is_deleted() -> Result<()>
         let stack = stage.platform.stack_of(&finance).await?;
         let client = stage.break_glass()?;
         let part = labelled(&[(api::labels::PART, "database")]);
-        let mut going = everywhere("going", &stack, &part);
+        let mut going = Spot::everywhere("going", &stack, &part);
         for spot in &mut going {
             spot.grace = 15;
         }
         let going = Crowd::place(&client, going).await?;
         let nobody = open_namespace(&stage.plane.admin()?, "nobody").await?;
-        let staying = Crowd::place(&client, everywhere("staying", &nobody, &labelled(&[]))).await?;
+        let staying = Crowd::place(&client, Spot::everywhere("staying", &nobody, &labelled(&[]))).await?;
         let (inward, outward) = (tcp_only(going.goals()), tcp_only(staying.goals()));
 
         stage.platform.delete(&finance).await?;
@@ -103,7 +105,7 @@ fn a_stack_stays_shut_off_to_its_last_packet_while_it_is_deleted() -> Result<()>
             for member in going.members() {
                 if let Ok(verdicts) = going.try_from(member, &outward).await {
                     packets += verdicts.len();
-                    let open = verdicts.contains(&e2e::packets::Verdict::Open);
+                    let open = verdicts.contains(&Verdict::Open);
                     ensure!(!open, "{} reaches others while its stack goes: {verdicts:?}", member.spot.name());
                 }
             }

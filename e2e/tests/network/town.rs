@@ -1,43 +1,24 @@
 //! Two tenants with a stack each, and those who are neither. In: a stage. Out: pods that send, and all that they can try to reach.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use anyhow::{Context as _, Result};
 use api::{TenantClass, labels};
-use e2e::packets::{Crowd, Goal, Member, Protocol, Runtime, Spot};
-use e2e::plane::{METADATA, OUTSIDE};
+use e2e::packets::{Crowd, Goal, Labels, Member, Runtime, Spot, Surroundings};
 use e2e::story::{Manifest, Stage, class, tenant, workspace};
 use e2e::unique;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 
 /// The port of a Service, which is not that of the pods behind it.
 const SERVICE_PORT: u16 = 80;
 
-/// Where a cloud tells the same to instances with addresses of version 6.
-const METADATA_V6: &str = "fd00:ec2::254";
 /// An address of nobody's (RFC 5737), which a Service may claim for itself.
 const CLAIMED: &str = "198.51.100.7";
 
-/// Labels of a pod.
-pub type Labels = BTreeMap<String, String>;
-
 pub fn labelled(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-/// One pod under each kernel on each node.
-pub fn everywhere(who: &str, namespace: &str, labels: &Labels) -> Vec<Spot> {
-    let places = [(Runtime::Runc, 1), (Runtime::Gvisor, 1), (Runtime::Runc, 2), (Runtime::Gvisor, 2)];
-    places.into_iter().map(|(runtime, node)| spot(who, namespace, labels, runtime, node)).collect()
-}
-
-pub fn spot(who: &str, namespace: &str, labels: &Labels, runtime: Runtime, node: u8) -> Spot {
-    Spot { who: who.to_owned(), namespace: namespace.to_owned(), labels: labels.clone(), node, runtime, grace: 1 }
 }
 
 /// The stack namespace of a new tenant's workspace `finance`.
@@ -105,49 +86,6 @@ async fn forged(client: &Client, namespace: &str, theirs: &Member, his: &Member)
     ])
 }
 
-/// What is there besides tenants: DNS, API server, kubelets, a cloud's metadata, the outside.
-pub struct Surroundings {
-    pub goals: Vec<Goal>,
-    /// The pod of the cluster's DNS: namespace, labels, address.
-    pub dns: (String, Labels, IpAddr),
-}
-
-impl Surroundings {
-    pub async fn of(stage: &Stage) -> Result<Self> {
-        let client = stage.plane.admin()?;
-        let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
-        let found = pods.list(&ListParams::default().labels("k8s-app=kube-dns")).await?;
-        let pod = found.items.first().context("the cluster has no DNS")?;
-        let dns: IpAddr =
-            pod.status.as_ref().and_then(|it| it.pod_ip.as_ref()).context("DNS has no address")?.parse()?;
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
-
-        let api: http::Uri = stage.plane.url().parse()?;
-        let host: IpAddr = api.host().context("the API server has no address")?.parse()?;
-        let port = api.port_u16().context("the API server has no port")?;
-        let tcp = |name: &str, address: IpAddr, port: u16| Goal::new(name, Protocol::Tcp, address, port);
-        let mut goals = vec![
-            tcp("DNS", "10.96.0.10".parse()?, 53).before(dns, 53),
-            tcp("DNS", dns, 53),
-            Goal::new("DNS", Protocol::Udp, "10.96.0.10".parse()?, 53).before(dns, 53),
-            tcp("DNS other port", dns, 8181),
-            tcp("API server", "10.96.0.1".parse()?, 443).before(host, port),
-            tcp("API server", host, port),
-        ];
-        for node in Api::<Node>::all(client).list(&ListParams::default()).await? {
-            let addresses = node.status.and_then(|it| it.addresses).unwrap_or_default();
-            let internal =
-                addresses.into_iter().find(|it| it.type_ == "InternalIP").context("a node has no address")?;
-            goals.push(tcp("kubelets", internal.address.parse()?, 10250));
-        }
-        goals.push(tcp("metadata", METADATA.parse()?, 80));
-        goals.push(tcp("metadata v6", METADATA_V6.parse()?, 80));
-        goals.push(tcp("outside", OUTSIDE.parse()?, 443));
-        goals.push(Goal::new("outside", Protocol::Udp, OUTSIDE.parse()?, 53));
-        Ok(Self { goals, dns: ("kube-system".to_owned(), labels, dns) })
-    }
-}
-
 /// Parts of two stacks and a pod of the first that is none, under both kernels on both nodes, and two pods of nobody.
 pub struct Town {
     /// The namespaces of both stacks.
@@ -165,19 +103,19 @@ impl Town {
         let part = labelled(&[(labels::PART, "database")]);
         let mut spots = Vec::new();
         for (who, stack) in ["acme", "globex"].into_iter().zip(&stacks) {
-            spots.extend(everywhere(who, stack, &part));
+            spots.extend(Spot::everywhere(who, stack, &part));
         }
         // Each can be named by a Service.
         for (number, spot) in spots.iter_mut().enumerate() {
             spot.labels.insert("steading.test/pod".to_owned(), number.to_string());
         }
-        spots.push(spot("acme, no part", &stacks[0], &labelled(&[("app", "own")]), Runtime::Runc, 1));
+        spots.push(Spot::new("acme, no part", &stacks[0], &labelled(&[("app", "own")]), Runtime::Runc, 1));
         // Whoever may label pods of his own must gain nothing by it.
         let posing = labelled(&[(labels::PART, "database"), ("k8s-app", "kube-dns")]);
-        spots.push(spot("nobody", &nobody, &posing, Runtime::Runc, 1));
-        spots.push(spot("nobody", &nobody, &posing, Runtime::Gvisor, 2));
+        spots.push(Spot::new("nobody", &nobody, &posing, Runtime::Runc, 1));
+        spots.push(Spot::new("nobody", &nobody, &posing, Runtime::Gvisor, 2));
         let crowd = Crowd::place(&client, spots).await?;
-        let surroundings = Surroundings::of(stage).await?;
+        let surroundings = Surroundings::of(&stage.plane).await?;
         let mut goals = crowd.goals();
         for (name, member) in [("acme Service", 0), ("globex Service", 5)] {
             goals.push(service_before(&client, name, &crowd.members()[member]).await?);

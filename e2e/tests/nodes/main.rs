@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::packets::{Crowd, Runtime, Spot};
 use e2e::{Plane, PlaneOptions, Tier, lacks_real_nodes};
+use tokio::sync::Mutex;
 use traces::Traces;
 
 /// Longest wait until all is gone.
@@ -22,16 +23,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often nodes are started and stopped: `STEADING_ROUNDS`, else this.
 const ROUNDS: usize = 2;
 
+/// One after the other: each of them starts nodes, which takes both cores.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// A pod under each kernel, so that there is something to leave behind.
 async fn with_pods(plane: &Plane) -> Result<Crowd> {
-    let spot = |runtime, node| Spot {
-        who: "left behind?".to_owned(),
-        namespace: "default".to_owned(),
-        labels: [].into(),
-        node,
-        runtime,
-        grace: 30,
-    };
+    let spot = |runtime, node| Spot::new("left behind?", "default", &[].into(), runtime, node);
     Crowd::place(&plane.admin()?, vec![spot(Runtime::Runc, 1), spot(Runtime::Gvisor, 2)]).await
 }
 
@@ -40,6 +37,7 @@ async fn nodes_that_start_and_stop_leave_the_machine_as_it_was() -> Result<()> {
     if lacks_real_nodes()? {
         return Ok(());
     }
+    let _alone = ALONE.lock().await;
     let rounds = std::env::var("STEADING_ROUNDS").map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
     let before = Traces::of_machine()?;
     for round in 1..=rounds {
@@ -68,6 +66,7 @@ async fn an_owner_that_is_killed_leaves_the_machine_as_it_was() -> Result<()> {
     if std::env::var_os(OWNER).is_some() {
         return own_until_killed().await;
     }
+    let _alone = ALONE.lock().await;
     let before = Traces::of_machine()?;
     let (mut owner, ground) = start_owner("an_owner_that_is_killed_leaves_the_machine_as_it_was")?;
     owner.kill()?;
@@ -84,6 +83,7 @@ async fn what_is_left_when_nobody_can_clean_up_is_removed_by_the_next_start() ->
     if std::env::var_os(OWNER).is_some() {
         return own_until_killed().await;
     }
+    let _alone = ALONE.lock().await;
     let before = Traces::of_machine()?;
     let (mut owner, ground) = start_owner("what_is_left_when_nobody_can_clean_up_is_removed_by_the_next_start")?;
     let janitors = traces::children_of(owner.id(), "janitor")?;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use e2e::components::{Component, build_all, cache_root};
 use e2e::install::{Installation, OperatorProcess};
+use e2e::plane::why_not;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use e2e::{Plane, PlaneOptions, Servers, Tier};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -20,6 +21,9 @@ use crate::show::Show;
 
 /// Installation id of the demo.
 pub(crate) const INSTALLATION: &str = "demo";
+
+/// The group that may make pods in stacks, which in the demo nobody but the demo is in.
+pub(crate) const BREAK_GLASS: &str = "demo-break-glass";
 
 /// A running site. Dropping it ends every process and removes every file of it.
 pub(crate) struct Scene {
@@ -35,25 +39,38 @@ impl Scene {
     /// Starts everything, telling what is done and how long it took.
     pub(crate) async fn start(show: &Show) -> Result<Self> {
         show.step("set-up", "Set up a control plane, key and object servers, and the operator");
-        programs(show).await?;
+        let why_not = why_not();
+        let tier = if why_not.is_none() { Tier::Three } else { Tier::Two };
+        programs(show, tier).await?;
         let options = PlaneOptions::default();
-        let nodes = options.nodes;
-        let what = format!("etcd, API server, controllers, scheduler, {nodes} fake nodes (kwok)");
-        let plane = show.during(&what, Plane::start(Tier::Two, options)).await?;
+        let nodes = match tier {
+            Tier::Three => "two real nodes".to_owned(),
+            Tier::One | Tier::Two => format!("{} fake nodes (kwok)", options.nodes),
+        };
+        let what = format!("etcd, API server, controllers, scheduler, {nodes}");
+        let plane = show.during(&what, Plane::start(tier, options)).await?;
         let what = "OpenBao, KES and MinIO with TLS; chart steading by `helm install`";
-        let values = json!({});
+        let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
         let servers_and_chart =
             async { tokio::try_join!(Servers::start(&plane), Installation::install(&plane, INSTALLATION, &values)) };
         let (servers, installation) = show.during(what, Box::pin(servers_and_chart)).await?;
         let what = "the operator, as a process with a token of its ServiceAccount";
-        let operator = show.during(what, OperatorProcess::start(&plane, &installation)).await?;
+        let environment = [("STEADING_BREAK_GLASS_GROUPS", BREAK_GLASS.to_owned())];
+        let starting = OperatorProcess::start_with(&plane, &installation, environment);
+        let operator = show.during(what, starting).await?;
         let kubectl = Kubectl::new(&plane).await?;
         let scene = Self { operator, installation, servers, kubectl, plane };
         scene.check_the_operators_rights(show).await?;
-        show.say(
-            "All of it is real, but for the nodes: nothing runs on them and no packet flows. What is shown here is the \
-             control plane, the keys and the buckets.",
-        );
+        match why_not {
+            None => show.say(
+                "This is T3: all of it is real. Two nodes run pods under runc and gVisor, packets flow, and policies are \
+                 enforced.",
+            ),
+            Some(reason) => show.say(&format!(
+                "This is T2, because {reason}. All of it is real, but for the nodes: nothing runs on them and no packet \
+                 flows. What is shown here is the control plane, the keys and the buckets.",
+            )),
+        }
         Ok(scene)
     }
 
@@ -96,6 +113,7 @@ impl Scene {
         show.step("leave", "Leave nothing behind");
         let processes = self.processes();
         let folders = self.folders();
+        let ground = self.plane.ground().map(str::to_owned);
         let ending = async { Ok(tokio::task::spawn_blocking(move || drop(self)).await?) };
         show.during("end the operator, the servers and the control plane", ending).await?;
         let mut alive = Vec::new();
@@ -110,6 +128,10 @@ impl Scene {
         );
         let left: Vec<_> = folders.iter().filter(|folder| folder.exists()).map(|folder| folder.display()).collect();
         show.check(&format!("none of their {} folders is left{}", folders.len(), named(&left)), left.is_empty());
+        if let Some(ground) = ground {
+            let left = traces_of(&ground)?;
+            show.check(&format!("no cgroup and no interface of the nodes is left{}", named(&left)), left.is_empty());
+        }
         show.say(&format!("What stays is the cache of built programs: {}", cache_root()?.display()));
         Ok(())
     }
@@ -139,15 +161,16 @@ impl Scene {
 }
 
 /// Builds what the cache does not have; the harness tells how far it is.
-async fn programs(show: &Show) -> Result<()> {
-    let all = Component::ALL;
+async fn programs(show: &Show, tier: Tier) -> Result<()> {
+    let nodes = Component::NODE.into_iter().filter(|_| tier == Tier::Three);
+    let all: Vec<Component> = Component::ALL.into_iter().chain(nodes).collect();
     let is_missing = |component: &Component| Ok::<bool, anyhow::Error>(!component.cached_path()?.is_file());
     let missing = all.iter().map(is_missing).collect::<Result<Vec<bool>>>()?.into_iter().filter(|it| *it).count();
     if missing == 0 {
         show.say(&format!("{} programs were built before: {}", all.len(), cache_root()?.join("bin").display()));
     } else {
         show.say(&format!(
-            "{missing} of {} programs are built from source first, once. All of them take about half an hour on two \
+            "{missing} of {} programs are built from source first, once. All of them take 30 to 40 minutes on two \
              cores and 5 GB of disk.",
             all.len()
         ));
@@ -155,6 +178,21 @@ async fn programs(show: &Show) -> Result<()> {
     }
     OperatorProcess::build().await?;
     Ok(())
+}
+
+/// What the kernel still has of nodes: cgroups called after their ground, and the host's interface.
+fn traces_of(ground: &str) -> Result<Vec<String>> {
+    let folders =
+        |path: &Path| Ok::<_, anyhow::Error>(std::fs::read_dir(path)?.filter_map(Result::ok).map(|it| it.path()));
+    let mut hierarchies: Vec<PathBuf> = folders(Path::new("/sys/fs/cgroup"))?.filter(|path| path.is_dir()).collect();
+    hierarchies.push("/sys/fs/cgroup".into());
+    let mut left = Vec::new();
+    for hierarchy in hierarchies {
+        left.extend(folders(&hierarchy)?.map(|path| path.display().to_string()).filter(|path| path.contains(ground)));
+    }
+    let interface = Path::new("/sys/class/net").join(ground.split('-').next().unwrap_or(ground));
+    left.extend(interface.exists().then(|| interface.display().to_string()));
+    Ok(left)
 }
 
 fn is_alive(process: u32) -> Result<bool> {

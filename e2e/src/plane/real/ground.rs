@@ -24,7 +24,7 @@ pub const METADATA: &str = "169.254.169.254";
 pub const OUTSIDE_PORTS: [(&str, u16); 3] = [("tcp", 80), ("tcp", 443), ("udp", 53)];
 
 /// So many clusters with real nodes can be alive on a machine.
-const GROUNDS: u8 = 4;
+const GROUNDS: u8 = 8;
 /// The second number of the pods' addresses, before that of the ground is added.
 const POD_RANGES: u8 = 240;
 /// By this variable, which has the number, the processes of a ground are known when nobody is left who has their ids.

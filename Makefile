@@ -162,7 +162,7 @@ image: tools ## Pack the operator into an OCI image; no engine needed.
 	  --program "$(CARGO_TARGET_DIR)/$(musl)/release/operator"
 	@echo "steading: $(IMAGE) is in target/steading-operator.tar; its digest is above"
 
-cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1, 2 or 3).
+cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 to 3).
 	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"
 
 cluster-down: ## End the cluster that cluster-up started.

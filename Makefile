@@ -28,7 +28,7 @@ help: ## List every target.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER (cluster-up), KEEP (demo),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
-	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE (image),"
+	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE, OUTPUT (image),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
@@ -147,9 +147,11 @@ docs: ## Write docs/reference/ anew from the code and the chart.
 # A static program, in which no path of this machine is left: the same sources and compiler give the same image in any folder.
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= localhost/steading/operator:$(version)
+OUTPUT ?= target/steading-operator.tar
 musl := $(shell uname -m)-unknown-linux-musl
 cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
 image: tools ## Pack the operator into an OCI image; no engine needed.
+	@test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" || ! command -v rustup >/dev/null || rustup target add $(musl)
 	@$(need); \
 	need "the Rust standard library for $(musl)" "1" \
 	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"; \
@@ -157,10 +159,10 @@ image: tools ## Pack the operator into an OCI image; no engine needed.
 	@RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/steading --remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
 	  CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
 	  cargo build --locked --release --target $(musl) -p operator --bin operator
-	@mkdir -p target
-	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output target/steading-operator.tar \
+	@mkdir -p "$(dir $(OUTPUT))"
+	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output "$(OUTPUT)" \
 	  --program "$(CARGO_TARGET_DIR)/$(musl)/release/operator"
-	@echo "steading: $(IMAGE) is in target/steading-operator.tar; its digest is above"
+	@echo "steading: $(IMAGE) is in $(OUTPUT); its digest is above"
 
 cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 to 3).
 	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"

@@ -2,6 +2,7 @@
 //! with the rights the chart gave it and no others.
 
 mod in_process;
+mod pods;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use crate::wait::until;
 
 pub use in_process::InProcess;
+pub use pods::{OperatorPods, pack};
 pub use process::OperatorProcess;
 
 /// Longest wait for what was installed to take effect.

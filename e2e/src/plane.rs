@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use crate::certificates::{Authority, install_tls_provider};
 use crate::components::{self, Component};
 use crate::nursery::{Nursery, signal_group};
+use crate::ports::LOOPBACK;
 use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
@@ -55,6 +56,7 @@ const REAL_NODES: u8 = 2;
 pub struct Plane {
     tier: Tier,
     url: String,
+    host: String,
     authority: Authority,
     admin: Identity,
     audit_log: PathBuf,
@@ -97,8 +99,8 @@ impl Plane {
             Tier::One | Tier::Two => None,
             Tier::Three => Some(real::Real::prepare(&mut nursery).await?),
         };
-        let reach = real.as_ref().map_or(control::Reach::Loopback, |real| control::Reach::Nodes(real.address()));
-        let control = control::start(&mut nursery, &authority, &admin, &reach).await?;
+        let host = real.as_ref().map_or_else(|| LOOPBACK.to_owned(), real::Real::address);
+        let control = control::start(&mut nursery, &authority, &admin, &host).await?;
         let way = access::Way { url: &control.url, authority: &authority };
         let rest = match (tier, &mut real) {
             (Tier::One, _) => Ok(()),
@@ -109,6 +111,7 @@ impl Plane {
         Ok(Self {
             tier,
             url: control.url,
+            host,
             authority,
             admin,
             audit_log: control.audit_log,
@@ -134,6 +137,17 @@ impl Plane {
     /// The address of the API server, such as `https://127.0.0.1:20123`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The address of this machine at which its API server is reached, and where servers must be bound that its pods are to reach.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Gives its real nodes the image in this archive.
+    pub fn import_image(&self, archive: &Path) -> Result<()> {
+        let real = self.real.as_ref().context("this plane has no real nodes, and fake ones need no images")?;
+        real.import(archive)
     }
 
     /// The authority that signed the API server's certificate; its clients' certificates are signed by it too.

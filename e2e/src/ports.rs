@@ -1,4 +1,5 @@
-//! Free ports of the loopback address. In: nothing. Out: a [`Port`] that no other harness process uses meanwhile.
+//! Free ports of the loopback address, or of one of this host that pods reach. In: the address. Out: a [`Port`] that no other harness
+//! process uses meanwhile.
 //!
 //! Ports lie below the range from which the kernel takes those of outgoing connections, and each is held by a file
 //! lock: between our choice and the server's bind nobody else can take it.
@@ -14,31 +15,40 @@ use crate::components::cache_root;
 /// The range from which ports are taken; Linux uses 32768 and up for outgoing connections.
 const RANGE: std::ops::Range<u16> = 20_000..24_000;
 
+/// The address at which nobody but this machine reaches a server.
+pub const LOOPBACK: &str = "127.0.0.1";
+
 /// A port reserved for as long as this value lives.
 #[derive(Debug)]
 pub struct Port {
+    host: String,
     number: u16,
     _lock: File,
 }
 
 impl Port {
-    /// Reserves a port that nothing listens on.
+    /// Reserves a port of the loopback address that nothing listens on.
     pub fn reserve() -> Result<Self> {
-        let directory = cache_root()?.join("locks");
-        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        Self::reserve_in(&directory)
+        Self::reserve_at(LOOPBACK)
     }
 
-    fn reserve_in(directory: &Path) -> Result<Self> {
+    /// Reserves a port of this address of the host that nothing listens on.
+    pub fn reserve_at(host: &str) -> Result<Self> {
+        let directory = cache_root()?.join("locks");
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        Self::reserve_in(&directory, host)
+    }
+
+    fn reserve_in(directory: &Path, host: &str) -> Result<Self> {
         for _ in 0..1000 {
             let number = rand::random_range(RANGE);
             let path = directory.join(format!("port-{number}.lock"));
             let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-            if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", number)).is_ok() {
-                return Ok(Self { number, _lock: lock });
+            if lock.try_lock().is_ok() && TcpListener::bind((host, number)).is_ok() {
+                return Ok(Self { host: host.to_owned(), number, _lock: lock });
             }
         }
-        bail!("no free port of 127.0.0.1 between {} and {} was found in 1000 tries", RANGE.start, RANGE.end)
+        bail!("no free port of {host} between {} and {} was found in 1000 tries", RANGE.start, RANGE.end)
     }
 
     /// The number of the port.
@@ -46,14 +56,14 @@ impl Port {
         self.number
     }
 
-    /// `127.0.0.1:<port>`.
+    /// `127.0.0.1:<port>`, or with the other address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.number)
+        format!("{}:{}", self.host, self.number)
     }
 
-    /// `https://127.0.0.1:<port>`.
+    /// `https://127.0.0.1:<port>`, or with the other address.
     pub fn https(&self) -> String {
-        format!("https://127.0.0.1:{}", self.number)
+        format!("https://{}", self.address())
     }
 }
 
@@ -65,7 +75,7 @@ mod tests {
     fn a_reserved_port_is_not_given_out_again() {
         let directory = std::env::temp_dir().join(format!("steading-ports-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(&directory).unwrap();
-        let port = Port::reserve_in(&directory).unwrap();
+        let port = Port::reserve_in(&directory, LOOPBACK).unwrap();
         let again = File::create(directory.join(format!("port-{}.lock", port.number()))).unwrap();
         assert!(again.try_lock().is_err());
         drop(port);

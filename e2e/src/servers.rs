@@ -55,8 +55,8 @@ impl Servers {
     pub async fn start(plane: &Plane) -> Result<Self> {
         build_all(&[Component::OpenBao, Component::Kes, Component::Minio]).await?;
         let store = async {
-            let kes = Kes::start(plane.authority()).await?;
-            let minio = Minio::start(plane.authority(), &kes).await?;
+            let kes = Kes::start(plane.authority(), plane.host()).await?;
+            let minio = Minio::start(plane.authority(), plane.host(), &kes).await?;
             anyhow::Ok((kes, minio))
         };
         let (openbao, (kes, minio)) = tokio::try_join!(OpenBao::start(plane), store)?;

@@ -104,7 +104,12 @@ async fn act(action: Action) -> Result<()> {
         Action::Build => {
             build_all(&Component::ALL).await?;
             match e2e::plane::why_not() {
-                None => build_all(&Component::NODE).await,
+                None => {
+                    build_all(&Component::NODE).await?;
+                    let nursery = e2e::nursery::Nursery::new("image")?;
+                    let archive = nursery.directory().join("operator.tar");
+                    tokio::task::spawn_blocking(move || e2e::install::pack(&archive)).await?
+                }
                 Some(reason) => {
                     say(&format!("what real nodes need is not built: {reason}"));
                     Ok(())

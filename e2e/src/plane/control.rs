@@ -13,37 +13,13 @@ use super::access::Way;
 use crate::certificates::Authority;
 use crate::components::Component;
 use crate::nursery::Nursery;
-use crate::ports::Port;
+use crate::ports::{LOOPBACK, Port};
 
 /// Longest wait for each server; long because many planes may start on two cores at once.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The API server refuses to advertise a loopback address. This one is reserved for documentation: nothing is there.
 const ADVERTISED: &str = "192.0.2.1";
-
-/// Where an API server is reached.
-pub(super) enum Reach {
-    /// From this machine alone.
-    Loopback,
-    /// Also from nodes and pods, by this address of the host.
-    Nodes(String),
-}
-
-impl Reach {
-    fn address(&self) -> &str {
-        match self {
-            Self::Loopback => "127.0.0.1",
-            Self::Nodes(address) => address,
-        }
-    }
-
-    fn advertised(&self) -> &str {
-        match self {
-            Self::Loopback => ADVERTISED,
-            Self::Nodes(address) => address,
-        }
-    }
-}
 
 /// Every call is recorded once it is answered, with who and what but without bodies; watches also when they start.
 const AUDIT_POLICY: &str = "\
@@ -80,22 +56,22 @@ impl ApiServer {
     }
 }
 
-/// Starts both servers and waits until the API server is ready.
+/// Starts both servers, the API server at this address of the host, and waits until it is ready.
 pub(super) async fn start(
     nursery: &mut Nursery,
     authority: &Authority,
     admin: &Identity,
-    reach: &Reach,
+    host: &str,
 ) -> Result<Control> {
-    let (client, peer, api) = (Port::reserve()?, Port::reserve()?, Port::reserve()?);
+    let (client, peer, api) = (Port::reserve()?, Port::reserve()?, Port::reserve_at(host)?);
     start_etcd(nursery, &client, &peer).await?;
-    let url = format!("https://{}:{}", reach.address(), api.number());
+    let url = api.https();
     let probe = probe(Way { url: &url, authority }, admin)?;
     let audit_log = nursery.directory().join("audit.log");
     let tokens = rcgen::KeyPair::generate().context("cannot make a key for ServiceAccount tokens")?;
     let token_key = nursery.write("tokens.key", tokens.serialize_pem())?;
     nursery.write("tokens.pub", tokens.public_key_pem())?;
-    let command = api_server(nursery, authority, &client, &api, reach).await?;
+    let command = api_server(nursery, authority, &client, &api, host).await?;
     let mut api_server = ApiServer { command, probe };
     api_server.start(nursery).await?;
     Ok(Control { url, audit_log, token_key, ports: vec![client, peer, api], api_server })
@@ -122,23 +98,16 @@ async fn start_etcd(nursery: &mut Nursery, client: &Port, peer: &Port) -> Result
 }
 
 /// The command line of the API server, with all its files written.
-async fn api_server(
-    nursery: &Nursery,
-    authority: &Authority,
-    etcd: &Port,
-    port: &Port,
-    reach: &Reach,
-) -> Result<Command> {
-    let names =
-        [reach.address(), "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+async fn api_server(nursery: &Nursery, authority: &Authority, etcd: &Port, port: &Port, host: &str) -> Result<Command> {
+    let names = [host, "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let serving = authority.server("kube-apiserver", &names)?;
     let file = |name: &str| nursery.directory().join(name);
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
     let mut command = Command::new(Component::KubeApiserver.path().await?);
     command
         .arg(format!("--etcd-servers=http://{}", etcd.address()))
-        .arg(format!("--bind-address={}", reach.address()))
-        .arg(format!("--advertise-address={}", reach.advertised()))
+        .arg(format!("--bind-address={host}"))
+        .arg(format!("--advertise-address={}", if host == LOOPBACK { ADVERTISED } else { host }))
         .args([&format!("--secure-port={}", port.number()), "--service-cluster-ip-range=10.96.0.0/16"])
         .arg(flag("tls-cert-file", &nursery.write("apiserver.crt", &serving.certificate)?))
         .arg(flag("tls-private-key-file", &nursery.write("apiserver.key", serving.key.expose_secret())?))
@@ -153,8 +122,8 @@ async fn api_server(
         .arg(flag("audit-log-path", &file("audit.log")))
         // Never rotated: a count must see every call.
         .args(["--audit-log-mode=blocking", "--audit-log-maxsize=100000"]);
-    if let Reach::Nodes(_) = reach {
-        // For logs of pods and for commands in them.
+    if host != LOOPBACK {
+        // Nodes reach it, and it them: for logs of pods and for commands in them.
         let client = authority.client("kube-apiserver-kubelet-client", &["system:masters"])?;
         command
             .arg(flag("kubelet-client-certificate", &nursery.write("kubelet-client.crt", &client.certificate)?))

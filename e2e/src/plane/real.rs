@@ -10,6 +10,8 @@ mod host;
 mod images;
 mod node;
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::ListParams;
@@ -62,12 +64,17 @@ impl Real {
         self.ground.host()
     }
 
+    /// Gives all nodes the image in this archive.
+    pub(super) fn import(&self, archive: &Path) -> Result<()> {
+        self.nodes.iter().try_for_each(|node| node.import(&self.ground, archive))
+    }
+
     /// Starts so many nodes and waits until they are Ready and names resolve.
     pub(super) async fn start(
         &mut self,
         nursery: &mut Nursery,
         way: Way<'_>,
-        token_key: &std::path::Path,
+        token_key: &Path,
         admin: &Identity,
         count: u8,
     ) -> Result<()> {

@@ -34,12 +34,12 @@ struct Caller {
 }
 
 impl Kes {
-    /// Starts a server with an empty store, except for MinIO's default key.
-    pub async fn start(authority: &Authority) -> Result<Self> {
+    /// Starts, at this address of the host, a server with an empty store, except for MinIO's default key.
+    pub async fn start(authority: &Authority, host: &str) -> Result<Self> {
         let nursery = Nursery::new("kes")?;
-        let port = Port::reserve()?;
+        let port = Port::reserve_at(host)?;
         let (admin, minio, operator) = (new_caller().await?, new_caller().await?, new_caller().await?);
-        let serving = authority.server("kes", &["127.0.0.1", "localhost"])?;
+        let serving = authority.server("kes", &[host, "localhost"])?;
         nursery.write("ca.crt", authority.certificate())?;
         let (stand_in, stand_in_identity) = stand_in(&nursery).await?;
         let configuration = json!({

@@ -55,11 +55,11 @@ pub struct Minio {
 }
 
 impl Minio {
-    /// Starts an empty store whose keys are in `kes`, and makes the operator's account.
-    pub async fn start(authority: &Authority, kes: &Kes) -> Result<Self> {
+    /// Starts, at this address of the host, an empty store whose keys are in `kes`, and makes the operator's account.
+    pub async fn start(authority: &Authority, host: &str, kes: &Kes) -> Result<Self> {
         let nursery = Nursery::new("minio")?;
-        let port = Port::reserve()?;
-        let serving = authority.server("minio", &["127.0.0.1", "localhost"])?;
+        let port = Port::reserve_at(host)?;
+        let serving = authority.server("minio", &[host, "localhost"])?;
         nursery.subdirectory("certs/CAs")?;
         nursery.subdirectory("data")?;
         nursery.write("certs/public.crt", &serving.certificate)?;

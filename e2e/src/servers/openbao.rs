@@ -68,7 +68,7 @@ impl OpenBao {
     /// Starts and initialises a server, and lets the operator of `plane` in.
     pub async fn start(plane: &Plane) -> Result<Self> {
         let mut nursery = Nursery::new("openbao")?;
-        let port = Port::reserve()?;
+        let port = Port::reserve_at(plane.host())?;
         let client = https_client(plane.authority().certificate())?;
         write_configuration(&nursery, &port, plane)?;
         run(&mut nursery, &client, &port).await?;
@@ -192,7 +192,7 @@ impl OpenBao {
 }
 
 fn write_configuration(nursery: &Nursery, port: &Port, plane: &Plane) -> Result<()> {
-    let serving = plane.authority().server("openbao", &["127.0.0.1", "localhost"])?;
+    let serving = plane.authority().server("openbao", &[plane.host(), "localhost"])?;
     let configuration = json!({
         "storage": { "file": { "path": nursery.subdirectory("data")? } },
         "listener": { "tcp": {

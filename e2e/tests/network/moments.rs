@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 
 use super::show;
-use super::town::{labelled, open_namespace, two_stacks};
+use super::town::{labelled, open_namespace, two_new_stacks};
 
 #[test]
 fn a_fresh_pod_reaches_nobody_but_its_own_in_its_first_moment() -> Result<()> {
@@ -20,7 +20,7 @@ fn a_fresh_pod_reaches_nobody_but_its_own_in_its_first_moment() -> Result<()> {
         return Ok(());
     }
     Stage::shared(Tier::Three, async |stage| {
-        let [acme, globex] = two_stacks(stage).await?;
+        let [acme, globex] = two_new_stacks(stage).await?;
         let client = stage.break_glass()?;
         let part = labelled(&[(api::labels::PART, "database")]);
         let there = Crowd::place(&client, Spot::everywhere("globex", &globex, &part)).await?;
@@ -42,7 +42,7 @@ fn pods_that_run_in_the_open_are_shut_off_once_the_policies_of_a_stack_come() ->
         return Ok(());
     }
     Stage::shared(Tier::Three, async |stage| {
-        let [acme, _] = two_stacks(stage).await?;
+        let [acme, _] = two_new_stacks(stage).await?;
         let admin = stage.plane.admin()?;
         let (here, there) = (open_namespace(&admin, "here").await?, open_namespace(&admin, "there").await?);
         let part = labelled(&[(api::labels::PART, "database")]);

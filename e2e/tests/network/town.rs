@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use api::{TenantClass, labels};
 use e2e::packets::{Crowd, Goal, Labels, Member, Runtime, Spot, Surroundings};
-use e2e::story::{Manifest, Stage, class, tenant, workspace};
-use e2e::unique;
+use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
+use e2e::{Plane, unique};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PostParams;
@@ -22,17 +22,21 @@ pub fn labelled(pairs: &[(&str, &str)]) -> Labels {
 }
 
 /// The stack namespace of a new tenant's workspace `finance`.
-pub async fn stack_of(stage: &Stage, class: &Manifest<TenantClass>, name: &str) -> Result<String> {
-    let tenant = stage.platform.applied(tenant(&unique(name)).of_class(class)).await?;
-    let finance = stage.platform.applied(workspace("finance").of_tenant(&tenant)).await?;
-    stage.platform.until_ready(&finance).await?;
-    stage.platform.stack_of(&finance).await
+pub async fn stack_of(platform: &Platform, class: &Manifest<TenantClass>, name: &str) -> Result<String> {
+    let tenant = platform.applied(tenant(&unique(name)).of_class(class)).await?;
+    let finance = platform.applied(workspace("finance").of_tenant(&tenant)).await?;
+    platform.until_ready(&finance).await?;
+    platform.stack_of(&finance).await
 }
 
-/// Two tenants of one class.
-pub async fn two_stacks(stage: &Stage) -> Result<[String; 2]> {
-    let class = stage.platform.applied(class(&unique("onprem"))).await?;
-    Ok([stack_of(stage, &class, "acme").await?, stack_of(stage, &class, "globex").await?])
+/// Two tenants of a class.
+pub async fn two_stacks(platform: &Platform, class: &Manifest<TenantClass>) -> Result<[String; 2]> {
+    Ok([stack_of(platform, class, "acme").await?, stack_of(platform, class, "globex").await?])
+}
+
+/// Two tenants of a class of their own.
+pub async fn two_new_stacks(stage: &Stage) -> Result<[String; 2]> {
+    two_stacks(&stage.platform, &stage.platform.applied(class(&unique("onprem"))).await?).await
 }
 
 /// A namespace without any policy.
@@ -96,9 +100,9 @@ pub struct Town {
 }
 
 impl Town {
-    pub async fn build(stage: &Stage) -> Result<Self> {
-        let stacks = two_stacks(stage).await?;
-        let (client, platform) = (stage.break_glass()?, stage.plane.admin()?);
+    /// `client` is of somebody who may make pods in these stacks.
+    pub async fn build(plane: &Plane, client: &Client, stacks: [String; 2]) -> Result<Self> {
+        let platform = plane.admin()?;
         let nobody = open_namespace(&platform, "nobody").await?;
         let part = labelled(&[(labels::PART, "database")]);
         let mut spots = Vec::new();
@@ -114,11 +118,11 @@ impl Town {
         let posing = labelled(&[(labels::PART, "database"), ("k8s-app", "kube-dns")]);
         spots.push(Spot::new("nobody", &nobody, &posing, Runtime::Runc, 1));
         spots.push(Spot::new("nobody", &nobody, &posing, Runtime::Gvisor, 2));
-        let crowd = Crowd::place(&client, spots).await?;
-        let surroundings = Surroundings::of(&stage.plane).await?;
+        let crowd = Crowd::place(client, spots).await?;
+        let surroundings = Surroundings::of(plane).await?;
         let mut goals = crowd.goals();
         for (name, member) in [("acme Service", 0), ("globex Service", 5)] {
-            goals.push(service_before(&client, name, &crowd.members()[member]).await?);
+            goals.push(service_before(client, name, &crowd.members()[member]).await?);
         }
         goals.extend(forged(&platform, &nobody, &crowd.members()[5], &crowd.members()[9]).await?);
         goals.extend(surroundings.goals.clone());

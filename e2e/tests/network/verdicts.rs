@@ -6,7 +6,7 @@ use e2e::story::Stage;
 use e2e::{Tier, lacks_real_nodes};
 
 use super::show;
-use super::town::Town;
+use super::town::{Town, two_new_stacks};
 
 #[test]
 fn who_reaches_whom_is_what_the_policies_say_under_both_kernels_and_across_nodes() -> Result<()> {
@@ -14,7 +14,7 @@ fn who_reaches_whom_is_what_the_policies_say_under_both_kernels_and_across_nodes
         return Ok(());
     }
     Stage::shared(Tier::Three, async |stage| {
-        let town = Town::build(stage).await?;
+        let town = Town::build(&stage.plane, &stage.break_glass()?, two_new_stacks(stage).await?).await?;
         let others = [town.surroundings.dns.clone()];
         let wanted = predicted(&stage.plane.admin()?, &town.crowd, &town.goals, &others).await?;
         let seen = town.crowd.until_as_predicted(&town.goals, &wanted).await?;

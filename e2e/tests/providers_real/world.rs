@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
+use e2e::ports::LOOPBACK;
 use e2e::{
     Plane,
     certificates::Authority,
@@ -58,8 +59,8 @@ pub struct Store {
 impl Store {
     pub async fn start() -> Self {
         let authority = Authority::new("steading-e2e").unwrap();
-        let kes = Kes::start(&authority).await.unwrap();
-        let minio = Minio::start(&authority, &kes).await.unwrap();
+        let kes = Kes::start(&authority, LOOPBACK).await.unwrap();
+        let minio = Minio::start(&authority, LOOPBACK, &kes).await.unwrap();
         Self { authority, kes, minio }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Programs that are not built from source, and the package that has them in Debian and Ubuntu.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ipset", "ipset"),
@@ -16,6 +16,8 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("mount", "mount"),
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
+    // For the operator's image.
+    ("musl-gcc", "musl-tools"),
 ];
 
 /// Why real nodes cannot be had here; `None` if they can, perhaps after packages were installed.

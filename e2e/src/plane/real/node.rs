@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// A command that runs in the namespaces of the node.
-    fn within(&self, site: Site<'_>, program: &Path) -> Command {
+    fn within(&self, ground: &Ground, program: &Path) -> Command {
         let namespace = |kind: &str| format!("/proc/{}/ns/{kind}", self.process);
         let mut command = Command::new("nsenter");
         for (flag, kind) in
@@ -78,7 +78,7 @@ impl Node {
             command.arg(format!("--{flag}={}", namespace(kind)));
         }
         command.arg("--").arg(program).env("TMPDIR", "/run");
-        site.ground.marked(&mut command);
+        ground.marked(&mut command);
         command
     }
 
@@ -105,22 +105,30 @@ impl Node {
             .chain(std::env::split_paths(&path))
             .chain(["/usr/sbin".into(), "/sbin".into()])
             .collect();
-        let mut command = self.within(site, &containerd);
+        let mut command = self.within(site.ground, &containerd);
         command.arg("--config=/run/node/containerd.toml").env("PATH", std::env::join_paths(path)?);
-        let ctr = Component::Ctr.path().await?;
-        let asks = || {
-            let mut asks = self.within(site, &ctr);
-            asks.args(["--namespace=k8s.io", "--connect-timeout=5s"]);
-            asks
-        };
-        let is_up = async || asks().arg("version").output().is_ok_and(|it| it.status.success()).then_some(());
+        let asks = self.ctr(site.ground)?;
+        let is_up = async || output_of(asks(&["version"])).is_ok().then_some(());
         nursery.spawn(&self.process(Component::Containerd), &mut command)?.until_ready(PATIENCE, is_up).await?;
-        for image in images {
-            let output = asks().args(["images", "import", "--local"]).arg(image).output().context("cannot run ctr")?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            anyhow::ensure!(output.status.success(), "{} does not take {}: {said}", self.name(), image.display());
-        }
-        Ok(())
+        images.iter().try_for_each(|image| self.import(site.ground, image))
+    }
+
+    /// Gives it the image in this archive.
+    pub(super) fn import(&self, ground: &Ground, archive: &Path) -> Result<()> {
+        let asks = self.ctr(ground)?;
+        let path = archive.to_str().context("the path of an image is no text")?;
+        output_of(asks(&["images", "import", "--local", path]))
+            .with_context(|| format!("{} does not take the image {path}", self.name()))
+    }
+
+    /// Makes commands of containerd's own command line in the node.
+    fn ctr<'a>(&'a self, ground: &'a Ground) -> Result<impl Fn(&[&str]) -> Command + 'a> {
+        let ctr = Component::Ctr.cached_path()?;
+        Ok(move |arguments: &[&str]| {
+            let mut command = self.within(ground, &ctr);
+            command.args(["--namespace=k8s.io", "--connect-timeout=5s"]).args(arguments);
+            command
+        })
     }
 
     /// Starts the kubelet, kube-proxy and what enforces NetworkPolicies.
@@ -128,7 +136,7 @@ impl Node {
         self.close(nursery, site).await?;
         self.start_kubelet(nursery, site).await?;
         let kubeconfig = self.kubeconfig(site, "kube-proxy", "system:kube-proxy", &[])?;
-        let mut proxy = self.within(site, &Component::KubeProxy.path().await?);
+        let mut proxy = self.within(site.ground, &Component::KubeProxy.path().await?);
         proxy
             .arg(format!("--kubeconfig={kubeconfig}"))
             .arg(format!("--hostname-override={}", self.name()))
@@ -145,7 +153,7 @@ impl Node {
         let kubeconfig = self.kubeconfig(site, "kube-router", "kube-router", &[])?;
         // It ends when its Node is not there yet.
         let script = "while :; do \"$@\"; sleep 0.2; done";
-        let mut router = self.within(site, Path::new("/bin/sh"));
+        let mut router = self.within(site.ground, Path::new("/bin/sh"));
         router
             .args(["-c", script, "sh"])
             .arg(Component::KubeRouter.path().await?)
@@ -162,7 +170,7 @@ impl Node {
     /// Nothing passes to or from a pod that the enforcer has not judged.
     async fn close(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
         let (gate, closed) = (nursery.write("gate.sh", GATE)?, self.directory.join("closed"));
-        let mut command = self.within(site, Path::new("/bin/sh"));
+        let mut command = self.within(site.ground, Path::new("/bin/sh"));
         command.arg(gate).arg(site.ground.pods_of(self.number)).arg(&closed);
         let gate = nursery.spawn(&format!("{}-gate", self.name()), &mut command)?;
         gate.until_ready(PATIENCE, async || closed.exists().then_some(())).await
@@ -182,7 +190,7 @@ impl Node {
         self.write(nursery, "resolv.conf", "")?;
         self.write(nursery, "kubelet.json", &kubelet(&cgroup).to_string())?;
         let kubeconfig = self.kubeconfig(site, "kubelet", &format!("system:node:{name}"), &["system:nodes"])?;
-        let mut command = self.within(site, &Component::Kubelet.path().await?);
+        let mut command = self.within(site.ground, &Component::Kubelet.path().await?);
         command
             .args(["--config=/run/node/kubelet.json", "--root-dir=/run/node/kubelet"])
             .arg(format!("--kubeconfig={kubeconfig}"))
@@ -206,6 +214,12 @@ impl Node {
         write_kubeconfig(&site.way.kubeconfig(&identity), &self.directory.join(format!("{file}.kubeconfig")))?;
         Ok(format!("/run/node/{file}.kubeconfig"))
     }
+}
+
+fn output_of(mut command: Command) -> Result<()> {
+    let output = command.output().context("no command can be run in the node")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
 }
 
 fn make_cgroup(hierarchy: &Path, name: &str) -> Result<()> {

@@ -11,7 +11,10 @@ pub mod operator;
 mod roots;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
@@ -47,6 +50,24 @@ pub struct Image {
 }
 
 impl Image {
+    /// Writes its files into a new folder, as an engine copies them.
+    ///
+    /// # Errors
+    /// If the folder is there already, or a file cannot be written.
+    pub fn write_files(&self, root: &Path) -> Result<()> {
+        fs::create_dir(root).with_context(|| format!("cannot create {}", root.display()))?;
+        for (path, file) in &self.files {
+            let path = root.join(path);
+            let failed = || format!("cannot write {}", path.display());
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).with_context(failed)?;
+            }
+            fs::write(&path, &file.content).with_context(failed)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).with_context(failed)?;
+        }
+        Ok(())
+    }
+
     /// Writes the archive of a layout with this image. Returns the digest of the manifest, by which the image is pulled.
     ///
     /// # Errors

@@ -117,4 +117,28 @@ mod tests {
         assert!(roots.matches("-----BEGIN CERTIFICATE-----").count() > 100);
         assert!(roots.lines().all(|line| line.len() <= 64), "PEM has lines of 64 characters");
     }
+
+    /// The engine's image is to differ from ours in nothing but what an engine adds.
+    #[test]
+    fn the_containerfile_ends_with_the_same_contents_user_and_program() {
+        let text = include_str!("../Containerfile");
+        let (_, last_stage) = text.rsplit_once("FROM ").unwrap();
+        let image = image("x:1", program(62, &[1])).unwrap();
+        let lines = [
+            "scratch".to_owned(),
+            "COPY --from=build /contents /".to_owned(),
+            format!("USER {}", image.user),
+            format!("ENTRYPOINT [{:?}]", image.entrypoint[0]),
+        ];
+        assert_eq!(last_stage.trim().lines().collect::<Vec<_>>(), lines);
+        let rust = format!("rust:{}-alpine", env!("CARGO_PKG_RUST_VERSION"));
+        assert!(text.contains(&rust), "the builder is not {rust}");
+
+        let root = std::env::temp_dir().join(format!("steading-contents-{}", std::process::id()));
+        image.write_files(&root).unwrap();
+        for (path, file) in &image.files {
+            assert_eq!(std::fs::read(root.join(path)).unwrap(), file.content, "{path}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -1,4 +1,5 @@
-//! Packs the operator into an image. In: a static program. Out: an archive of an OCI image layout, and its digest on standard output.
+//! Packs the operator into an image. In: a static program. Out: an archive of an OCI image layout, and its digest on standard output;
+//! or what is in the image as a folder, for an engine to pack.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -17,17 +18,24 @@ struct Arguments {
     #[arg(long)]
     program: PathBuf,
     /// Name with tag.
-    #[arg(long)]
+    #[arg(long, requires = "output", default_value = "localhost/steading/operator:latest")]
     name: String,
     /// Where the archive is written; what was there is replaced.
-    #[arg(long)]
-    output: PathBuf,
+    #[arg(long, required_unless_present = "root")]
+    output: Option<PathBuf>,
+    /// A folder that is made, into which the files of the image are written.
+    #[arg(long, conflicts_with = "output")]
+    root: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
-    let Arguments { program, name, output } = Arguments::parse();
+    let Arguments { program, name, output, root } = Arguments::parse();
     let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
     let image = image::operator::image(&name, content).with_context(|| program.display().to_string())?;
+    if let Some(root) = root {
+        return image.write_files(&root);
+    }
+    let output = output.context("neither --output nor --root")?;
     let partial = output.with_extension("partial");
     let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     let digest = image.write(BufWriter::new(file))?;

@@ -286,6 +286,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_gives_up_waiting_costs_nobody_else_his_turn() {
+        let gate = Gate::new(1);
+        let slot = gate.acquire("a").await;
+        let mut places = waiting(&gate, &["b", "c"]).await;
+        drop(places.remove(0));
+        drop(slot);
+        assert!(poll!(&mut places[0].1).is_ready());
+    }
+
+    #[tokio::test]
     async fn a_slot_granted_to_a_cancelled_wait_goes_to_the_next() {
         let gate = Gate::new(1);
         let slot = gate.acquire("a").await;

@@ -118,6 +118,10 @@ mod tests {
         known.get(&ObjectRef::new("x")).and_then(|o| o.resource_version())
     }
 
+    fn remembered(known: &Known<ConfigMap>) -> usize {
+        known.ahead.lock().unwrap().len()
+    }
+
     #[test]
     fn our_own_write_is_seen_before_the_watch_delivers_it() {
         let (store, mut writer) = reflector::store();
@@ -147,5 +151,38 @@ mod tests {
         known.wrote(object("a", "10"));
         writer.apply_watcher_event(&Event::Delete(object("a", "11")));
         assert_eq!(seen(&known), None);
+    }
+
+    #[test]
+    fn our_own_write_is_remembered_only_until_the_watch_has_caught_up() {
+        let (store, mut writer) = reflector::store();
+        let known = Known::new(store);
+        writer.apply_watcher_event(&Event::Apply(object("a", "9")));
+        known.wrote(object("a", "10"));
+        writer.apply_watcher_event(&Event::Apply(object("a", "10")));
+        assert_eq!(seen(&known).as_deref(), Some("10"));
+        assert_eq!(remembered(&known), 0);
+    }
+
+    #[test]
+    fn what_was_written_to_an_object_that_is_gone_is_forgotten() {
+        let (store, mut writer) = reflector::store();
+        let known = Known::new(store);
+        writer.apply_watcher_event(&Event::Apply(object("a", "9")));
+        known.wrote(object("a", "10"));
+        known.forget(&ObjectRef::new("x"));
+        assert_eq!(remembered(&known), 0);
+        assert_eq!(seen(&known).as_deref(), Some("9"), "the watch has not said yet that it is gone");
+    }
+
+    #[test]
+    fn all_that_are_picked_are_as_new_as_they_are_known() {
+        let (store, mut writer) = reflector::store();
+        let known = Known::new(store);
+        writer.apply_watcher_event(&Event::Apply(object("a", "9")));
+        known.wrote(object("a", "10"));
+        let versions = |picked: &[Arc<ConfigMap>]| picked.iter().map(|o| version(o.as_ref())).collect::<Vec<_>>();
+        assert_eq!(versions(&known.all(|_| true)), [10]);
+        assert!(known.all(|_| false).is_empty());
     }
 }

@@ -234,7 +234,6 @@ impl Candidate {
 
     /// Empties the holder. First we stop leading, whatever the API server says then.
     async fn release(&mut self, leases: &Api<Lease>) {
-        self.knowledge.resigned();
         self.deadline.send_replace(None);
         let attempt = async {
             // A renewal may have been cut off by the stop: then the version is not the last one any more, so look once.

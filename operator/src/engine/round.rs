@@ -121,6 +121,13 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_object_that_is_to_be_looked_at_again_counts_as_one_to_come_back_to() {
+        let mut quiet = round(vec![]);
+        quiet.look_again(Duration::from_mins(1));
+        assert_eq!(quiet.next(STALLED, || BACKOFF), (Some(Duration::from_mins(1)), Ended::RequeueAfter));
+    }
+
+    #[test]
     fn the_earliest_of_two_looks_wins() {
         let mut quiet = round(vec![]);
         quiet.look_again(Duration::from_mins(1));

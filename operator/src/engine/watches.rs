@@ -191,6 +191,7 @@ pub fn fingerprint<K: ResourceExt>(object: &K) -> Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use futures::stream;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::core::error_boundary::InvalidObject;
 
@@ -257,6 +258,25 @@ mod tests {
         assert_eq!(store.len(), 2);
         assert_eq!(told(&mirror.absorb(Event::Delete(unreadable("x")))), [(Some(1), None)]);
         assert_eq!(store.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_watch_is_followed_through_its_failures_and_synced_once() {
+        let (mirror, store) = Reflected::<ConfigMap>::new();
+        let stream = stream::iter([
+            Ok(Event::Init),
+            Ok(Event::InitApply(read(named("x", 1)))),
+            Ok(Event::InitDone),
+            Err(watcher::Error::NoResourceVersion),
+            Ok(Event::Init),
+            Ok(Event::InitApply(read(named("x", 2)))),
+            Ok(Event::InitDone),
+        ]);
+        let (mut changes, mut synced) = (Vec::new(), 0);
+        let tell = |change: &Change<ConfigMap>| changes.extend(told(std::slice::from_ref(change)));
+        follow("ConfigMap", stream, mirror, tell, || synced += 1).await;
+        assert_eq!(changes, [(None, Some(1)), (Some(1), Some(2))]);
+        assert_eq!((synced, store.len()), (1, 1));
     }
 
     #[test]

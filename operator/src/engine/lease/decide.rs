@@ -161,11 +161,6 @@ impl Knowledge {
         self.paused_until = now + retry_after;
     }
 
-    /// We let go.
-    pub fn resigned(&mut self) {
-        self.held_since = None;
-    }
-
     /// Until when we lead, if nothing is renewed. It ends a margin before anybody else may begin.
     pub fn leads_until(&self) -> Option<Instant> {
         self.held_since.map(|since| since + self.timings.lease_duration - margin(&self.timings))

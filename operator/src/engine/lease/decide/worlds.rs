@@ -250,8 +250,7 @@ impl World {
 
     /// It lets go and ends; another takes its place.
     fn stop(&mut self, number: usize) {
-        let mut replica = self.replicas.remove(&number).unwrap();
-        replica.knowledge.resigned();
+        let replica = self.replicas.remove(&number).unwrap();
         if let Some(version) = replica.knowledge.version_if_ours() {
             let free = Record { holder: None, duration: Some(Record::RELEASED), ..replica.knowledge.claim() };
             let ask = Ask::Replace(free, version.to_owned());

@@ -143,9 +143,23 @@ fn is_ours_alone(namespace: &Namespace) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use api::Tenant;
+    use http::{Method, Request, Response};
+    use kube::{client::Body, core::DeserializeGuard, runtime::watcher::Event};
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        client,
+        config::Config,
+        engine::{lease::Leadership, watches::Mirror},
+        fence::Fence,
+        http::Health,
+        metrics::Metrics,
+        run::{self, Assembled},
+    };
 
     fn namespace(managers: &[&str]) -> Namespace {
         let entries: Vec<_> = managers.iter().map(|manager| json!({ "manager": manager })).collect();
@@ -158,5 +172,64 @@ mod tests {
         assert!(is_ours_alone(&namespace(&[labels::MANAGER_WORKSPACE, labels::MANAGER_WORKSPACE])));
         assert!(!is_ours_alone(&namespace(&[labels::MANAGER_WORKSPACE, "velero-server"])));
         assert!(!is_ours_alone(&namespace(&[])), "nobody knows who wrote to it");
+    }
+
+    /// The stack of a Workspace of `acme`: nothing is in it, and nobody else wrote to it.
+    fn left_over() -> Namespace {
+        let identity = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
+        let name = StackNamespace::of(
+            &"acme".parse().unwrap(),
+            &"finance".parse().unwrap(),
+            &identity.parse::<Identity>().unwrap(),
+        );
+        let mut stack = namespace(&[labels::MANAGER_WORKSPACE]);
+        stack.metadata.name = Some(name.to_string());
+        stack.metadata.uid = Some("u1".to_owned());
+        let told = [(labels::OWNER, identity), (labels::TENANT, "acme"), (labels::WORKSPACE, "finance")];
+        stack.metadata.labels = Some(told.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        stack
+    }
+
+    /// Acme as the watch tells of it.
+    fn acme(paused: bool) -> Event<DeserializeGuard<Tenant>> {
+        let metadata = json!({ "name": "acme", "namespace": "acme" });
+        let spec = json!({ "class": "onprem", "paused": paused });
+        Event::Apply(DeserializeGuard(Ok(
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+        )))
+    }
+
+    /// A leader before an API server that has this namespace and nothing else, and what that is asked.
+    fn before_a_server_with(stack: &Namespace) -> (Assembled, Arc<Mutex<Vec<Method>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (asking, name, stack) = (Arc::clone(&asked), stack.name_any(), json!(stack));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            asking.lock().unwrap().push(request.method().clone());
+            let (code, answer) = if request.uri().path() == format!("/api/v1/namespaces/{name}") {
+                (200, stack.clone())
+            } else {
+                (404, json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" }))
+            };
+            let body = Body::from(serde_json::to_vec(&answer).unwrap());
+            async move { Ok::<_, kube::Error>(Response::builder().status(code).body(body).unwrap()) }
+        });
+        let (metrics, leadership) = (Metrics::new().unwrap(), Leadership::always());
+        let client = client::over(service, &metrics, &leadership);
+        let health = Health::new(Duration::from_mins(1));
+        let config = Config::of("test".parse().unwrap());
+        (run::assemble(&config, &client, &leadership, &metrics, &health, Fence::standing(client.clone())), asked)
+    }
+
+    #[tokio::test]
+    async fn the_left_over_stack_of_a_paused_tenant_is_left_alone_until_the_tenant_goes_on() {
+        let stack = left_over();
+        let (Assembled { context, mut mirrors, .. }, asked) = before_a_server_with(&stack);
+        let (name, child) = (stack.name_any(), Child::of(&stack));
+        mirrors.tenants.absorb(acme(true));
+        assert_eq!(settle(&context, &name, &child).await.unwrap(), None, "there is nothing to say of it");
+        assert!(!asked.lock().unwrap().contains(&Method::DELETE), "it was deleted");
+        mirrors.tenants.absorb(acme(false));
+        assert_eq!(settle(&context, &name, &child).await.unwrap(), None);
+        assert!(asked.lock().unwrap().contains(&Method::DELETE), "it stands for ever");
     }
 }

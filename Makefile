@@ -144,7 +144,8 @@ generate: ## Write crds/ and docs/reference/ anew from the code.
 docs: ## Write docs/reference/ anew from the code and the chart.
 	@STEADING_WRITE_REFERENCE=1 cargo test --locked -q -p e2e --test reference -- documented
 
-# A static program, in which no path of this machine is left: the same sources and compiler give the same image in any folder.
+# A static program, in which no path of this machine is left: the same sources and compiler give the same image in any folder. Cargo
+# calls our own files by their paths within the checkout; that of the checkout is in no flag, or each would build everything anew.
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= localhost/steading/operator:$(version)
 OUTPUT ?= target/steading-operator.tar
@@ -156,7 +157,7 @@ image: tools ## Pack the operator into an OCI image; no engine needed.
 	need "the Rust standard library for $(musl)" "1" \
 	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"; \
 	need "musl-gcc" "0" "$$(musl-gcc -dumpversion 2>/dev/null)" "install it (Debian: apt-get install musl-tools)"
-	@RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/steading --remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
+	@RUSTFLAGS="--remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
 	  CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
 	  cargo build --locked --release --target $(musl) -p operator --bin operator
 	@mkdir -p "$(dir $(OUTPUT))"

@@ -1,6 +1,7 @@
 //! Steading on a plane. In: a plane. Out: the chart installed as a platform engineer would, and an operator that runs
 //! with the rights the chart gave it and no others.
 
+mod earlier;
 mod in_process;
 mod pods;
 mod process;
@@ -24,6 +25,7 @@ use crate::plane::{Identity, Plane};
 use crate::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use crate::wait::until;
 
+pub use earlier::Earlier;
 pub use in_process::InProcess;
 pub use pods::{OperatorPods, pack};
 pub use process::OperatorProcess;
@@ -47,6 +49,11 @@ impl Installation {
     /// The Deployment is scaled to zero: fake nodes would say that it runs when nothing does. The operator is started
     /// apart, as a process.
     pub async fn install(plane: &Plane, name: &str, values: &Value) -> Result<Self> {
+        Self::install_chart(plane, name, values, &chart_directory()).await
+    }
+
+    /// The same with another chart, such as that of an earlier version.
+    pub async fn install_chart(plane: &Plane, name: &str, values: &Value, chart: &Path) -> Result<Self> {
         let nursery = Nursery::new("install")?;
         let installation = Self { name: name.to_owned(), nursery };
         let ours = json!({
@@ -54,16 +61,24 @@ impl Installation {
             "image": { "repository": "localhost/steading/operator" },
             "replicas": 0,
         });
-        let ours = installation.nursery.write("harness.json", ours.to_string())?;
-        let theirs = installation.nursery.write("values.json", values.to_string())?;
-        let chart = chart_directory();
-        let values = |path: &Path| format!("--values={}", path.display());
-        let arguments = ["install", "steading", &chart.display().to_string(), "--create-namespace"];
-        let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
-        arguments.extend([values(&ours), values(&theirs)]);
-        installation.helm(plane, &arguments).await?;
-        installation.settle(plane).await?;
+        installation.nursery.write(OURS, ours.to_string())?;
+        installation.nursery.write(THEIRS, values.to_string())?;
+        installation.apply_chart(plane, &["install", "--create-namespace"], chart).await?;
         Ok(installation)
+    }
+
+    /// Replaces the chart by another version of it, with the same values, as `helm upgrade` does.
+    pub async fn upgrade(&self, plane: &Plane, chart: &Path) -> Result<()> {
+        self.apply_chart(plane, &["upgrade"], chart).await
+    }
+
+    async fn apply_chart(&self, plane: &Plane, action: &[&str], chart: &Path) -> Result<()> {
+        let values = [OURS, THEIRS].map(|file| format!("--values={}", self.nursery.directory().join(file).display()));
+        let mut arguments: Vec<String> = action.iter().map(|it| (*it).to_owned()).collect();
+        arguments.extend(["steading".to_owned(), chart.display().to_string()]);
+        arguments.extend(values);
+        self.helm(plane, &arguments).await?;
+        self.settle(plane).await
     }
 
     /// The installation id, as `--installation` wants it.
@@ -125,8 +140,12 @@ impl Installation {
     }
 }
 
+/// Files with the values of the harness, and with those that a test gives.
+const OURS: &str = "harness.json";
+const THEIRS: &str = "values.json";
+
 /// The chart in this checkout.
-fn chart_directory() -> PathBuf {
+pub fn chart_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("charts").join("steading")
 }
 

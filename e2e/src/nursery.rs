@@ -56,6 +56,7 @@ pub struct Nursery {
     janitor: Child,
     pipe: Option<ChildStdin>,
     processes: Vec<Process>,
+    mark: Option<(&'static str, String)>,
 }
 
 impl Nursery {
@@ -83,7 +84,7 @@ impl Nursery {
             .spawn()
             .context("cannot start /bin/sh to clean up after the cluster")?;
         let pipe = janitor.stdin.take();
-        Ok(Self { directory, janitor, pipe, processes: Vec::new() })
+        Ok(Self { directory, janitor, pipe, processes: Vec::new(), mark: None })
     }
 
     /// The directory that lives as long as this nursery.
@@ -105,11 +106,18 @@ impl Nursery {
         Ok(path)
     }
 
+    /// From here on every process gets this variable, and with it all that come of it: by it they are found if neither we nor the
+    /// janitor are left to end them.
+    pub(crate) fn mark(&mut self, name: &'static str, value: String) {
+        self.mark = Some((name, value));
+    }
+
     /// Starts `command` in a process group of its own; what it prints goes to `<name>.log` in the directory.
     pub fn spawn(&mut self, name: &str, command: &mut Command) -> Result<&mut Process> {
         let log = self.directory.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let child = command
+            .envs(self.mark.clone())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

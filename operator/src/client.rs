@@ -5,7 +5,8 @@
 //!   between does not write when it wakes. Everything about Leases is exempt, or nobody could become leader.
 //! - **Nothing waits for ever.** An attempt that is not a watch ends after [`REQUEST`], its body included.
 //! - **A silent watch is noticed.** Nothing may be silent for [`SILENCE`]; watches ask the server to end them before that
-//!   ([`WATCH_SECONDS`]), so silence always means a dead connection.
+//!   ([`WATCH_SECONDS`]), so silence always means a dead connection. kube gives such a watch up by itself a little earlier; this holds
+//!   for whatever else waits for an answer.
 //! - **An expired watch says so in its stream**, whichever way the server said it: that is where kube listens.
 //! - **Few and safe repetitions** (see [`policy`]) in place of kube's own, which are up to 15, up to minutes each, POST included.
 //! - **All is counted**, under the names of client-go.

@@ -108,7 +108,8 @@ async fn act(action: Action) -> Result<()> {
                     build_all(&Component::NODE).await?;
                     let nursery = e2e::nursery::Nursery::new("image")?;
                     let archive = nursery.directory().join("operator.tar");
-                    tokio::task::spawn_blocking(move || e2e::install::pack(&archive)).await?
+                    tokio::task::spawn_blocking(move || e2e::install::pack(&archive)).await??;
+                    e2e::install::Earlier::build().await.map(drop)
                 }
                 Some(reason) => {
                     say(&format!("what real nodes need is not built: {reason}"));

@@ -1,7 +1,7 @@
 //! The operator as a process of its own. In: a plane with the chart installed. Out: a running operator that signs in
 //! with a token of its ServiceAccount.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,7 +41,16 @@ impl OperatorProcess {
         installation: &Installation,
         environment: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self> {
-        let program = Self::build().await?;
+        Self::start_program(&Self::build().await?, plane, installation, environment).await
+    }
+
+    /// The same with another program, such as that of an earlier version.
+    pub async fn start_program(
+        program: &Path,
+        plane: &Plane,
+        installation: &Installation,
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self> {
         let mut nursery = Nursery::new("operator")?;
         let port = Port::reserve()?;
         let kubeconfig = nursery.directory().join("operator.kubeconfig");

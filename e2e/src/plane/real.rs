@@ -50,6 +50,8 @@ impl Real {
     pub(super) async fn prepare(nursery: &mut Nursery) -> Result<Self> {
         host::complete(say)?;
         let ground = Ground::take(nursery.directory()).await?;
+        let (name, value) = ground.mark();
+        nursery.mark(name, value);
         let switch = ground.start_switch(nursery).await?;
         Ok(Self { ground, nodes: Vec::new(), switch })
     }
@@ -66,7 +68,7 @@ impl Real {
 
     /// Gives all nodes the image in this archive.
     pub(super) fn import(&self, archive: &Path) -> Result<()> {
-        self.nodes.iter().try_for_each(|node| node.import(&self.ground, archive))
+        self.nodes.iter().try_for_each(|node| node.import(archive))
     }
 
     /// Starts so many nodes and waits until they are Ready and names resolve.

@@ -9,6 +9,7 @@
 mod moments;
 mod outage;
 mod town;
+mod upgrade;
 mod verdicts;
 
 use std::io::Write as _;

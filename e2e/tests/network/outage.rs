@@ -8,7 +8,7 @@ use e2e::install::OperatorPods;
 use e2e::packets::predicted;
 use e2e::plane::Entry;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
-use e2e::story::{BREAK_GLASS, PATIENCE, Platform, class};
+use e2e::story::{BREAK_GLASS, PATIENCE, Platform};
 use e2e::wait::until;
 use e2e::{Plane, PlaneOptions, Servers, Tier, lacks_real_nodes};
 use k8s_openapi::api::core::v1::Pod;
@@ -17,7 +17,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use super::show;
-use super::town::{Town, stack_of, two_stacks};
+use super::town::{Town, of_servers, stack_of, two_stacks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_holds_while_no_operator_runs_and_the_one_that_returns_writes_nothing() -> Result<()> {
@@ -35,8 +35,8 @@ async fn all_holds_while_no_operator_runs_and_the_one_that_returns_writes_nothin
     platform.until_ready(&class).await?;
     let client = plane.client_for("bettina", &["system:masters", BREAK_GLASS])?;
     let town = Town::build(&plane, &client, two_stacks(&platform, &class).await?).await?;
-    let others = [town.surroundings.dns.clone()];
-    let wanted = predicted(&plane.admin()?, &town.crowd, &town.goals, &others).await?;
+    let others = std::slice::from_ref(&town.surroundings.dns);
+    let wanted = predicted(&plane.admin()?, &town.crowd, &town.goals, others).await?;
 
     operator.scale(&plane, 0).await?;
     let mark = plane.mark().await?;
@@ -83,14 +83,6 @@ async fn the_other_replica_takes_over_when_the_leader_is_deleted() -> Result<()>
     stack_of(&platform, &class, "globex").await?;
     ensure!(operator.leader(&plane).await? != leader, "{leader} still leads");
     Ok(())
-}
-
-/// A class that leads to servers, which pods reach too.
-fn of_servers(plane: &Plane, servers: &Servers) -> e2e::story::Manifest<api::TenantClass> {
-    let spec = servers.class_spec(plane, "Assumed");
-    ["residency", "keys", "buckets", "network"]
-        .into_iter()
-        .fold(class("onprem"), |class, field| class.with(field, spec[field].clone()))
 }
 
 /// How often the program of a pod was started again, once it runs.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use api::{TenantClass, labels};
 use e2e::packets::{Crowd, Goal, Labels, Member, Runtime, Spot, Surroundings};
 use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
-use e2e::{Plane, unique};
+use e2e::{Plane, Servers, unique};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PostParams;
@@ -37,6 +37,14 @@ pub async fn two_stacks(platform: &Platform, class: &Manifest<TenantClass>) -> R
 /// Two tenants of a class of their own.
 pub async fn two_new_stacks(stage: &Stage) -> Result<[String; 2]> {
     two_stacks(&stage.platform, &stage.platform.applied(class(&unique("onprem"))).await?).await
+}
+
+/// A class that leads to servers, which pods reach too.
+pub fn of_servers(plane: &Plane, servers: &Servers) -> Manifest<TenantClass> {
+    let spec = servers.class_spec(plane, "Assumed");
+    ["residency", "keys", "buckets", "network"]
+        .into_iter()
+        .fold(class("onprem"), |class, field| class.with(field, spec[field].clone()))
 }
 
 /// A namespace without any policy.

@@ -15,8 +15,8 @@ fn who_reaches_whom_is_what_the_policies_say_under_both_kernels_and_across_nodes
     }
     Stage::shared(Tier::Three, async |stage| {
         let town = Town::build(&stage.plane, &stage.break_glass()?, two_new_stacks(stage).await?).await?;
-        let others = [town.surroundings.dns.clone()];
-        let wanted = predicted(&stage.plane.admin()?, &town.crowd, &town.goals, &others).await?;
+        let others = std::slice::from_ref(&town.surroundings.dns);
+        let wanted = predicted(&stage.plane.admin()?, &town.crowd, &town.goals, others).await?;
         let seen = town.crowd.until_as_predicted(&town.goals, &wanted).await?;
         show(&format!("network: {} packets\n{seen}", seen.tries()));
         Ok(())

@@ -98,16 +98,16 @@ impl Ground {
         format!("10.{}.{node}.0/24", POD_RANGES + self.number)
     }
 
-    /// The same command, but its process and all that come of it can be found if nobody is left to end them.
-    pub(super) fn marked<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env(MARK, self.number.to_string())
+    /// What every process of it is marked with.
+    pub(super) fn mark(&self) -> (&'static str, String) {
+        (MARK, self.number.to_string())
     }
 
     /// Starts the switch and ties the host to it.
     pub(super) async fn start_switch(&self, nursery: &mut Nursery) -> Result<u32> {
         let mut command = Command::new("unshare");
         command.args(["--net", "sleep", "infinity"]);
-        let process = nursery.spawn("switch", self.marked(&mut command))?.id();
+        let process = nursery.spawn("switch", &mut command)?.id();
         until_apart(process, "net").await?;
         let (host, gateway, interface) = (self.host(), self.gateway(), prefix(self.number));
         shell(
@@ -136,7 +136,7 @@ impl Ground {
         let addresses = [OUTSIDE, METADATA]
             .into_iter()
             .flat_map(|address| OUTSIDE_PORTS.map(|(protocol, port)| format!("{protocol}:{address}:{port}")));
-        nursery.spawn("outside", self.marked(outside.args(["serve", "outside"]).args(addresses)))?;
+        nursery.spawn("outside", outside.args(["serve", "outside"]).args(addresses))?;
         Ok(process)
     }
 

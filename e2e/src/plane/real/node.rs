@@ -58,7 +58,7 @@ impl Node {
             .arg(init)
             .arg(&name)
             .arg(&directory);
-        let init = nursery.spawn(&name, site.ground.marked(&mut command))?;
+        let init = nursery.spawn(&name, &mut command)?;
         let process = init.id();
         let up = directory.join("up");
         init.until_ready(PATIENCE, async || up.exists().then_some(())).await?;
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// A command that runs in the namespaces of the node.
-    fn within(&self, ground: &Ground, program: &Path) -> Command {
+    fn within(&self, program: &Path) -> Command {
         let namespace = |kind: &str| format!("/proc/{}/ns/{kind}", self.process);
         let mut command = Command::new("nsenter");
         for (flag, kind) in
@@ -78,7 +78,6 @@ impl Node {
             command.arg(format!("--{flag}={}", namespace(kind)));
         }
         command.arg("--").arg(program).env("TMPDIR", "/run");
-        ground.marked(&mut command);
         command
     }
 
@@ -105,27 +104,27 @@ impl Node {
             .chain(std::env::split_paths(&path))
             .chain(["/usr/sbin".into(), "/sbin".into()])
             .collect();
-        let mut command = self.within(site.ground, &containerd);
+        let mut command = self.within(&containerd);
         command.arg("--config=/run/node/containerd.toml").env("PATH", std::env::join_paths(path)?);
-        let asks = self.ctr(site.ground)?;
+        let asks = self.ctr()?;
         let is_up = async || output_of(asks(&["version"])).is_ok().then_some(());
         nursery.spawn(&self.process(Component::Containerd), &mut command)?.until_ready(PATIENCE, is_up).await?;
-        images.iter().try_for_each(|image| self.import(site.ground, image))
+        images.iter().try_for_each(|image| self.import(image))
     }
 
     /// Gives it the image in this archive.
-    pub(super) fn import(&self, ground: &Ground, archive: &Path) -> Result<()> {
-        let asks = self.ctr(ground)?;
+    pub(super) fn import(&self, archive: &Path) -> Result<()> {
+        let asks = self.ctr()?;
         let path = archive.to_str().context("the path of an image is no text")?;
         output_of(asks(&["images", "import", "--local", path]))
             .with_context(|| format!("{} does not take the image {path}", self.name()))
     }
 
     /// Makes commands of containerd's own command line in the node.
-    fn ctr<'a>(&'a self, ground: &'a Ground) -> Result<impl Fn(&[&str]) -> Command + 'a> {
+    fn ctr(&self) -> Result<impl Fn(&[&str]) -> Command> {
         let ctr = Component::Ctr.cached_path()?;
         Ok(move |arguments: &[&str]| {
-            let mut command = self.within(ground, &ctr);
+            let mut command = self.within(&ctr);
             command.args(["--namespace=k8s.io", "--connect-timeout=5s"]).args(arguments);
             command
         })
@@ -136,7 +135,7 @@ impl Node {
         self.close(nursery, site).await?;
         self.start_kubelet(nursery, site).await?;
         let kubeconfig = self.kubeconfig(site, "kube-proxy", "system:kube-proxy", &[])?;
-        let mut proxy = self.within(site.ground, &Component::KubeProxy.path().await?);
+        let mut proxy = self.within(&Component::KubeProxy.path().await?);
         proxy
             .arg(format!("--kubeconfig={kubeconfig}"))
             .arg(format!("--hostname-override={}", self.name()))
@@ -153,7 +152,7 @@ impl Node {
         let kubeconfig = self.kubeconfig(site, "kube-router", "kube-router", &[])?;
         // It ends when its Node is not there yet.
         let script = "while :; do \"$@\"; sleep 0.2; done";
-        let mut router = self.within(site.ground, Path::new("/bin/sh"));
+        let mut router = self.within(Path::new("/bin/sh"));
         router
             .args(["-c", script, "sh"])
             .arg(Component::KubeRouter.path().await?)
@@ -170,7 +169,7 @@ impl Node {
     /// Nothing passes to or from a pod that the enforcer has not judged.
     async fn close(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
         let (gate, closed) = (nursery.write("gate.sh", GATE)?, self.directory.join("closed"));
-        let mut command = self.within(site.ground, Path::new("/bin/sh"));
+        let mut command = self.within(Path::new("/bin/sh"));
         command.arg(gate).arg(site.ground.pods_of(self.number)).arg(&closed);
         let gate = nursery.spawn(&format!("{}-gate", self.name()), &mut command)?;
         gate.until_ready(PATIENCE, async || closed.exists().then_some(())).await
@@ -190,7 +189,7 @@ impl Node {
         self.write(nursery, "resolv.conf", "")?;
         self.write(nursery, "kubelet.json", &kubelet(&cgroup).to_string())?;
         let kubeconfig = self.kubeconfig(site, "kubelet", &format!("system:node:{name}"), &["system:nodes"])?;
-        let mut command = self.within(site.ground, &Component::Kubelet.path().await?);
+        let mut command = self.within(&Component::Kubelet.path().await?);
         command
             .args(["--config=/run/node/kubelet.json", "--root-dir=/run/node/kubelet"])
             .arg(format!("--kubeconfig={kubeconfig}"))

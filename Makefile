@@ -131,7 +131,7 @@ worlds: ## Try deterministic worlds (SEEDS=10000, or SEED=n for one).
 # control plane that takes seconds to start.
 e2e: ## Run the cluster tests; builds what the clusters need first.
 	@cargo test --locked -p e2e --lib --bins --tests --no-run
-	@cargo run --locked -q -p e2e --bin cluster -- build
+	@cargo run --locked -q -p e2e --bin cluster -- build --for-tests
 	@cargo test --locked -q -p e2e --lib --bins
 	@TEST_FILES="$(TEST_FILES)" TEST_THREADS="$(TEST_THREADS)" e2e/run
 

@@ -70,11 +70,14 @@ pub fn unique(purpose: &str) -> String {
 /// Whether the test that asks must be skipped because real nodes cannot be had here, which is said aloud and counted by `e2e/run`;
 /// an error instead if `REQUIRE_TIER=3` forbids that. The first line of a test on real nodes.
 pub fn lacks_real_nodes() -> anyhow::Result<bool> {
+    plane::why_not().map_or(Ok(false), |reason| skip(&reason).map(|()| true))
+}
+
+/// Says aloud that a test on real nodes is skipped, and why; an error if `REQUIRE_TIER=3` forbids that.
+pub fn skip(reason: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
-    let Some(reason) = plane::why_not() else { return Ok(false) };
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
     anyhow::ensure!(std::env::var("REQUIRE_TIER").as_deref() != Ok("3"), "REQUIRE_TIER=3 cannot be met: {reason}");
-    writeln!(std::io::stderr(), "e2e: skipped {test}: {reason}").ok();
-    Ok(true)
+    let thread = std::thread::current();
+    writeln!(std::io::stderr(), "e2e: skipped {}: {reason}", thread.name().unwrap_or("a test")).ok();
+    Ok(())
 }

@@ -46,7 +46,12 @@ enum Action {
     /// Stop the cluster and remove everything of it
     Down,
     /// Build all programs beforehand, so that later starts take seconds
-    Build,
+    Build {
+        /// Also the operator's image and the operator of the commit before,
+        /// which tests on real nodes need
+        #[arg(long)]
+        for_tests: bool,
+    },
     /// Keep the cluster alive; this is what `up` starts in the background
     #[command(hide = true)]
     Keep(Wish),
@@ -101,11 +106,14 @@ async fn act(action: Action) -> Result<()> {
     match action {
         Action::Up(wish) => up(wish).await,
         Action::Down => down().await,
-        Action::Build => {
+        Action::Build { for_tests } => {
             build_all(&Component::ALL).await?;
             match e2e::plane::why_not() {
                 None => {
                     build_all(&Component::NODE).await?;
+                    if !for_tests {
+                        return Ok(());
+                    }
                     let nursery = e2e::nursery::Nursery::new("image")?;
                     let archive = nursery.directory().join("operator.tar");
                     tokio::task::spawn_blocking(move || e2e::install::pack(&archive)).await??;

@@ -1,4 +1,4 @@
-//! Who reached whom. In: verdicts. Out: a table of at most 80 columns, and where two of them differ.
+//! Who reached whom. In: verdicts. Out: a table, three characters wide for each receiver, and where two of them differ.
 
 use std::fmt;
 

@@ -148,7 +148,7 @@ impl Node {
     }
 
     /// Starts what enforces NetworkPolicies.
-    pub(super) async fn start_enforcer(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+    async fn start_enforcer(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
         let kubeconfig = self.kubeconfig(site, "kube-router", "kube-router", &[])?;
         // It ends when its Node is not there yet.
         let script = "while :; do \"$@\"; sleep 0.2; done";

@@ -6,8 +6,8 @@
 //	packets end
 //	packets try SECONDS tcp:10.244.1.2:8080 udp:10.244.1.2:8080 name:kubernetes.default.svc.cluster.local
 //
-// The third ends the server in the same pod, as a fault of its own would. A try prints one JSON object a line, in the order of the arguments: what was tried, what came of it (open, refused, silent,
-// unreachable), and what the other side said.
+// The third ends the server in the same pod, as a fault of its own would. A try prints one JSON object a line, in the order of the
+// arguments: what was tried, what came of it (open, refused, silent, unreachable), and what the other side said.
 package main
 
 import (
@@ -181,22 +181,38 @@ func reach(target string, patience time.Duration) (string, error) {
 	}
 	defer connection.Close()
 	if protocol == "udp" {
-		if _, err := connection.Write(question); err != nil {
-			return "", err
-		}
-		// Without an answer nothing is known of a datagram.
-		_ = connection.SetReadDeadline(begun.Add(patience))
-		answer := make([]byte, 512)
-		length, err := connection.Read(answer)
-		if bytes.HasPrefix(answer, question[:2]) {
-			return "", err
-		}
-		return strings.TrimSpace(string(answer[:length])), err
+		return ask(connection, begun.Add(patience))
 	}
 	// A server that says nothing first, such as the API server, was reached all the same.
 	_ = connection.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	line, _ := bufio.NewReader(connection).ReadString('\n')
 	return strings.TrimSpace(line), nil
+}
+
+// again is after how long a datagram without an answer is sent once more: nobody else does that for it.
+const again = 500 * time.Millisecond
+
+// ask sends a datagram until it is answered or the time is over. Without an answer nothing is known of it.
+func ask(connection net.Conn, end time.Time) (string, error) {
+	answer := make([]byte, 512)
+	for {
+		if _, err := connection.Write(question); err != nil {
+			return "", err
+		}
+		pause := time.Now().Add(again)
+		if pause.After(end) {
+			pause = end
+		}
+		_ = connection.SetReadDeadline(pause)
+		length, err := connection.Read(answer)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end) {
+			continue
+		}
+		if bytes.HasPrefix(answer, question[:2]) {
+			return "", err
+		}
+		return strings.TrimSpace(string(answer[:length])), err
+	}
 }
 
 func verdict(err error) string {

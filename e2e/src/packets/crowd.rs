@@ -1,6 +1,8 @@
 //! Pods that send and receive. In: where each is to stand. Out: a [`Crowd`] whose pods run, and what each of them reaches.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,8 +22,11 @@ use crate::plane::{GVISOR, PACKETS};
 /// Longest wait until a pod runs.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What a packet has to come back, in seconds: on one machine it takes a millisecond.
-const SECONDS: &str = "1.5";
+/// How long a packet is waited for: on one machine it takes a millisecond, but pods come late to their turn on a busy one.
+const WAIT: Duration = Duration::from_millis(1500);
+
+/// How long at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(24);
 
 /// Which kernel a pod has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +125,15 @@ pub struct Member {
 pub struct Crowd {
     client: Client,
     members: Vec<Member>,
+    /// In milliseconds.
+    wait: Arc<AtomicU64>,
 }
 
 impl Crowd {
     /// Makes the pods as `client`, who must have the right to it, and waits until all run.
     pub async fn place(client: &Client, spots: Vec<Spot>) -> Result<Self> {
         let members = try_join_all(spots.into_iter().map(|spot| place(client, spot))).await?;
-        Ok(Self { client: client.clone(), members })
+        Ok(Self { client: client.clone(), members, wait: Arc::new(AtomicU64::new(millis(WAIT))) })
     }
 
     /// Its pods.
@@ -171,8 +178,15 @@ impl Crowd {
         Ok(seen)
     }
 
-    /// Tries until all that must arrive by `predicted` does, and fails at once if anything else arrives: what lets packets pass may be
-    /// late, what keeps them out may not.
+    /// Waits twice as long for packets from now on, because some came late: where those that must arrive do not in this time, nothing is
+    /// known of the others. Whether it was not the longest already.
+    pub fn wait_longer(&self) -> bool {
+        let longest = millis(LONGEST_WAIT);
+        self.wait.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |wait| Some((wait * 2).min(longest))) != Ok(longest)
+    }
+
+    /// Tries until all that must arrive by `predicted` does in one round, and fails at once if anything else arrives: what lets packets pass
+    /// may be late, what keeps them out may not.
     pub async fn until_as_predicted(&self, goals: &[Goal], predicted: &Seen) -> Result<Seen> {
         let begun = Instant::now();
         loop {
@@ -183,15 +197,15 @@ impl Crowd {
                 return Ok(seen);
             }
             let late = begun.elapsed() >= PATIENCE;
-            ensure!(!late, "{} packets do not arrive:\n{}\n{seen}", losses.len(), losses.join("\n"));
+            ensure!(self.wait_longer() || !late, "{} packets do not arrive:\n{}\n{seen}", losses.len(), losses.join("\n"));
         }
     }
 
     /// What one pod reaches of these, in their order.
     pub async fn try_from(&self, member: &Member, goals: &[Goal]) -> Result<Vec<Verdict>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &member.spot.namespace);
-        let command =
-            ["/packets", "try", SECONDS].map(str::to_owned).into_iter().chain(goals.iter().map(Goal::argument));
+        let wait = Duration::from_millis(self.wait.load(Ordering::SeqCst));
+        let command = ["/packets".to_owned()].into_iter().chain(attempt(wait, goals));
         let parameters = AttachParams::default().stderr(false);
         let name = || format!("{} ({}/{})", member.spot.name(), member.spot.namespace, member.pod);
         let mut process = pods
@@ -212,8 +226,8 @@ pub async fn at_first(client: &Client, spots: &[Spot], goals: &[Goal]) -> Result
     let tries = spots.iter().map(async |spot| {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &spot.namespace);
         let pod = crate::unique("fresh");
-        let command = ["try", SECONDS].map(str::to_owned).into_iter().chain(goals.iter().map(Goal::argument));
-        pods.create(&PostParams::default(), &spot.pod(&pod, &command.collect::<Vec<_>>())?).await?;
+        let command: Vec<_> = attempt(WAIT, goals).collect();
+        pods.create(&PostParams::default(), &spot.pod(&pod, &command)?).await?;
         let ended = |pod: Option<&Pod>| {
             let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
             matches!(phase, Some("Succeeded" | "Failed"))
@@ -226,6 +240,15 @@ pub async fn at_first(client: &Client, spots: &[Spot], goals: &[Goal]) -> Result
         seen.add(&spot.name(), verdicts);
     }
     Ok(seen)
+}
+
+/// What makes the program `packets` try these.
+fn attempt(wait: Duration, goals: &[Goal]) -> impl Iterator<Item = String> {
+    ["try".to_owned(), wait.as_secs_f64().to_string()].into_iter().chain(goals.iter().map(Goal::argument))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the program `packets` told of these.

@@ -4,6 +4,7 @@
 mod earlier;
 mod in_process;
 mod pods;
+mod probes;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::wait::until;
 pub use earlier::Earlier;
 pub use in_process::InProcess;
 pub use pods::{OperatorPods, pack};
+pub use probes::{enforcement_of, probe_values, with_probes};
 pub use process::OperatorProcess;
 
 /// Longest wait for what was installed to take effect.
@@ -35,6 +37,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the operator's token lives: longer than a cluster by hand is left running.
 const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
+
+/// Where the chart is told to find its image, which no registry has.
+const REPOSITORY: &str = "localhost/steading/operator";
 
 /// The chart, installed.
 pub struct Installation {
@@ -58,7 +63,7 @@ impl Installation {
         let installation = Self { name: name.to_owned(), nursery };
         let ours = json!({
             "installation": name,
-            "image": { "repository": "localhost/steading/operator" },
+            "image": { "repository": REPOSITORY },
             "replicas": 0,
         });
         installation.nursery.write(OURS, ours.to_string())?;

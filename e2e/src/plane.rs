@@ -52,6 +52,9 @@ impl Default for PlaneOptions {
 /// Real nodes of a T3 plane: the fewest between which there is a network.
 const REAL_NODES: u8 = 2;
 
+/// What a plane of a lower tier is asked for in vain.
+const NO_REAL_NODES: &str = "this plane has no real nodes";
+
 /// A running control plane. Dropping it ends every process and removes every file of it.
 pub struct Plane {
     tier: Tier,
@@ -146,8 +149,7 @@ impl Plane {
 
     /// Gives its real nodes the image in this archive.
     pub fn import_image(&self, archive: &Path) -> Result<()> {
-        let real = self.real.as_ref().context("this plane has no real nodes, and fake ones need no images")?;
-        real.import(archive)
+        self.real.as_ref().context(NO_REAL_NODES)?.import(archive)
     }
 
     /// The authority that signed the API server's certificate; its clients' certificates are signed by it too.
@@ -174,6 +176,17 @@ impl Plane {
     pub async fn restart_api_server(&mut self) -> Result<()> {
         self.nursery.kill(control::ApiServer::NAME)?;
         self.api_server.start(&mut self.nursery).await
+    }
+
+    /// Ends what enforces NetworkPolicies on the real node of this number: pods that are new from here on are held to nothing.
+    pub fn stop_enforcing(&mut self, node: u8) -> Result<()> {
+        self.real.as_ref().context(NO_REAL_NODES)?.stop_enforcing(&mut self.nursery, node)
+    }
+
+    /// Starts it again.
+    pub async fn start_enforcing(&mut self, node: u8) -> Result<()> {
+        let way = access::Way { url: &self.url, authority: &self.authority };
+        self.real.as_ref().context(NO_REAL_NODES)?.start_enforcing(&mut self.nursery, way, node).await
     }
 
     /// The ids of its processes.

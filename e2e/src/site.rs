@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::install::{Installation, OperatorProcess};
+use crate::install::{Installation, OperatorProcess, enforcement_of, with_probes};
 use crate::plane::{Plane, PlaneOptions, Tier};
 use crate::servers::Servers;
 
@@ -64,8 +64,9 @@ impl Site {
         progress("starting OpenBao for keys, MinIO and KES for buckets");
         let servers = Servers::start(&plane).await?;
         progress("installing the chart with Helm");
-        let installation = Installation::install(&plane, &options.installation, &options.values).await?;
-        servers.apply_class(&plane, CLASS, "Assumed").await?;
+        let values = with_probes(&plane, &options.values).await?;
+        let installation = Installation::install(&plane, &options.installation, &values).await?;
+        servers.apply_class(&plane, CLASS, enforcement_of(tier)).await?;
         let operator = if options.with_operator {
             progress("starting the operator with a token of its ServiceAccount");
             Some(OperatorProcess::start(&plane, &installation).await?)

@@ -61,14 +61,14 @@ async fn granted(site: &Site) -> Result<BTreeSet<Right>> {
     Ok(rights)
 }
 
-/// Whether a call used this right and was answered. An apply that makes an object is recorded as a patch, but needs both.
+/// Whether a call used this right and was answered; for a log, which fake nodes have none of, that it was not refused. An apply that makes an object is recorded as a patch, but needs both.
 fn uses(entry: &Entry, right: &Right) -> bool {
     let Some(object) = &entry.object_ref else { return false };
     let verb = entry.verb == right.verb || (right.verb == "create" && entry.verb == "patch" && entry.code() == 201);
     verb && object.api_group == right.group
         && entry.target() == right.resource
         && (right.name.is_empty() || object.name == right.name)
-        && (entry.code() < 400 || entry.code() == 404)
+        && (entry.code() < 400 || entry.code() == 404 || (right.resource == "pods/log" && entry.code() >= 500))
         && !entry.is_dry_run()
 }
 

@@ -1,28 +1,34 @@
-//! The operator's image: one static program, the authorities that it trusts, and nothing else. No shell, no package, no library.
+//! The operator's image: two static programs, the authorities that they trust, and nothing else. No shell, no package, no library.
 //!
-//! In: the program, built for musl. Out: the [`Image`], or why the program cannot be in one.
+//! In: the operator and the probe, built for musl. Out: the [`Image`], or why a program cannot be in one.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{File, Image, roots};
 
 /// Where TLS looks for authorities on most distributions.
 const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";
-const PROGRAM: &str = "operator";
+const OPERATOR: &str = "operator";
+/// What the chart runs on every node, under the same image: it has to be there anyway.
+const PROBE: &str = "probe";
 /// Whom the chart runs it as: nobody that a distribution knows.
 const USER: &str = "65532:65532";
 
-/// An image of this program under this name, such as `localhost/steading/operator:0.1.0`.
+/// An image of these programs under this name, such as `localhost/steading/operator:0.1.0`.
 ///
 /// # Errors
-/// If the program is none for Linux, for a processor that is not known here, or needs libraries that the image has not.
-pub fn image(name: &str, program: Vec<u8>) -> Result<Image> {
-    let architecture = architecture_of(&program)?.to_owned();
+/// If one of them is none for Linux, for a processor that is not known here, or needs libraries that the image has not; or if they are
+/// for different processors.
+pub fn image(name: &str, operator: Vec<u8>, probe: Vec<u8>) -> Result<Image> {
+    let architecture = architecture_of(&operator).context(OPERATOR)?.to_owned();
+    let other = architecture_of(&probe).context(PROBE)?;
+    ensure!(architecture == other, "the operator is for {architecture}, the probe for {other}");
     let files = BTreeMap::from([
         (ROOTS.to_owned(), File { mode: 0o644, content: roots::bundle().into_bytes() }),
-        (PROGRAM.to_owned(), File { mode: 0o755, content: program }),
+        (OPERATOR.to_owned(), File { mode: 0o755, content: operator }),
+        (PROBE.to_owned(), File { mode: 0o755, content: probe }),
     ]);
     let labels = [
         ("org.opencontainers.image.title", "Steading"),
@@ -33,7 +39,7 @@ pub fn image(name: &str, program: Vec<u8>) -> Result<Image> {
         name: name.to_owned(),
         architecture,
         files,
-        entrypoint: vec![format!("/{PROGRAM}")],
+        entrypoint: vec![format!("/{OPERATOR}")],
         user: USER.to_owned(),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
     })
@@ -95,24 +101,31 @@ mod tests {
 
     #[test]
     fn a_static_program_is_taken_for_its_processor() {
-        assert_eq!(image("x:1", program(62, &[1, 2])).unwrap().architecture, "amd64");
-        assert_eq!(image("x:1", program(183, &[1])).unwrap().architecture, "arm64");
+        assert_eq!(image("x:1", program(62, &[1, 2]), program(62, &[])).unwrap().architecture, "amd64");
+        assert_eq!(image("x:1", program(183, &[1]), program(183, &[1])).unwrap().architecture, "arm64");
     }
 
     #[test]
     fn what_could_not_start_in_the_image_is_refused() {
-        let refused = |program: Vec<u8>| image("x:1", program).unwrap_err().to_string();
+        let refused = |bad: Vec<u8>| {
+            let of = |operator, probe| format!("{:#}", image("x:1", operator, probe).unwrap_err());
+            let (first, second) = (of(bad.clone(), program(62, &[1])), of(program(62, &[1]), bad));
+            assert_eq!(first.strip_prefix("operator: "), second.strip_prefix("probe: "));
+            first
+        };
         assert!(refused(program(62, &[1, 3])).contains("needs libraries"));
         assert!(refused(program(8, &[1])).contains("processor"));
         assert!(refused(b"#!/bin/sh\n".to_vec()).contains("none for Linux"));
         assert!(refused(program(62, &[1])[..66].to_vec()).contains("needs libraries"), "cut off");
+        let mixed = image("x:1", program(62, &[1]), program(183, &[1])).unwrap_err().to_string();
+        assert_eq!(mixed, "the operator is for amd64, the probe for arm64");
     }
 
     #[test]
-    fn the_image_runs_as_nobody_and_holds_the_program_and_its_authorities_alone() {
-        let image = image("localhost/steading/operator:0.1.0", program(62, &[1])).unwrap();
+    fn the_image_runs_as_nobody_and_holds_the_programs_and_their_authorities_alone() {
+        let image = image("localhost/steading/operator:0.1.0", program(62, &[1]), program(62, &[1])).unwrap();
         assert_eq!(image.user, "65532:65532");
-        assert_eq!(image.files.keys().collect::<Vec<_>>(), [ROOTS, PROGRAM]);
+        assert_eq!(image.files.keys().collect::<Vec<_>>(), [ROOTS, OPERATOR, PROBE]);
         let roots = String::from_utf8(image.files[ROOTS].content.clone()).unwrap();
         assert!(roots.matches("-----BEGIN CERTIFICATE-----").count() > 100);
         assert!(roots.lines().all(|line| line.len() <= 64), "PEM has lines of 64 characters");
@@ -123,7 +136,7 @@ mod tests {
     fn the_containerfile_ends_with_the_same_contents_user_and_program() {
         let text = include_str!("../Containerfile");
         let (_, last_stage) = text.rsplit_once("FROM ").unwrap();
-        let image = image("x:1", program(62, &[1])).unwrap();
+        let image = image("x:1", program(62, &[1]), program(62, &[1])).unwrap();
         let lines = [
             "scratch".to_owned(),
             "COPY --from=build /contents /".to_owned(),

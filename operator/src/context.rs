@@ -11,6 +11,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use crate::{
     clock,
     connections::Connections,
+    enforcement::Enforcement,
     engine::{children::Children, contest::Contests, drive::Engine, fault::Fault, known::Known},
     fence::Fence,
     identity,
@@ -34,6 +35,8 @@ pub struct Context {
     pub connections: Connections,
     /// Whether the admission policies that fence us in stand.
     pub fence: Fence,
+    /// Whether the network does what policies say.
+    pub enforcement: Enforcement,
     /// Marks everything outside the cluster as ours.
     pub installation: Installation,
     /// How long a look at something outside the cluster counts as evidence. It is looked at again at half of it.

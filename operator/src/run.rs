@@ -37,6 +37,7 @@ use crate::{
     config::Config,
     connections::Connections,
     context::Context,
+    enforcement::{self, Enforcement},
     engine::{
         backoff::Backoff,
         children::{Child, ChildMirror, Children},
@@ -97,6 +98,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     tasks.spawn(watching.clone().children::<LimitRange>(Kind::LimitRange, children.clone(), wakes.clone()));
     tasks.spawn(watching.children::<RoleBinding>(Kind::RoleBinding, children, wakes.clone()));
 
+    let probes = enforcement::follow(context.enforcement.clone(), client.clone(), config.namespace, wakes.clone());
+    tasks.spawn(until(&stopping, probes));
+
     let resigning = CancellationToken::new();
     tasks.spawn(candidate.run(client, resigning.clone().cancelled_owned()));
     tasks.spawn(fence.clone().watch(leadership.clone(), stopping.clone().cancelled_owned()));
@@ -106,11 +110,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     figures::count_objects::<Tenants>(&metrics, &context.tenants);
     figures::count_objects::<Workspaces>(&metrics, &context.workspaces);
     tasks.spawn(lead(leadership, fence, wakes, health.clone(), stopping.clone()));
-    let sweeping = orphans::sweep(Arc::clone(&context), config.timings.sweep);
-    let stopped = stopping.clone();
-    tasks.spawn(async move {
-        stopped.run_until_cancelled(sweeping).await;
-    });
+    tasks.spawn(until(&stopping, orphans::sweep(Arc::clone(&context), config.timings.sweep)));
     let controllers = control(&context, woken, &health, config.workers, &stopping);
 
     let mut controllers = pin!(controllers);
@@ -136,6 +136,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
         None => Ok(()),
         Some(Err(error)) => Err(error).context("a task of the operator died"),
         Some(Ok(())) => anyhow::bail!("a task of the operator ended before it was told to"),
+    }
+}
+
+/// Runs `work` until `stopping`.
+fn until<W: Future<Output = ()> + Send>(
+    stopping: &CancellationToken,
+    work: W,
+) -> impl Future<Output = ()> + Send + use<W> {
+    let stopping = stopping.clone();
+    async move {
+        stopping.run_until_cancelled(work).await;
     }
 }
 
@@ -197,6 +208,7 @@ pub(crate) fn assemble(
         contests: Contests::default(),
         connections,
         fence,
+        enforcement: Enforcement::default(),
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,
     });

@@ -69,7 +69,9 @@ impl Story for TenantClasses {
         round.facts.tenants = i32::try_from(users.len()).unwrap_or(i32::MAX);
         if class.metadata.deletion_timestamp.is_none() {
             let held = drive::held(self, &self.0.engine.client, class).await?;
-            observe::servers(&self.0, held.as_ref().unwrap_or(class), round).await;
+            let class = held.as_ref().unwrap_or(class);
+            observe::network(&self.0, class, round);
+            observe::servers(&self.0, class, round).await;
             return Ok(());
         }
         if !finalize::is_held(class) {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use api::{Tenant, TenantClass, Workspace, tenant::Reservation};
+use api::{Tenant, TenantClass, Workspace, tenant::Reservation, tenant_class::Enforcement};
 use futures::{Stream, stream};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -95,6 +95,18 @@ impl Wakes {
         for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == name) {
             send(&self.tenants, ObjectRef::from_obj(tenant.as_ref()));
             self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// What probes show of the network matters to every class, and to the Workspaces of those that require it.
+    pub fn enforcement_changed(&self) {
+        for class in self.known_classes.store().state() {
+            send(&self.classes, ObjectRef::from_obj(class.as_ref()));
+            if class.spec.network.enforcement == Enforcement::Required {
+                for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
+                    self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
+                }
+            }
         }
     }
 

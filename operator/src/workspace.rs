@@ -87,7 +87,7 @@ impl Story for Workspaces {
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
         match isolate::stack(context, &facts, &grant, round).await {
-            Ok(()) => round.parts.push(isolate::verdict(&class, &facts)),
+            Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),
             Err(fault) => {
                 round.parts.push(Part::faulty(names::ISOLATED, fault));
                 return Ok(()); // nothing that could leak is made while isolation is not complete

@@ -48,7 +48,10 @@ impl OperatorPods {
         let target = archive.clone();
         tokio::task::spawn_blocking(move || pack(&target)).await??;
         plane.import_image(&archive)?;
-        let mut ours = json!({ "replicas": 2, "image": { "repository": REPOSITORY, "tag": TAG } });
+        // Probes only where somebody looks at them: they take their part of a small machine.
+        let mut ours = json!({
+            "replicas": 2, "image": { "repository": REPOSITORY, "tag": TAG }, "probe": { "enabled": false },
+        });
         merge(&mut ours, values);
         let pods = Self { installation: Installation::install(plane, name, &ours).await? };
         pods.until_ready(plane, 2).await?;
@@ -95,26 +98,31 @@ fn is_ready(pod: &Pod) -> bool {
 
 /// Packs the operator of this checkout, as `make image` does for everybody.
 pub fn pack(archive: &Path) -> Result<()> {
+    let goal = ["image".to_owned(), format!("IMAGE={REPOSITORY}:{TAG}"), format!("OUTPUT={}", archive.display())];
+    make(&goal, "building the operator's image (about 8 min on 2 cores the first time)").map(drop)
+}
+
+/// Runs this checkout's Makefile, and returns the last line of what it says.
+pub(super) fn make(goal: &[String], what: &str) -> Result<String> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in no checkout")?;
     let mut command = Command::new("make");
     command
-        .args(["--no-print-directory", "image"])
-        .arg(format!("IMAGE={REPOSITORY}:{TAG}"))
-        .arg(format!("OUTPUT={}", archive.display()))
+        .arg("--no-print-directory")
+        .args(goal)
         // What a test was started with is not for a program that is shipped.
         .env_remove("RUSTFLAGS")
         .env_remove("MAKEFLAGS")
         .env_remove("MAKELEVEL")
         .current_dir(checkout);
     let mut nursery = Nursery::new("build")?;
-    let process = nursery.spawn("make-image", &mut command)?;
-    let status = attend(process, "building the operator's image (about 8 min on 2 cores the first time)")?;
-    ensure!(status.success(), "`make image` failed ({status})\n{}", process.last_lines());
-    Ok(())
+    let process = nursery.spawn("make", &mut command)?;
+    let status = attend(process, what)?;
+    ensure!(status.success(), "`make {}` failed ({status})\n{}", goal.join(" "), process.last_lines());
+    Ok(process.last_lines().lines().last().unwrap_or_default().trim().to_owned())
 }
 
 /// Lays `over` over `under`, object by object.
-fn merge(under: &mut Value, over: &Value) {
+pub(super) fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

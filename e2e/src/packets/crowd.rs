@@ -197,7 +197,12 @@ impl Crowd {
                 return Ok(seen);
             }
             let late = begun.elapsed() >= PATIENCE;
-            ensure!(self.wait_longer() || !late, "{} packets do not arrive:\n{}\n{seen}", losses.len(), losses.join("\n"));
+            ensure!(
+                self.wait_longer() || !late,
+                "{} packets do not arrive:\n{}\n{seen}",
+                losses.len(),
+                losses.join("\n")
+            );
         }
     }
 

@@ -71,6 +71,22 @@ impl Real {
         self.nodes.iter().try_for_each(|node| node.import(archive))
     }
 
+    /// Ends what enforces NetworkPolicies on the node of this number.
+    pub(super) fn stop_enforcing(&self, nursery: &mut Nursery, number: u8) -> Result<()> {
+        self.node(number)?.stop_enforcing(nursery)
+    }
+
+    /// Starts it again.
+    pub(super) async fn start_enforcing(&self, nursery: &mut Nursery, way: Way<'_>, number: u8) -> Result<()> {
+        let site = Site { ground: &self.ground, way, switch: self.switch };
+        self.node(number)?.start_enforcing(nursery, site).await
+    }
+
+    fn node(&self, number: u8) -> Result<&Node> {
+        let name = format!("node-{number}");
+        self.nodes.iter().find(|node| node.name() == name).with_context(|| format!("there is no {name}"))
+    }
+
     /// Starts so many nodes and waits until they are Ready and names resolve.
     pub(super) async fn start(
         &mut self,

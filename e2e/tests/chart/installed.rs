@@ -37,6 +37,7 @@ async fn the_api_server_takes_every_object_without_a_field_that_it_does_not_know
         "tolerations": [{ "key": "a", "operator": "Exists" }],
         "podLabels": { "a": "b", "app.kubernetes.io/name": "not-this" },
         "podAnnotations": { "a": "b" },
+        "probe": { "runtimes": [{ "name": "gvisor", "runtimeClassName": "gvisor", "nodeSelector": { "a": "b" } }] },
         "crds": { "annotations": { "a": "b" } },
     }));
     for (name, values) in [("steading", with(json!({}))), ("steading", everything), ("steading-crds", json!({}))] {
@@ -52,20 +53,25 @@ async fn the_api_server_takes_every_object_without_a_field_that_it_does_not_know
 }
 
 #[tokio::test]
-async fn the_operators_pod_is_let_in_where_pod_security_is_restricted() {
+async fn its_pods_are_let_in_where_pod_security_is_restricted() {
     let (plane, _) = installed(Tier::One).await;
     let admin = plane.admin().unwrap();
     let namespace = e2e::unique("restricted");
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
     let body = json!({ "metadata": { "name": namespace, "labels": labels } });
     ask(&admin, "POST", "/api/v1/namespaces", body).await.unwrap();
-    let account = json!({ "metadata": { "name": "steading" } });
-    ask(&admin, "POST", &format!("/api/v1/namespaces/{namespace}/serviceaccounts"), account).await.unwrap();
     let objects = render("steading", &with(json!({}))).await;
-    let mut pod = one(&objects, "Deployment", "steading")["spec"]["template"].clone();
-    pod["metadata"]["name"] = json!("operator");
+    for account in of_kind(&objects, "ServiceAccount") {
+        let account = json!({ "metadata": { "name": account["metadata"]["name"] } });
+        ask(&admin, "POST", &format!("/api/v1/namespaces/{namespace}/serviceaccounts"), account).await.unwrap();
+    }
     let path = format!("/api/v1/namespaces/{namespace}/pods");
-    ask(&admin, "POST", &path, pod.clone()).await.unwrap();
+    for owner in [of_kind(&objects, "DaemonSet"), of_kind(&objects, "Deployment")].concat() {
+        let mut pod = owner["spec"]["template"].clone();
+        pod["metadata"]["name"] = owner["metadata"]["name"].clone();
+        ask(&admin, "POST", &path, pod).await.unwrap();
+    }
+    let mut pod = one(&objects, "Deployment", "steading")["spec"]["template"].clone();
     // The same pod with one thing more is not, so the namespace does refuse.
     pod["metadata"]["name"] = json!("privileged");
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);

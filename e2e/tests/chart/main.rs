@@ -7,6 +7,7 @@ mod helm;
 mod installed;
 mod operator_rights;
 mod people;
+mod probe;
 mod rendered;
 mod server;
 mod values;

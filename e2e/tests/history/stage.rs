@@ -67,11 +67,13 @@ impl Stage {
         self.apply("Namespace", &json!({ "metadata": { "name": name } })).await;
     }
 
-    /// The class of the quickstart.
+    /// The class of the quickstart; on fake nodes nothing can show that policies are enforced.
     pub async fn apply_class(&self) {
         let text = include_str!("../../../examples/quickstart.yaml");
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
-        self.apply("TenantClass", documents.iter().find(|document| document["kind"] == "TenantClass").unwrap()).await;
+        let mut documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        let class = documents.iter_mut().find(|document| document["kind"] == "TenantClass").unwrap();
+        class["spec"]["network"]["enforcement"] = json!("Assumed");
+        self.apply("TenantClass", class).await;
     }
 
     /// The Tenant, with these fields over what it always has.

@@ -45,22 +45,23 @@ fn a_class_in_use_does_not_go_and_names_its_tenants() -> Result<()> {
 }
 
 #[test]
-fn where_enforcement_must_be_proven_a_complete_stack_is_still_not_ready() -> Result<()> {
+fn where_enforcement_must_be_proven_and_no_probe_runs_a_complete_stack_is_still_not_ready() -> Result<()> {
     Stage::shared(Tier::One, async |stage| {
         let platform = &stage.platform;
         let strict = class(&unique("strict")).with("network.enforcement", "Required");
         platform.apply(&strict).await?;
         let acme = platform.applied(tenant(&unique("acme")).of_class(&strict)).await?;
         let finance = platform.applied(workspace("finance").of_tenant(&acme)).await?;
-        let stalled = platform.until_reason(&finance, names::ENFORCEMENT_UNPROVEN).await?;
-        assert_eq!((status(&stalled, "Ready"), status(&stalled, "Stalled")), ("False", "True"));
-        let isolated = condition(&stalled, names::ISOLATED).context("no condition Isolated")?;
+        let waiting = platform.until_reason(&finance, names::ENFORCEMENT_UNPROVEN).await?;
+        assert_eq!((status(&waiting, "Ready"), status(&waiting, "Reconciling")), ("False", "True"));
+        let isolated = condition(&waiting, names::ISOLATED).context("no condition Isolated")?;
         assert_eq!((isolated.status.as_str(), isolated.reason.as_str()), ("False", names::ENFORCEMENT_UNPROVEN));
         assert_tells(&isolated.message, &[strict.name(), "Assumed"]);
         let stack = platform.stack_of(&finance).await?;
         let policies: Api<NetworkPolicy> = Api::namespaced(platform.client.clone(), &stack);
         policies.get("deny-all").await?;
-        assert_tells(&message(&stalled), &[&stack]);
+        assert_tells(&message(&waiting), &[&stack]);
+        platform.until_reason(&strict, names::ENFORCEMENT_UNPROVEN).await?;
         Ok(())
     })
 }

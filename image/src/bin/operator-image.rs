@@ -1,4 +1,4 @@
-//! Packs the operator into an image. In: a static program. Out: an archive of an OCI image layout, and its digest on standard output;
+//! Packs the operator into an image. In: static programs. Out: an archive of an OCI image layout, and its digest on standard output;
 //! or what is in the image as a folder, for an engine to pack.
 
 use std::fs::{self, File};
@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 
-/// Packs the operator into an OCI image, without an engine: the same program always gives the same digest.
+/// Packs the operator into an OCI image, without an engine: the same programs always give the same digest.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example:\n  operator-image --program target/x86_64-unknown-linux-musl/release/operator \\\n    --name localhost/steading/operator:0.1.0 --output steading-operator.tar\n  skopeo copy oci-archive:steading-operator.tar docker://registry.example/steading/operator:0.1.0"
+    after_help = "Example:\n  operator-image --programs target/x86_64-unknown-linux-musl/release \\\n    --name localhost/steading/operator:0.1.0 --output steading-operator.tar\n  skopeo copy oci-archive:steading-operator.tar docker://registry.example/steading/operator:0.1.0"
 )]
 struct Arguments {
-    /// The operator, linked statically.
+    /// The folder with the programs `operator` and `probe`, linked statically.
     #[arg(long)]
-    program: PathBuf,
+    programs: PathBuf,
     /// Name with tag.
     #[arg(long, requires = "output", default_value = "localhost/steading/operator:latest")]
     name: String,
@@ -29,9 +29,13 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let Arguments { program, name, output, root } = Arguments::parse();
-    let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
-    let image = image::operator::image(&name, content).with_context(|| program.display().to_string())?;
+    let Arguments { programs, name, output, root } = Arguments::parse();
+    let read = |program: &str| {
+        let path = programs.join(program);
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let image = image::operator::image(&name, read("operator")?, read("probe")?)
+        .with_context(|| programs.display().to_string())?;
     if let Some(root) = root {
         return image.write_files(&root);
     }

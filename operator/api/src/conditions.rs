@@ -22,6 +22,8 @@ pub const BUCKET_READY: &str = "BucketReady";
 pub const KEYS_REACHABLE: &str = "KeysReachable";
 /// The place for buckets that a class names answers, knows us, and lets us look.
 pub const BUCKETS_REACHABLE: &str = "BucketsReachable";
+/// No packet passes that NetworkPolicies forbid, on any node.
+pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
 
 /// Which consequence a reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,8 @@ reasons! {
     IDENTITY_CHANGED = "IdentityChanged", Stalled, "status.identity does not match the object: it was edited or restored from elsewhere.", "Restore status.identity to the value that the message names.";
     NAME_MISMATCH = "NameMismatch", Stalled, "The Tenant is not named like its namespace.", "Create it in a namespace of its own name.";
     ROTATION_OUT_OF_BOUNDS = "RotationOutOfBounds", Stalled, "The rotation period is outside the bounds of the class.", "Set encryption.rotationPeriod within the bounds that the message names.";
-    ENFORCEMENT_UNPROVEN = "EnforcementUnproven", Stalled, "The class requires that enforcement of NetworkPolicies is shown, and nothing shows it.", "Use a class with network.enforcement: Assumed if you vouch for the network yourself.";
+    ENFORCEMENT_UNPROVEN = "EnforcementUnproven", Waiting, "The class requires that enforcement of NetworkPolicies is shown, and not every node shows it.", "See the probes that the message names; or use a class with network.enforcement: Assumed if you vouch for the network yourself.";
+    NOT_ENFORCED = "NotEnforced", Stalled, "Packets pass that NetworkPolicies forbid, always or in a pod's first second, on the nodes that the message names.", "Mend the network plugin of these nodes, then delete the probe's pods there, so that new ones try again.";
     INVALID_SPEC = "InvalidSpec", Stalled, "A field holds what admission should have refused.", "Correct the field that the message names; check that the CRDs are those of this version.";
     FORBIDDEN = "Forbidden", Stalled, "The API server refuses Steading a request for longer than fresh role bindings need.", "Grant the verb and resource that the message names (helm upgrade restores the chart's rights).";
     REJECTED = "Rejected", Stalled, "The API server finds a request of Steading's invalid.", "Check that the CRDs and policies are those of this version; report it with the message.";

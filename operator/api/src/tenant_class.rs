@@ -279,7 +279,7 @@ pub struct TenantClassStatus {
     /// When the servers that the class names last answered as they should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
-    /// Ready, KeysReachable, BucketsReachable; Reconciling and Stalled only while they are true.
+    /// Ready, NetworkEnforced, KeysReachable, BucketsReachable; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

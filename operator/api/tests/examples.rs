@@ -97,6 +97,6 @@ fn the_quickstart_holds_a_class_a_namespace_a_tenant_and_two_workspaces() {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     let kinds: Vec<_> = documents.iter().map(|document| document["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["TenantClass", "Namespace", "Tenant", "Workspace", "Workspace"]);
-    assert_eq!(documents[0]["spec"]["network"]["enforcement"], "Assumed");
+    assert_eq!(documents[0]["spec"]["network"]["enforcement"], "Required");
     assert_eq!(documents[2]["spec"]["class"], documents[0]["metadata"]["name"]);
 }

@@ -51,7 +51,8 @@ impl Fault {
     /// Whether it says that there was no look or no answer, and nothing of what was asked about.
     #[must_use]
     pub fn tells_nothing(&self) -> bool {
-        self.class == Class::Transient || [reasons::THROTTLED, reasons::FENCE_DOWN].contains(&self.reason)
+        self.class == Class::Transient
+            || [reasons::THROTTLED, reasons::FENCE_DOWN, reasons::ENFORCEMENT_UNPROVEN].contains(&self.reason)
     }
 
     /// A request to the API server failed. `doing` names verb and object: `apply NetworkPolicy acme-finance-ab12cd/deny-all`.

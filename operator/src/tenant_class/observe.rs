@@ -1,7 +1,7 @@
-//! Whether the servers that a class names can be used.
+//! Whether the servers that a class names can be used, and whether the network is as it says.
 //!
-//! In: a class. Out: a part for each place. A look for something that nobody has: it needs the server, our sign-in and the rights to
-//! look, and changes nothing.
+//! In: a class, what probes show. Out: a part for each place, and one for the network. A look for something that nobody has: it needs
+//! the server, our sign-in and the rights to look, and changes nothing.
 
 use api::{TenantClass, conditions as names};
 use providers::{
@@ -13,6 +13,7 @@ use super::{Facts, TenantClasses};
 use crate::{
     clock, connections,
     context::Context,
+    enforcement::Before,
     engine::{
         conditions::{self, Part, State},
         drive::Story as _,
@@ -24,6 +25,13 @@ use crate::{
 
 /// An identity that no object has.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Says what is known of the network.
+pub fn network(context: &Context, class: &TenantClass, round: &mut Round<Facts>) {
+    let before = Before { conditions: TenantClasses::conditions(class), generation: class.metadata.generation };
+    let stands = "every stack has its NetworkPolicies";
+    round.parts.push(context.enforcement.part(class, names::NETWORK_ENFORCED, stands, &before));
+}
 
 /// Looks at each server, if it is time to.
 pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<Facts>) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{TenantClass, conditions as names, labels, tenant_class::Enforcement, workspace::NamespaceStatus};
+use api::{TenantClass, Workspace, conditions as names, labels, workspace::NamespaceStatus};
 use desired::{
     fields::Kind,
     ledger,
@@ -11,13 +11,15 @@ use desired::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 
-use super::{Facts, observe::Grant};
+use super::{Facts, Workspaces, observe::Grant};
 use crate::{
     context::Context,
+    enforcement::Before,
     engine::{
         apply::{Applier, key_of},
         children::Key,
         conditions::Part,
+        drive::Story as _,
         fault::Fault,
         round::Round,
     },
@@ -114,26 +116,8 @@ fn terminating(name: &str) -> Fault {
 }
 
 /// What can be said of isolation once all of it stands.
-pub fn verdict(class: &TenantClass, facts: &StackFacts) -> Part {
-    let namespace = facts.namespace();
-    match class.spec.network.enforcement {
-        Enforcement::Assumed => Part::good(
-            names::ISOLATED,
-            names::ASSUMED,
-            format!(
-                "policies, quota, limits and role bindings stand in {namespace}; TenantClass {} vouches that the network enforces them",
-                class.name_any()
-            ),
-        ),
-        Enforcement::Required => Part::faulty(
-            names::ISOLATED,
-            Fault::stalled(
-                names::ENFORCEMENT_UNPROVEN,
-                format!(
-                    "policies, quota, limits and role bindings stand in {namespace}, but nothing shows that the network enforces them, as TenantClass {} requires: use a class with network.enforcement: Assumed if you vouch for it",
-                    class.name_any()
-                ),
-            ),
-        ),
-    }
+pub fn verdict(context: &Context, workspace: &Workspace, class: &TenantClass, facts: &StackFacts) -> Part {
+    let stands = format!("policies, quota, limits and role bindings stand in {}", facts.namespace());
+    let before = Before { conditions: Workspaces::conditions(workspace), generation: workspace.metadata.generation };
+    context.enforcement.part(class, names::ISOLATED, &stands, &before)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use e2e::install::enforcement_of;
 use serde_json::Value;
 
 use crate::objects::{self, CUSTOMER, Seen, Stacks};
@@ -33,6 +34,9 @@ pub(crate) async fn quickstart(show: &Show, scene: &Scene) -> Result<()> {
         class.and_then(|class| class.get_mut("spec")).context("examples/quickstart.yaml holds no TenantClass")?;
     let as_written = spec.clone();
     scene.servers.direct_here(&scene.plane, spec);
+    if let Some(enforcement) = spec.pointer_mut("/network/enforcement") {
+        *enforcement = enforcement_of(scene.plane.tier()).into();
+    }
     show.say("Filled in for the servers of this demo; all else is applied as it stands:");
     let filled_in = changes(&as_written, spec, "spec").into_iter().map(|(field, value)| vec![field, brief(&value)]);
     show.table(&filled_in.collect::<Vec<_>>());

@@ -5,6 +5,7 @@ use anyhow::Result;
 use api::labels::PART;
 use e2e::Tier;
 use e2e::packets::{Crowd, Labels, Runtime, Spot, Surroundings, predicted};
+use e2e::servers::OPERATOR_NAMESPACE;
 
 use crate::objects::Stacks;
 use crate::scene::{BREAK_GLASS, Scene};
@@ -17,6 +18,9 @@ pub(crate) async fn verdicts(show: &Show, scene: &Scene, stacks: &Stacks) -> Res
         show.say("Not shown: this is T2, whose nodes are fake. As root on Linux, `make demo` has real ones.");
         return Ok(());
     }
+    show.say("What the probe of a node says, which tries all the time what policies forbid:");
+    let probe = ["exec", "-n", OPERATOR_NAMESPACE, "daemonset/steading-probe-gvisor", "--", "/probe", "verdict"];
+    scene.kubectl.shown(show, &probe).await?;
     // Nobody else may make pods in stacks.
     let client = scene.plane.client_for("demo", &["system:masters", BREAK_GLASS])?;
     let part = Labels::from([(PART.to_owned(), "demo".to_owned())]);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use e2e::components::{Component, build_all, cache_root};
-use e2e::install::{Installation, OperatorProcess};
+use e2e::install::{Installation, OperatorProcess, with_probes};
 use e2e::plane::why_not;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use e2e::{Plane, PlaneOptions, Servers, Tier};
@@ -51,8 +51,11 @@ impl Scene {
         let plane = show.during(&what, Plane::start(tier, options)).await?;
         let what = "OpenBao, KES and MinIO with TLS; chart steading by `helm install`";
         let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
-        let servers_and_chart =
-            async { tokio::try_join!(Servers::start(&plane), Installation::install(&plane, INSTALLATION, &values)) };
+        let chart = async {
+            let values = with_probes(&plane, &values).await?;
+            Installation::install(&plane, INSTALLATION, &values).await
+        };
+        let servers_and_chart = async { tokio::try_join!(Servers::start(&plane), chart) };
         let (servers, installation) = show.during(what, Box::pin(servers_and_chart)).await?;
         let what = "the operator, as a process with a token of its ServiceAccount";
         let environment = [("STEADING_BREAK_GLASS_GROUPS", BREAK_GLASS.to_owned())];

@@ -166,9 +166,28 @@ impl Node {
         Ok(())
     }
 
+    /// Ends what enforces NetworkPolicies, and opens the gate: pods that are new from here on are held to nothing, as where a network
+    /// plugin has died. Those that are there keep their rules.
+    pub(super) fn stop_enforcing(&self, nursery: &mut Nursery) -> Result<()> {
+        nursery.kill(&self.process(Component::KubeRouter))?;
+        nursery.kill(&format!("{}-gate", self.name()))?;
+        let mut open = self.within(Path::new("iptables"));
+        open.args(["-w", "-t", "mangle", "-F"]);
+        output_of(open).with_context(|| format!("the gate of {} does not open", self.name()))
+    }
+
+    /// Starts it again, and shuts the gate first.
+    pub(super) async fn start_enforcing(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+        self.close(nursery, site).await?;
+        self.start_enforcer(nursery, site).await
+    }
+
     /// Nothing passes to or from a pod that the enforcer has not judged.
     async fn close(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
         let (gate, closed) = (nursery.write("gate.sh", GATE)?, self.directory.join("closed"));
+        if closed.exists() {
+            std::fs::remove_file(&closed)?;
+        }
         let mut command = self.within(Path::new("/bin/sh"));
         command.arg(gate).arg(site.ground.pods_of(self.number)).arg(&closed);
         let gate = nursery.spawn(&format!("{}-gate", self.name()), &mut command)?;

@@ -1,0 +1,60 @@
+//! The enforcement probe beside an operator that runs as a process. In: a plane with real nodes. Out: an image on them that holds the
+//! probe alone, under the name that the harness gives to the chart, and the values by which probes run under both kernels.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use image::{File, Image};
+use serde_json::{Value, json};
+
+use super::REPOSITORY;
+use super::pods::{make, merge};
+use crate::nursery::Nursery;
+use crate::plane::{GVISOR, OUTSIDE, Plane, Tier};
+
+/// These values of the chart, and on real nodes those by which probes run there, which get the image of the probe.
+pub async fn with_probes(plane: &Plane, values: &Value) -> Result<Value> {
+    if plane.tier() != Tier::Three {
+        return Ok(values.clone());
+    }
+    let nursery = Nursery::new("image")?;
+    let archive = nursery.directory().join("probe.tar");
+    let target = archive.clone();
+    tokio::task::spawn_blocking(move || pack(&target)).await??;
+    plane.import_image(&archive)?;
+    let mut all = probe_values();
+    merge(&mut all, values);
+    Ok(all)
+}
+
+/// What a class can ask of the network of a plane: where nothing runs nothing can be shown.
+pub fn enforcement_of(tier: Tier) -> &'static str {
+    match tier {
+        Tier::One | Tier::Two => "Assumed",
+        Tier::Three => "Required",
+    }
+}
+
+/// The values of the chart with which probes run as they do for whoever sandboxes pods. On these nodes something stands for the outside.
+pub fn probe_values() -> Value {
+    json!({ "probe": {
+        "enabled": true, "period": 2, "outside": [format!("{OUTSIDE}:80"), format!("{OUTSIDE}:443")],
+        "runtimes": [{ "name": "default" }, { "name": "gvisor", "runtimeClassName": GVISOR }],
+    }})
+}
+
+fn pack(archive: &Path) -> Result<()> {
+    let program = make(&["probe".to_owned()], "building the probe (about 1 min on 2 cores the first time)")?;
+    let content = std::fs::read(&program).with_context(|| format!("cannot read {program}"))?;
+    let image = Image {
+        name: format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION")),
+        architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
+        files: BTreeMap::from([("probe".to_owned(), File { mode: 0o755, content })]),
+        entrypoint: vec!["/probe".to_owned()],
+        user: "65532:65532".to_owned(),
+        labels: BTreeMap::new(),
+    };
+    let out = std::fs::File::create(archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    image.write(std::io::BufWriter::new(out)).map(drop)
+}

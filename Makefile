@@ -7,6 +7,11 @@ STEADING_CACHE ?= $(HOME)/.cache/steading
 CARGO_TARGET_DIR ?= $(STEADING_CACHE)/target
 export STEADING_CACHE CARGO_TARGET_DIR
 
+# Cargo takes what another checkout built for its own if that is newer than its files. So whoever comes from another checkout makes his
+# files new.
+ignored := $(shell [ ! -d "$(CARGO_TARGET_DIR)" ] || [ "$$(cat "$(CARGO_TARGET_DIR)/checkout" 2>/dev/null)" = "$(CURDIR)" ] || \
+  { find operator image e2e -name '*.rs' -exec touch {} + && echo "$(CURDIR)" >"$(CARGO_TARGET_DIR)/checkout"; })
+
 # Read from where they are decided, so that they cannot drift apart.
 rust_minimum := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 go_minimum := $(shell sed -n 's/^go //p' e2e/modules/kubernetes/go.mod)

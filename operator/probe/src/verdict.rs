@@ -193,6 +193,7 @@ mod tests {
     fn what_neither_reaches_is_absent_and_no_failure() {
         let absent = (Route::MetadataV4, Finding::of(false, false));
         assert_eq!(verdict(&[HOLDS[0], HOLDS[1], absent], &[]).state(), State::Holds);
+        assert_eq!(absent.1, Finding::Absent);
         assert_eq!(Finding::of(true, false), Finding::Leaks);
         assert_eq!(Finding::of(true, true), Finding::Leaks);
         assert_eq!(Finding::of(false, true), Finding::Holds);

@@ -124,8 +124,10 @@ async fn acts(show: &Show, scene: &Scene) -> Result<()> {
     apply::quickstart(show, scene).await?;
     let stacks = apply::until_ready(show, scene).await?;
     apply::look(show, scene, &stacks).await?;
-    apart::objects(show, scene, &stacks).await?;
-    people::rights(show, scene, &stacks).await?;
+    let client = scene.plane.admin()?;
+    let two = [(&stacks.finance, apart::FINANCE), (&stacks.research, apart::RESEARCH)];
+    apart::objects(show, &client, &stacks.all(), two).await?;
+    people::rights(show, &client, &people::PEOPLE, stacks.all()).await?;
     people::fence(show, scene, &stacks).await?;
     let notes = store::one_bucket(show, scene, &stacks).await?;
     rotate::key(show, scene, &stacks).await?;

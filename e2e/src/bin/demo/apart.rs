@@ -3,46 +3,68 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use e2e::Tier;
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::objects::{Stack, Stacks};
-use crate::scene::Scene;
+use crate::objects::Stack;
 use crate::show::Show;
 
 /// The one peer outside its own namespace that a policy of a stack may name.
 const DNS: &str = "kube-dns in kube-system";
 
-/// What the quotas of `finance` and `research` in the quickstart come to.
-const QUOTAS: [(&str, &str, &str); 9] = [
-    ("requests.cpu", "4", "8"),
-    ("limits.cpu", "4", "8"),
-    ("requests.memory", "16Gi", "32Gi"),
-    ("limits.memory", "16Gi", "32Gi"),
-    ("requests.storage", "100Gi", "200Gi"),
-    ("pods", "200", "200"),
-    ("services.loadbalancers", "0", "0"),
-    ("services.nodeports", "0", "0"),
-    ("count/ingresses.networking.k8s.io", "0", "0"),
-];
+/// What `finance` asks for in the quickstart.
+pub(crate) const FINANCE: Asked = Asked { cpu: "4", memory: "16Gi", storage: "100Gi" };
+/// What `research` asks for in the quickstart.
+pub(crate) const RESEARCH: Asked = Asked { cpu: "8", memory: "32Gi", storage: "200Gi" };
 
-/// Shows namespaces, policies and quotas of the two stacks of the quickstart.
-pub(crate) async fn objects(show: &Show, scene: &Scene, stacks: &Stacks) -> Result<()> {
-    show.step("apart", "The two stacks are apart: namespaces, policies, quotas");
-    let client = scene.plane.admin()?;
-    namespaces(show, &client, stacks).await?;
-    policies(show, scene.plane.tier(), &client, stacks).await?;
-    quotas(show, &client, stacks).await
+/// What a workspace asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) cpu: &'static str,
+    pub(crate) memory: &'static str,
+    pub(crate) storage: &'static str,
 }
 
-async fn namespaces(show: &Show, client: &Client, stacks: &Stacks) -> Result<()> {
-    let names: BTreeSet<&str> = stacks.all().map(|stack| stack.namespace.as_str()).into();
-    show.check("each workspace has a namespace of its own", names.len() == stacks.all().len());
-    for stack in [&stacks.finance, &stacks.research] {
+impl Asked {
+    /// What its quota comes to.
+    fn quota(&self) -> [(&'static str, &'static str); 9] {
+        [
+            ("requests.cpu", self.cpu),
+            ("limits.cpu", self.cpu),
+            ("requests.memory", self.memory),
+            ("limits.memory", self.memory),
+            ("requests.storage", self.storage),
+            ("pods", "200"),
+            ("services.loadbalancers", "0"),
+            ("services.nodeports", "0"),
+            ("count/ingresses.networking.k8s.io", "0"),
+        ]
+    }
+}
+
+/// Shows namespaces, policies and quotas of two stacks, each with what its workspace asks for; `all` are others beside them, and
+/// `enforcement` is what their class says of the network.
+pub(crate) async fn objects(
+    show: &Show,
+    client: &Client,
+    all: &[&Stack],
+    two: [(&Stack, Asked); 2],
+    enforcement: &str,
+) -> Result<()> {
+    show.step("apart", "The two stacks are apart: namespaces, policies, quotas");
+    let stacks = two.each_ref().map(|(stack, _)| *stack);
+    let names: BTreeSet<&str> = all.iter().map(|stack| stack.namespace.as_str()).collect();
+    show.check("each workspace has a namespace of its own", names.len() == all.len());
+    namespaces(show, client, stacks).await?;
+    policies(show, client, stacks, enforcement).await?;
+    quotas(show, client, two).await
+}
+
+async fn namespaces(show: &Show, client: &Client, stacks: [&Stack; 2]) -> Result<()> {
+    for stack in stacks {
         let namespace: Namespace = Api::all(client.clone()).get(&stack.namespace).await?;
         let has = |key: &str, value: &str| namespace.labels().get(key).is_some_and(|found| found == value);
         let is_restricted = ["enforce", "audit", "warn"]
@@ -57,9 +79,9 @@ async fn namespaces(show: &Show, client: &Client, stacks: &Stacks) -> Result<()>
     Ok(())
 }
 
-async fn policies(show: &Show, tier: Tier, client: &Client, stacks: &Stacks) -> Result<()> {
+async fn policies(show: &Show, client: &Client, stacks: [&Stack; 2], enforcement: &str) -> Result<()> {
     let mut tables = Vec::new();
-    for stack in [&stacks.finance, &stacks.research] {
+    for stack in stacks {
         let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &stack.namespace);
         let listed = api.list(&ListParams::default()).await.context("cannot list NetworkPolicies")?.items;
         let rows: Vec<Policy> = listed.iter().map(Policy::of).collect();
@@ -86,13 +108,13 @@ async fn policies(show: &Show, tier: Tier, client: &Client, stacks: &Stacks) -> 
         );
     }
     show.say("parts: pods of Steading's own in the stack; there are none in this version.");
-    show.say(&format!("What isolation rests on, says status: {}", stacks.finance.isolated));
-    let (what, reason) = match tier {
-        Tier::Three => ("status says that probes show on each node that the network enforces them", "True/Available"),
-        Tier::One | Tier::Two => ("status says that enforcement is assumed, not shown", "True/Assumed"),
+    let [first, ..] = stacks;
+    show.say(&format!("What isolation rests on, says status: {}", first.isolated));
+    let (what, reason) = match enforcement {
+        "Required" => ("status says that probes show on each node that the network enforces them", "True/Available"),
+        _ => ("status says that enforcement is assumed, not shown", "True/Assumed"),
     };
-    let is_said = |stack: &Stack| stack.isolated.starts_with(reason);
-    show.check(what, is_said(&stacks.finance) && is_said(&stacks.research));
+    show.check(what, stacks.iter().all(|stack| stack.isolated.starts_with(reason)));
     Ok(())
 }
 
@@ -179,15 +201,15 @@ fn is_label(selector: &LabelSelector, key: &str, value: &str) -> bool {
     selector.match_expressions.is_none() && selector.match_labels.as_ref() == Some(&wanted)
 }
 
-async fn quotas(show: &Show, client: &Client, stacks: &Stacks) -> Result<()> {
-    let finance = hard(client, &stacks.finance).await?;
-    let research = hard(client, &stacks.research).await?;
-    let mut rows = vec![["RESOURCEQUOTA", "FINANCE", "RESEARCH"].map(str::to_owned).to_vec()];
+async fn quotas(show: &Show, client: &Client, two: [(&Stack, Asked); 2]) -> Result<()> {
+    let [(one, of_one), (other, of_other)] = two;
+    let (held, other_held) = (hard(client, one).await?, hard(client, other).await?);
+    let mut rows = vec![vec!["RESOURCEQUOTA".to_owned(), one.workspace.to_uppercase(), other.workspace.to_uppercase()]];
     let mut is_as_written = true;
-    for (resource, of_finance, of_research) in QUOTAS {
+    for ((resource, wanted), (_, other_wanted)) in of_one.quota().into_iter().zip(of_other.quota()) {
         let found = |hard: &BTreeMap<String, String>| hard.get(resource).cloned().unwrap_or_else(|| "none".to_owned());
-        let (left, right) = (found(&finance), found(&research));
-        is_as_written &= left == of_finance && right == of_research;
+        let (left, right) = (found(&held), found(&other_held));
+        is_as_written &= left == wanted && right == other_wanted;
         rows.push(vec![resource.to_owned(), left, right]);
     }
     show.table(&rows);

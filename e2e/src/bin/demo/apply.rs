@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use e2e::install::enforcement_of;
 use serde_json::Value;
 
-use crate::objects::{self, CUSTOMER, Seen, Stacks};
+use crate::objects::{self, CUSTOMER, Stacks};
 use crate::scene::Scene;
-use crate::show::{Progress, Show};
+use crate::show::Show;
 
 /// The example, as anybody has it in the checkout.
 const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart.yaml");
@@ -65,19 +65,7 @@ async fn apply(show: &Show, scene: &Scene, name: &str, file: &Path) -> Result<()
 pub(crate) async fn until_ready(show: &Show, scene: &Scene) -> Result<Stacks> {
     show.step("ready", "Wait until all are Ready");
     let client = scene.plane.admin()?;
-    let ready = show.until("all are Ready", PATIENCE, async || {
-        let seen = objects::all(&client).await?;
-        if seen.len() == OBJECTS && seen.iter().all(Seen::is_ready) {
-            return Ok(Progress::Done(()));
-        }
-        let waiting: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::state).collect();
-        Ok(Progress::Still(waiting.join(", ")))
-    });
-    if let Err(error) = ready.await {
-        let seen = objects::all(&client).await?;
-        let why: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::explained).collect();
-        bail!("{error:#}\n{}", why.join("\n"));
-    }
+    objects::until_ready(show, PATIENCE, OBJECTS, async || objects::all(&client).await).await?;
     Stacks::read(&client).await
 }
 

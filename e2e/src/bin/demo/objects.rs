@@ -1,11 +1,16 @@
 //! What the demo reads of the kinds. In: a plane. Out: how ready each object is, and where its stack, bucket and key are.
 
-use anyhow::{Context as _, Result};
-use api::conditions::{ISOLATED, READY};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use api::conditions::{ISOLATED, READY, RECONCILING, STALLED};
 use api::{Tenant, TenantClass, Workspace};
+use e2e::story::{Told, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
+
+use crate::show::{Progress, Show};
 
 /// The customer of the quickstart, which is also its control namespace.
 pub(crate) const CUSTOMER: &str = "acme";
@@ -17,20 +22,26 @@ pub(crate) struct Seen {
     name: String,
     is_ready: bool,
     reason: String,
-    message: String,
+    unmet: Vec<String>,
 }
 
 impl Seen {
-    /// `observed` is the generation that status speaks of, with its conditions.
-    fn of(kind: &str, object: &impl kube::ResourceExt, observed: Option<(i64, Vec<Condition>)>) -> Self {
-        let (generation, conditions) = observed.unwrap_or_default();
-        let ready = conditions.iter().find(|condition| condition.type_ == READY);
+    pub(crate) fn of<K: Told>(object: &K) -> Self {
+        let ready = condition(object, READY);
+        let is_lack = |it: &&Condition| it.status != "True" && ![RECONCILING, STALLED].contains(&it.type_.as_str());
+        let lacks: Vec<&Condition> = object.conditions().iter().filter(is_lack).collect();
+        // Ready repeats what one of the others says.
+        let is_repeated = |it: &Condition| {
+            it.type_ == READY && lacks.iter().any(|other| other.type_ != READY && other.message == it.message)
+        };
+        let told = |it: &Condition| format!("{} is {}, {}: {}", it.type_, it.status, it.reason, it.message);
+        // An answer about an older generation says nothing about what was asked for last.
+        let is_newest = object.meta().generation == Some(object.observed_generation());
         Self {
-            name: format!("{kind} {}", object.name_any()),
-            // An answer about an older generation says nothing about what was asked for last.
-            is_ready: object.meta().generation == Some(generation) && ready.is_some_and(|ready| ready.status == "True"),
-            reason: ready.map_or("not yet seen", |ready| ready.reason.as_str()).to_owned(),
-            message: ready.map(|ready| ready.message.clone()).unwrap_or_default(),
+            name: format!("{} {}", K::kind(&()), object.name_any()),
+            is_ready: is_newest && ready.is_some_and(|ready| ready.status == "True"),
+            reason: ready.filter(|_| is_newest).map_or("not yet seen", |ready| ready.reason.as_str()).to_owned(),
+            unmet: lacks.iter().copied().filter(|it| !is_repeated(it)).map(told).collect(),
         }
     }
 
@@ -43,29 +54,47 @@ impl Seen {
         format!("{}: {}", self.name, if self.is_ready { "Ready" } else { &self.reason })
     }
 
-    /// Name, reason and message, for whoever must find out why it is not ready.
+    /// Name and every condition that is not met, for whoever must find out why it is not ready.
     pub(crate) fn explained(&self) -> String {
-        format!("{}: {}: {}", self.name, self.reason, self.message)
+        format!("{}: {}", self.name, if self.unmet.is_empty() { self.reason.clone() } else { self.unmet.join("; ") })
     }
 }
 
 /// Every object of ours, classes first.
 pub(crate) async fn all(client: &Client) -> Result<Vec<Seen>> {
-    let every = ListParams::default();
-    let mut seen = Vec::new();
-    for it in Api::<TenantClass>::all(client.clone()).list(&every).await.context("cannot list TenantClasses")? {
-        let observed = it.status.clone().map(|status| (status.observed_generation, status.conditions));
-        seen.push(Seen::of("class", &it, observed));
-    }
-    for it in Api::<Tenant>::all(client.clone()).list(&every).await.context("cannot list Tenants")? {
-        let observed = it.status.clone().map(|status| (status.observed_generation, status.conditions));
-        seen.push(Seen::of("tenant", &it, observed));
-    }
-    for it in Api::<Workspace>::all(client.clone()).list(&every).await.context("cannot list Workspaces")? {
-        let observed = it.status.clone().map(|status| (status.observed_generation, status.conditions));
-        seen.push(Seen::of("workspace", &it, observed));
-    }
+    let mut seen = every::<TenantClass>(client).await?;
+    seen.extend(every::<Tenant>(client).await?);
+    seen.extend(every::<Workspace>(client).await?);
     Ok(seen)
+}
+
+async fn every<K: Told>(client: &Client) -> Result<Vec<Seen>> {
+    let listed = Api::<K>::all(client.clone()).list(&ListParams::default()).await;
+    let listed = listed.with_context(|| format!("cannot list {}", K::plural(&())))?;
+    Ok(listed.iter().map(Seen::of).collect())
+}
+
+/// Waits until there are as many as `wanted` and all are Ready; fails with what the others lack.
+pub(crate) async fn until_ready(
+    show: &Show,
+    patience: Duration,
+    wanted: usize,
+    look: impl AsyncFn() -> Result<Vec<Seen>>,
+) -> Result<()> {
+    let ready = show.until("all are Ready", patience, async || {
+        let seen = look().await?;
+        if seen.len() == wanted && seen.iter().all(Seen::is_ready) {
+            return Ok(Progress::Done(()));
+        }
+        let waiting: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::state).collect();
+        Ok(Progress::Still(waiting.join(", ")))
+    });
+    if let Err(error) = ready.await {
+        let seen = look().await?;
+        let why: Vec<String> = seen.iter().filter(|it| !it.is_ready()).map(Seen::explained).collect();
+        bail!("{error:#}\n{}", why.join("\n"));
+    }
+    Ok(())
 }
 
 /// The Tenant of a customer.
@@ -86,7 +115,7 @@ pub(crate) struct Stack {
     pub(crate) identity: String,
     /// Name of the bucket.
     pub(crate) bucket: String,
-    /// Name of the key of the bucket.
+    /// Name of the key of the bucket; empty where the store keeps one of its own.
     pub(crate) key: String,
     /// The sentence that says what the isolation rests on.
     pub(crate) isolated: String,
@@ -116,7 +145,8 @@ impl Stacks {
     }
 }
 
-async fn stack(client: &Client, customer: &str, workspace: &str) -> Result<Stack> {
+/// What the status of a Workspace names.
+pub(crate) async fn stack(client: &Client, customer: &str, workspace: &str) -> Result<Stack> {
     let read = Api::<Workspace>::namespaced(client.clone(), customer).get(workspace).await;
     let status = read.with_context(|| format!("cannot read Workspace {customer}/{workspace}"))?.status;
     let status = status.with_context(|| format!("Workspace {customer}/{workspace} has no status"))?;
@@ -130,7 +160,7 @@ async fn stack(client: &Client, customer: &str, workspace: &str) -> Result<Stack
         namespace: namespace.name,
         namespace_uid: namespace.uid,
         identity: status.identity.with_context(|| lacks("its identity"))?,
-        key: bucket.key.with_context(|| lacks("the key of its bucket"))?,
+        key: bucket.key.unwrap_or_default(),
         bucket: bucket.name,
         isolated: format!("{}/{}: {}", isolated.status, isolated.reason, isolated.message),
     })

@@ -10,45 +10,67 @@ use crate::scene::Scene;
 use crate::show::Show;
 
 /// A request that somebody might make in a namespace.
-pub(crate) struct Question {
-    pub(crate) verb: &'static str,
-    pub(crate) group: &'static str,
-    pub(crate) resource: &'static str,
-    pub(crate) subresource: &'static str,
-    pub(crate) name: &'static str,
+pub(crate) struct Question<'a> {
+    verb: &'a str,
+    group: &'a str,
+    resource: &'a str,
+    subresource: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Question<'a> {
+    pub(crate) const fn of(verb: &'a str, group: &'a str, resource: &'a str) -> Self {
+        Self { verb, group, resource, subresource: "", name: "" }
+    }
+
+    pub(crate) const fn named(self, name: &'a str) -> Self {
+        Self { name, ..self }
+    }
+
+    const fn part(self, subresource: &'a str) -> Self {
+        Self { subresource, ..self }
+    }
+
+    /// As the API server is asked; no namespace means all of them.
+    fn attributes(&self, namespace: &str) -> ResourceAttributes {
+        ResourceAttributes {
+            namespace: some(namespace),
+            verb: some(self.verb),
+            group: some(self.group),
+            resource: some(self.resource),
+            subresource: some(self.subresource),
+            name: some(self.name),
+            ..ResourceAttributes::default()
+        }
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// What is asked for each stack, with the heading of its column.
-const QUESTIONS: [(&str, Question); 4] = [
-    ("look", Question { verb: "list", group: "", resource: "pods", subresource: "", name: "" }),
-    ("logs", Question { verb: "get", group: "", resource: "pods", subresource: "log", name: "" }),
-    ("secr", Question { verb: "get", group: "", resource: "secrets", subresource: "", name: "" }),
-    (
-        "open",
-        Question {
-            verb: "delete",
-            group: "networking.k8s.io",
-            resource: "networkpolicies",
-            subresource: "",
-            name: "deny-all",
-        },
-    ),
+const QUESTIONS: [(&str, Question<'_>); 4] = [
+    ("look", Question::of("list", "", "pods")),
+    ("logs", Question::of("get", "", "pods").part("log")),
+    ("secr", Question::of("get", "", "secrets")),
+    ("open", Question::of("delete", "networking.k8s.io", "networkpolicies").named("deny-all")),
 ];
 
 /// Somebody, and what the YAML gives them: for each stack how many of the questions, from the left, are answered with yes.
-struct Person {
-    who: &'static str,
-    user: &'static str,
-    group: &'static str,
-    allowed: [usize; 3],
+pub(crate) struct Person<'a, const STACKS: usize> {
+    pub(crate) who: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) allowed: [usize; STACKS],
 }
 
-const NOTHING: usize = 0;
-const LOOK: usize = 1;
-const LOOK_AND_LOGS: usize = 2;
+pub(crate) const NOTHING: usize = 0;
+pub(crate) const LOOK: usize = 1;
+pub(crate) const LOOK_AND_LOGS: usize = 2;
 
-/// As the files that were applied say.
-const PEOPLE: [Person; 6] = [
+/// As the files that were applied say, for finance, research and sales.
+pub(crate) const PEOPLE: [Person<'_, 3>; 6] = [
     Person { who: "finance viewer", user: "fay", group: "acme-finance", allowed: [LOOK, NOTHING, NOTHING] },
     Person { who: "research editor", user: "ray", group: "acme-research", allowed: [NOTHING, LOOK_AND_LOGS, NOTHING] },
     Person { who: "research viewer", user: "ada@acme.example", group: "", allowed: [NOTHING, LOOK, NOTHING] },
@@ -63,16 +85,20 @@ const PEOPLE: [Person; 6] = [
 ];
 
 /// Asks the API server who may do what.
-pub(crate) async fn rights(show: &Show, scene: &Scene, stacks: &Stacks) -> Result<()> {
+pub(crate) async fn rights<const STACKS: usize>(
+    show: &Show,
+    client: &Client,
+    people: &[Person<'_, STACKS>],
+    stacks: [&Stack; STACKS],
+) -> Result<()> {
     show.step("rights", "Who may do what: SubjectAccessReviews, answered by the API server");
-    let client = scene.plane.admin()?;
-    let names: String = stacks.all().map(|stack| format!("{:<20}", stack.workspace)).concat();
+    let names = stacks.map(|stack| format!("{:<20}", stack.workspace)).concat();
     show.output(&format!("{:16}{names}", ""));
     let columns = QUESTIONS.map(|(short, _)| format!("{short:<5}")).concat();
-    show.output(&format!("{:16}{}", "", columns.repeat(stacks.all().len())));
+    show.output(&format!("{:16}{}", "", columns.repeat(STACKS)));
     let mut outcomes = Vec::new();
-    for person in &PEOPLE {
-        let (cells, is_as_written) = ask(&client, person, stacks).await?;
+    for person in people {
+        let (cells, is_as_written) = ask(client, person, stacks).await?;
         show.output(&format!("{:<16}{cells}", person.who));
         outcomes.push((person.who, is_as_written));
     }
@@ -84,10 +110,14 @@ pub(crate) async fn rights(show: &Show, scene: &Scene, stacks: &Stacks) -> Resul
 }
 
 /// The cells of a person's row, and whether all of them are as they should be.
-async fn ask(client: &Client, person: &Person, stacks: &Stacks) -> Result<(String, bool)> {
+async fn ask<const STACKS: usize>(
+    client: &Client,
+    person: &Person<'_, STACKS>,
+    stacks: [&Stack; STACKS],
+) -> Result<(String, bool)> {
     let mut cells = String::new();
     let mut is_as_written = true;
-    for (stack, allowed) in stacks.all().into_iter().zip(person.allowed) {
+    for (stack, allowed) in stacks.into_iter().zip(person.allowed) {
         for (index, (_, question)) in QUESTIONS.iter().enumerate() {
             let groups = [person.group, "system:authenticated"];
             let groups: Vec<&str> = groups.into_iter().filter(|group| !group.is_empty()).collect();
@@ -105,23 +135,13 @@ pub(crate) async fn may(
     user: &str,
     groups: &[&str],
     namespace: &str,
-    question: &Question,
+    question: &Question<'_>,
 ) -> Result<bool> {
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let attributes = ResourceAttributes {
-        namespace: some(namespace),
-        verb: some(question.verb),
-        group: some(question.group),
-        resource: some(question.resource),
-        subresource: some(question.subresource),
-        name: some(question.name),
-        ..ResourceAttributes::default()
-    };
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: some(user),
             groups: Some(groups.iter().map(|group| (*group).to_owned()).collect()),
-            resource_attributes: Some(attributes),
+            resource_attributes: Some(question.attributes(namespace)),
             ..SubjectAccessReviewSpec::default()
         },
         ..SubjectAccessReview::default()
@@ -146,11 +166,16 @@ pub(crate) async fn fence(show: &Show, scene: &Scene, stacks: &Stacks) -> Result
     for attempt in attempts {
         show.say(&format!("$ kubectl {} --dry-run=server", attempt.join(" ")));
         let answer = scene.kubectl.run(&[attempt, &["--dry-run=server"]].concat()).await?;
-        let said = answer.as_ref().err().and_then(|said| said.split_once("denied request: ")).map(|(_, why)| why);
-        match said.filter(|why| why.starts_with("steading: ")) {
-            Some(why) => show.check(&format!("refused: {why}"), true),
-            None => show.check(&format!("not refused by the fence: {answer:?}"), false),
-        }
+        judged(show, &answer.map(drop));
     }
     Ok(())
+}
+
+/// Shows whether it was the fence that refused.
+pub(crate) fn judged(show: &Show, answer: &Result<(), String>) {
+    let said = answer.as_ref().err().and_then(|said| said.split_once("denied request: ")).map(|(_, why)| why);
+    match said.filter(|why| why.starts_with("steading: ")) {
+        Some(why) => show.check(&format!("refused: {why}"), true),
+        None => show.check(&format!("not refused by the fence: {answer:?}"), false),
+    }
 }

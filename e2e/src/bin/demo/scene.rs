@@ -87,7 +87,7 @@ impl Scene {
             user == account,
         );
         let groups = ["system:serviceaccounts", "system:authenticated"];
-        let secrets = Question { verb: "list", group: "", resource: "secrets", subresource: "", name: "" };
+        let secrets = Question::of("list", "", "secrets");
         let may_list = may(&self.plane.admin()?, &account, &groups, "", &secrets).await?;
         show.check("it may not list Secrets in the cluster", !may_list);
         Ok(())

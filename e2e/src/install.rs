@@ -28,7 +28,7 @@ use crate::wait::until;
 
 pub use earlier::Earlier;
 pub use in_process::InProcess;
-pub use pods::{OperatorPods, pack};
+pub use pods::{LEASE, OperatorPods, pack};
 pub use probes::{enforcement_of, probe_values, with_probes};
 pub use process::OperatorProcess;
 

@@ -7,6 +7,8 @@
 mod apart;
 #[path = "demo/apply.rs"]
 mod apply;
+#[path = "demo/current.rs"]
+mod current;
 #[path = "demo/kubectl.rs"]
 mod kubectl;
 #[path = "demo/objects.rs"]
@@ -43,12 +45,19 @@ const INTERRUPTED: u8 = 130;
 const EXAMPLE: &str = "\
 Examples:
   make demo
-  make demo KEEP=1     # the same as: cargo run -p e2e --bin demo -- --keep
+  make demo KEEP=1     # cargo run -p e2e --bin demo -- --keep
+  make demo CLUSTER=current CLASS=aws-frankfurt
+         # cargo run -p e2e --bin demo -- --cluster current --class aws-frankfurt
 
-As root on Linux it has two real nodes (T3), on which packets are sent; elsewhere
-fake ones (T2). The first run builds Kubernetes, OpenBao, MinIO, KES, Helm and what
-nodes need from source, which takes about half an hour on two cores, 40 minutes
-for T3. Later runs take about a minute.
+With --cluster current it starts nothing: it needs a cluster on which the chart
+is installed, and a TenantClass. It says what it will make there, asks, and
+removes it at the end, also on Ctrl-C. Whatever is not a yes ends it with code
+0, and nothing was written; without a terminal it wants --yes and ends with 1.
+
+As root on Linux it has two real nodes (T3), on which packets are sent;
+elsewhere fake ones (T2). The first run builds Kubernetes, OpenBao, MinIO, KES,
+Helm and what nodes need from source, which takes about half an hour on two
+cores, 40 minutes for T3. Later runs take about a minute.
 Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
 
 #[derive(Parser)]
@@ -62,6 +71,19 @@ struct Arguments {
     /// Keep the cluster until Ctrl-C when all is shown, and say how to reach it
     #[arg(long)]
     keep: bool,
+    /// Show it on a cluster of yours, that of the kubeconfig's current context,
+    /// with your own TenantClass; asks before it writes
+    #[arg(long, value_enum, conflicts_with = "keep")]
+    cluster: Option<Cluster>,
+    #[command(flatten)]
+    wish: current::Wish,
+}
+
+/// On which cluster it is shown, if not on one of its own.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Cluster {
+    /// That of the kubeconfig's current context
+    Current,
 }
 
 fn main() -> ExitCode {
@@ -88,6 +110,9 @@ fn main() -> ExitCode {
 async fn act(arguments: &Arguments) -> Result<ExitCode> {
     let show = Show::new();
     let mut signals = Signals::new()?;
+    if let Some(Cluster::Current) = arguments.cluster {
+        return Ok(current::act(&show, &mut signals, &arguments.wish).await);
+    }
     let outcome = tokio::select! {
         outcome = play(&show) => outcome,
         () = signals.any() => {

@@ -29,7 +29,7 @@ const DEPLOYMENT: &str = "steading";
 const SELECTOR: &str = "app.kubernetes.io/name=steading";
 
 /// The Lease of leadership.
-const LEASE: &str = "steading-operator";
+pub const LEASE: &str = "steading-operator";
 
 /// Longest wait until replicas are as many as asked for.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -1,7 +1,12 @@
 //! Who may do what in a stack. In: the stacks. Out: answers of the API server's own authorizer, and of the fence.
 
+use std::fmt::{Display, Formatter};
+
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
 use kube::api::PostParams;
 use kube::{Api, Client};
 
@@ -42,6 +47,14 @@ impl<'a> Question<'a> {
             name: some(self.name),
             ..ResourceAttributes::default()
         }
+    }
+}
+
+impl Display for Question<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        let space = if self.name.is_empty() { "" } else { " " };
+        write!(f, "{} {}{dot}{}{space}{}", self.verb, self.resource, self.group, self.name)
     }
 }
 
@@ -148,6 +161,16 @@ pub(crate) async fn may(
     };
     let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
     let status = answer.context("the API server does not answer a SubjectAccessReview")?.status;
+    Ok(status.is_some_and(|status| status.allowed))
+}
+
+/// Whether whoever asks may do so, wherever it is.
+pub(crate) async fn may_i(client: &Client, question: &Question<'_>) -> Result<bool> {
+    let attributes = Some(question.attributes(""));
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: attributes, non_resource_attributes: None };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    let status = answer.context("the API server does not say what you may do")?.status;
     Ok(status.is_some_and(|status| status.allowed))
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::time::MissedTickBehavior;
 
-use crate::text::{WIDTH, shortened, wrapped};
+use crate::text::{WIDTH, inert, shortened, wrapped};
 
 /// Before every line of a step.
 const INDENT: &str = "   ";
@@ -96,6 +96,23 @@ impl Show {
     /// Shows a line that is there to be copied: it is never broken.
     pub(crate) fn verbatim(&self, line: &str) {
         self.line(line);
+    }
+
+    /// Asks; the answer is typed behind it.
+    pub(crate) fn ask(&self, question: &str) {
+        self.clear_live_line();
+        self.print(&format!("{INDENT}{question} "));
+    }
+
+    /// Says on standard error why it does not go on. Lines that begin with a space are there to be copied: they are never broken.
+    pub(crate) fn complain(&self, text: &str) {
+        self.clear_live_line();
+        let mut output = std::io::stderr();
+        for line in text.lines().map(inert) {
+            let is_to_copy = line.starts_with(' ');
+            let lines = if is_to_copy { vec![line] } else { wrapped(&line, "", "  ", WIDTH) };
+            writeln!(output, "{}", lines.join("\n")).ok();
+        }
     }
 
     /// Shows rows whose columns stand below each other; the first row is the heading.
@@ -206,7 +223,7 @@ impl Show {
         let text = format!("{INDENT}{:>6}  {at}", seconds(started.elapsed()));
         if self.is_terminal {
             self.state.borrow_mut().has_live_line = true;
-            self.print(&format!("\r\u{1b}[K{}", shortened(&text, WIDTH - 1)));
+            self.print(&format!("\r\u{1b}[K{}", shortened(&inert(&text), WIDTH - 1)));
         } else if let Some(remind) = remind.filter(|due| Instant::now() >= **due) {
             *remind += REMIND_EVERY;
             self.line(&format!("{text}: under way"));
@@ -221,7 +238,7 @@ impl Show {
 
     fn line(&self, text: &str) {
         self.clear_live_line();
-        self.print(&format!("{text}\n"));
+        self.print(&format!("{}\n", inert(text)));
     }
 
     /// That nobody reads it any more is no reason to stop.

@@ -28,6 +28,11 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The text without characters that a terminal would obey: what others wrote is shown and never acts.
+pub(crate) fn inert(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +75,10 @@ mod tests {
     fn what_does_not_fit_ends_in_an_ellipsis() {
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("abcd", 3), "ab…");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        assert_eq!(inert("a\u{1b}[2J\r\u{9b}b\tü"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\tü");
     }
 }

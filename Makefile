@@ -32,14 +32,20 @@ help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER (cluster-up), KEEP (demo),"
+	@echo "           CLUSTER=current, CLASS, YES=1 (demo: on a cluster of yours),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
 	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE, OUTPUT (image),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
-# Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C.
-demo: tools ## Show two isolated stacks come up, change and go.
-	@cargo build --locked -p e2e -p operator --bin demo --bin operator
-	@cargo run --locked -q -p e2e --bin demo $(if $(KEEP),-- --keep)
+# Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C. On a cluster of somebody's
+# own nothing is started, so neither the operator nor Go is needed. Names come through the environment: no shell reads what is in them.
+# `exec`, so that on Ctrl-C make waits until the demo has removed what it made.
+demo: $(if $(CLUSTER),compilers,tools) ## Show two isolated stacks come up, change and go.
+	@case "$$CLUSTER" in ''|current) ;; *) \
+	  echo "steading: CLUSTER=$$CLUSTER is not known: leave it out or set it to current." >&2; exit 1 ;; esac
+	@cargo build --locked -p e2e --bin demo $(if $(CLUSTER),,-p operator --bin operator)
+	@exec cargo run --locked -q -p e2e --bin demo -- $(if $(KEEP),--keep) $${CLUSTER:+"--cluster=$$CLUSTER"} \
+	  $${CLASS:+"--class=$$CLASS"} $(if $(filter 1,$(YES)),--yes)
 
 # One phase after the other, each with its duration. The first that fails ends the run.
 phases := tools fmt-check lint licences unit e2e
@@ -72,14 +78,17 @@ need() { \
   fi; echo "steading: $$1 $$3 (at least $$2)"; }
 endef
 
-tools: ## Check that Rust, Go and a C compiler are there and new enough.
+tools: compilers ## Check that Rust, Go and a C compiler are there and new enough.
+	@$(need); need go "$(go_minimum)" "$$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
+	  "get Go from https://go.dev/dl and put it first in PATH"
+
+.PHONY: compilers
+compilers:
 	@$(need); \
 	need cargo "$(rust_minimum)" "$$(cargo --version 2>/dev/null | cut -d ' ' -f 2)" \
 	  "get Rust from https://rustup.rs, or run 'rustup update stable'"; \
 	need rustfmt "1" "$$(cargo fmt --version 2>/dev/null | cut -d ' ' -f 2)" "run 'rustup component add rustfmt'"; \
 	need clippy "0.1" "$$(cargo clippy --version 2>/dev/null | cut -d ' ' -f 2)" "run 'rustup component add clippy'"; \
-	need go "$(go_minimum)" "$$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
-	  "get Go from https://go.dev/dl and put it first in PATH"; \
 	need cc "0" "$$(cc -dumpversion 2>/dev/null)" \
 	  "install a C compiler (Debian: apt-get install gcc libc6-dev; macOS: xcode-select --install)"
 

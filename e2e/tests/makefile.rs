@@ -107,6 +107,23 @@ fn a_tier_that_does_not_exist_is_never_skipped_in_silence() {
 }
 
 #[test]
+fn a_cluster_for_the_demo_that_cannot_be_meant_is_refused_before_anything_is_built() {
+    let tools = Tools::new().script("cargo", "case $1 in build|run) exit 99;; *) echo 'cargo 1.99.0';; esac");
+    refuses(&tools, &["demo", "CLUSTER=prod"], &["CLUSTER=prod is not known", "set it to current"]);
+}
+
+#[test]
+fn the_demo_on_a_cluster_of_ones_own_needs_no_go_and_gets_names_as_they_are() {
+    let script = "case $1 in build|run) printf '<%s>' \"$@\";; *) echo 'cargo 1.99.0';; esac";
+    let tools = Tools::new().without("go").script("cargo", script);
+    let (succeeded, said) = make(&tools, &["demo", "CLUSTER=current", "CLASS=a'; touch b \"c\"", "YES=no"]);
+    assert!(succeeded && said.contains("<--cluster=current><--class=a'; touch b \"c\">"), "{said}");
+    assert!(!said.contains("<operator>") && !said.contains("<--yes>"), "{said}");
+    let (succeeded, said) = make(&tools, &["demo", "CLUSTER=current", "YES=1"]);
+    assert!(succeeded && said.contains("<--cluster=current><--yes>"), "{said}");
+}
+
+#[test]
 fn help_lists_every_target_within_80_columns() {
     let (succeeded, said) = make(&Tools::new(), &["help"]);
     assert!(succeeded, "{said}");

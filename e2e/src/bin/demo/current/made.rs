@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use e2e::story::{Manifest, Told};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -15,6 +15,9 @@ use crate::show::{Progress, Show};
 
 /// Longest wait for each kind of what was made to be gone.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// How often a deletion is tried while others write to the object.
+const TRIES: usize = 50;
 
 /// The customers whose namespaces are ours.
 #[derive(Default)]
@@ -108,8 +111,7 @@ async fn create<K: Told>(client: &Client, manifest: &Manifest<K>) -> Result<()> 
 /// Deletes them and waits until they are gone, saying what they wait for.
 async fn gone<K: Told>(show: &Show, client: &Client, them: Vec<&Manifest<K>>) -> Result<()> {
     for it in &them {
-        let what = format!("{} {}/{}", K::kind(&()), it.namespace(), it.name());
-        accepted(it.api(client).delete(it.name(), &DeleteParams::default()).await.map(drop), &what)?;
+        delete(client, it).await?;
     }
     show.until(&format!("their {} are gone", K::plural(&())), PATIENCE, async || {
         let mut left = Vec::new();
@@ -122,6 +124,22 @@ async fn gone<K: Told>(show: &Show, client: &Client, them: Vec<&Manifest<K>>) ->
         Ok(if left.is_empty() { Progress::Done(()) } else { Progress::Still(left.join("; ")) })
     })
     .await
+}
+
+/// Deletes it as it was read last. Otherwise the API server could remove it at once although a finalizer came between its own look and its
+/// deletion, and the operator would go on making what belongs to it.
+async fn delete<K: Told>(client: &Client, manifest: &Manifest<K>) -> Result<()> {
+    let what = format!("{} {}/{}", K::kind(&()), manifest.namespace(), manifest.name());
+    for _ in 0..TRIES {
+        let Some(found) = look(client, manifest).await? else { return Ok(()) };
+        let as_read = Preconditions { uid: found.uid(), resource_version: found.resource_version() };
+        let params = DeleteParams { preconditions: Some(as_read), ..DeleteParams::default() };
+        match manifest.api(client).delete(manifest.name(), &params).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            answer => return accepted(answer.map(drop), &what),
+        }
+    }
+    bail!("cannot delete {what}: it changed each of {TRIES} times between a look and the deletion")
 }
 
 /// That it is not there is as good.

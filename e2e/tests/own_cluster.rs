@@ -123,7 +123,7 @@ async fn two_customers_come_up_on_a_cluster_of_ones_own_and_nothing_of_them_stay
     let shown = olga.runs(&["--yes"]).await;
     shown.is(0, &["context steading-e2e", stage.plane.url(), "As:       olga", "Class:    site-a"]);
     shown.is(0, &["only Steading writes networkpolicies", "fixed when it is made", "finance viewer: exactly as"]);
-    shown.is(0, &["enforcement is assumed", "Not shown: they need pods", "disabled keys", " is left\n"]);
+    shown.is(0, &["enforcement is assumed", "None are sent here: they need pods", "disabled keys", " is left\n"]);
     let (held, all) = shown.text.rsplit("demo: ").next().unwrap().split_once(" of ").unwrap();
     assert!(all.starts_with(held) && held.parse::<u32>().unwrap() > 20, "{}", shown.text);
     assert_eq!(stage.world.keys().len(), 2, "{:?}", stage.world.keys());

@@ -35,6 +35,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use e2e::install::enforcement_of;
 use scene::Scene;
 use show::Show;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -151,7 +152,7 @@ async fn acts(show: &Show, scene: &Scene) -> Result<()> {
     apply::look(show, scene, &stacks).await?;
     let client = scene.plane.admin()?;
     let two = [(&stacks.finance, apart::FINANCE), (&stacks.research, apart::RESEARCH)];
-    apart::objects(show, &client, &stacks.all(), two).await?;
+    apart::objects(show, &client, &stacks.all(), two, enforcement_of(scene.plane.tier())).await?;
     people::rights(show, &client, &people::PEOPLE, stacks.all()).await?;
     people::fence(show, scene, &stacks).await?;
     let notes = store::one_bucket(show, scene, &stacks).await?;

@@ -2,8 +2,12 @@
 //! but the API server.
 
 use anyhow::{Context as _, Result};
+use api::TenantClass;
+use api::conditions::NETWORK_ENFORCED;
 use api::labels::STACK;
 use api::status::KeyOwner;
+use api::tenant_class::Enforcement;
+use e2e::story::condition;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -33,14 +37,23 @@ pub(crate) async fn all(show: &Show, cluster: &Cluster, plan: &Plan) -> Result<(
     if !first.key.is_empty() && !second.key.is_empty() {
         show.check("each bucket has a key of its own", first.key != second.key);
     }
-    apart::objects(show, client, &[&first, &second], [(&first, one.asked), (&second, other.asked)]).await?;
+    let class = Api::<TenantClass>::all(client.clone()).get(&cluster.class).await;
+    let class = class.with_context(|| format!("cannot read TenantClass {}", cluster.class))?;
+    let enforcement = match class.spec.network.enforcement {
+        Enforcement::Required => "Required",
+        Enforcement::Assumed => "Assumed",
+    };
+    let two = [(&first, one.asked), (&second, other.asked)];
+    apart::objects(show, client, &[&first, &second], two, enforcement).await?;
     rights(show, client, plan, [&first, &second]).await?;
     fence(show, cluster, plan, &first).await?;
     show.step("packets", "Packets between the two customers");
     show.say(
-        "Not shown: they need pods, whose images your cluster may not be able to pull. That the policies are enforced is up to \
-         your network plugin; what is known of it, your class says in network.enforcement.",
+        "None are sent here: they need pods, whose images your cluster may not be able to pull. The probes of the chart try it \
+         all the time; the class says:",
     );
+    let told = condition(&class, NETWORK_ENFORCED).map(|it| format!("{}/{}: {}", it.status, it.reason, it.message));
+    show.say(&told.unwrap_or_else(|| "nothing yet of the network".to_owned()));
     Ok(())
 }
 

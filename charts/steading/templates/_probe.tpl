@@ -31,6 +31,10 @@ spec:
       # An isolated pod can ask nobody where the Services are.
       enableServiceLinks: true
       terminationGracePeriodSeconds: 5
+      {{- if eq .role "isolated" }}
+      # From time to time it ends process 1, so that the kubelet gives it a new network: only a new pod finds an enforcer that has died.
+      shareProcessNamespace: true
+      {{- end }}
       {{- with .runtime.runtimeClassName }}
       runtimeClassName: {{ . }}
       {{- end }}
@@ -70,6 +74,8 @@ spec:
             {{- if eq .role "isolated" }}
             - name: STEADING_PROBE_PERIOD
               value: {{ $values.probe.period | quote }}
+            - name: STEADING_PROBE_RENEWAL
+              value: {{ $values.probe.renewal | quote }}
             {{- end }}
           {{- if eq .role "isolated" }}
           # What is not shown is not ready. The verdict is also what `kubectl describe` shows of a probe that fails.
@@ -94,7 +100,7 @@ spec:
             readOnlyRootFilesystem: true
       {{- if eq .role "isolated" }}
       volumes:
-        # For as long as the pod lives: what its first second showed cannot be tried again.
+        # What the first second showed, for as long as this network of the pod lives: its program may be started again.
         - name: verdict
           emptyDir: { medium: Memory, sizeLimit: 1Mi }
       {{- end }}

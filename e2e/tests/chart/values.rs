@@ -100,6 +100,7 @@ fn refused_for_the_probe() -> Vec<(Value, &'static str)> {
         (probe("enabled", json!("yes")), "at '/probe/enabled': got string, want boolean"),
         (probe("image", json!("x")), "at '/probe': additional properties 'image' not allowed"),
         (probe("period", json!(0)), "at '/probe/period': minimum: got 0, want 1"),
+        (probe("renewal", json!(29)), "at '/probe/renewal': minimum: got 29, want 30"),
         (probe("period", json!(3601)), "at '/probe/period': maximum: got 3,601, want 3,600"),
         (probe("outside", json!("1.1.1.1:443")), "at '/probe/outside': got string, want array"),
         (probe("outside", json!(["example.com:443"])), "at '/probe/outside/0': 'example.com:443' does not match"),

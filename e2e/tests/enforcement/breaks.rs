@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use api::{TenantClass, Workspace, conditions as names};
+use e2e::install::chart_directory;
 use e2e::servers::OPERATOR_NAMESPACE;
 use e2e::site::SiteOptions;
 use e2e::story::{Manifest, Platform, class, condition, tenant, workspace};
 use e2e::{Site, Tier, lacks_real_nodes};
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -43,7 +45,19 @@ async fn probes_find_the_node_the_runtime_and_the_way_and_classes_that_require_i
         ["on node-2 under default in a pod's first second packets pass to the API server", "under gvisor in a"];
     scene.until_told("the enforcer is back, and these pods have seen its absence", &at_first, &["node-1"]).await?;
     scene.renew_probes("node-2").await?;
-    scene.until_enforced("with new probes").await
+    scene.until_enforced("with new probes").await?;
+
+    // The probes that are there keep their rules; it is when they are due that they find out.
+    let chart = chart_directory().display().to_string();
+    let upgrade = ["upgrade", "steading", &chart, "--reuse-values", "--set", "probe.renewal=30"];
+    site.installation.helm(&site.plane, &upgrade.map(str::to_owned)).await?;
+    scene.until_rolled_out().await?;
+    scene.until_enforced("with probes that are renewed soon").await?;
+    site.plane.stop_enforcing(1)?;
+    let ways = ["on node-1 under default packets pass", "on node-1 under gvisor packets pass"];
+    scene.until_told("no enforcer on node-1, and nobody touched its probes", &ways, &["node-2"]).await?;
+    site.plane.start_enforcing(1).await?;
+    scene.until_enforced("the enforcer is back, and nobody touched the probes").await
 }
 
 /// Lets probes be reached by probes, and reach nobody.
@@ -99,6 +113,22 @@ impl Scene {
             condition(finance, names::ISOLATED).is_some_and(|it| it.reason == names::NOT_ENFORCED && says(&it.message))
         };
         self.platform.until(&self.finance, &format!("tells {parts:?}"), holds).await.map(drop)
+    }
+
+    /// Waits until all probes are of the newest template.
+    async fn until_rolled_out(&self) -> Result<()> {
+        let all_are_new = |set: &DaemonSet| {
+            set.status.as_ref().is_some_and(|status| {
+                status.observed_generation == set.metadata.generation
+                    && status.updated_number_scheduled == Some(status.desired_number_scheduled)
+                    && status.number_ready == status.desired_number_scheduled
+            })
+        };
+        for name in ["steading-probe-default", "steading-probe-gvisor"] {
+            let sets: Api<DaemonSet> = Api::namespaced(self.platform.client.clone(), OPERATOR_NAMESPACE);
+            self.platform.until_object(sets, name, "is rolled out", all_are_new).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the probes of a node, so that others take their place.

@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
+use tokio::time::Instant;
 
 use crate::{
     ALLOWED_PORT, DENIED_PORT, Finding, Route, State, Surroundings, Verdict,
     control::{self, Answer},
-    first_moment, reach,
+    first_moment, reach, renewal,
     surroundings::kubelet,
 };
 
@@ -34,6 +35,9 @@ pub struct Settings {
     /// Address of the Service before all controls
     #[arg(long, env = "STEADING_PROBE_SERVICE_HOST", value_name = "ADDRESS")]
     anywhere: IpAddr,
+    /// Seconds after which the pod's containers are made anew: 30 to 86400
+    #[arg(long, env = "STEADING_PROBE_RENEWAL", value_name = "SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(30..=86400))]
+    renewal: u64,
     #[command(flatten)]
     kept: Kept,
 }
@@ -69,8 +73,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let mut forbidden = settings.surroundings.targets();
     forbidden.push((Route::Service, SocketAddr::new(settings.anywhere, DENIED_PORT)));
     let kept = &settings.kept;
-    let first_moment = first_moment::of(&kept.folder.join("first-moment"), &forbidden).await?;
+    let first_moment_file = kept.folder.join("first-moment");
+    let first_moment = first_moment::of(&first_moment_file, &forbidden).await?;
 
+    let renewed = Instant::now() + renewal::due(Duration::from_secs(settings.renewal), &settings.surroundings.node);
     let (mut told, mut doubts, mut elsewhere) = (None, 0, None);
     loop {
         let verdict = round(&settings, &forbidden, &first_moment, &mut elsewhere).await;
@@ -81,6 +87,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         if told.as_ref() != Some(&verdict) {
             println!("{}", serde_json::to_string(&verdict)?);
             told = Some(verdict);
+        }
+        if Instant::now() >= renewed {
+            renewal::renew(&first_moment_file)?;
         }
         tokio::time::sleep(kept.period()).await;
     }

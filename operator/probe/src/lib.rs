@@ -5,12 +5,14 @@
 //!
 //! The isolated pod tries what its policies forbid; the control tries the same, and what it cannot reach either is absent and proves
 //! nothing. The one path that is allowed between them shows that the isolated pod has a network at all, and carries what the control
-//! found.
+//! found. From time to time the isolated pod becomes a new one to the network: what holds for pods that are there says nothing of those
+//! to come.
 
 pub mod control;
 mod first_moment;
 pub mod isolated;
 mod reach;
+mod renewal;
 pub mod route;
 pub mod surroundings;
 pub mod verdict;

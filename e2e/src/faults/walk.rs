@@ -47,7 +47,7 @@ pub enum Scope {
         seed: u64,
         /// Errors, crashes and pairs.
         counts: [usize; 3],
-        /// For the whole walk.
+        /// From the first point on: on a busy machine it takes a while to learn where they are.
         limit: Duration,
     },
     /// This one.
@@ -92,11 +92,10 @@ struct Course {
 
 /// Walks the points of the scope on so many scenes; `say` is told of progress.
 pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
-    let begun = Instant::now();
     let scenes = try_join_all((0..lanes).map(|_| Scene::set())).await?;
     let Some(first) = scenes.first() else { return Ok(Tally::default()) };
     let (learned, expected) = learn(first, say).await?;
-    let (errors, crashes, until) = plan(scope, &learned, begun);
+    let (errors, crashes, until) = plan(scope, &learned);
     let total = errors.len() + crashes.len();
     say(&format!("{total} points on {lanes} planes"));
     let course = Course {
@@ -144,7 +143,7 @@ async fn learn(scene: &Scene, say: fn(&str)) -> Result<(Learned, BTreeMap<Story,
 }
 
 /// What is walked: errors, then crashes, then until when.
-fn plan(scope: &Scope, learned: &Learned, begun: Instant) -> (Vec<Point>, Vec<Point>, Option<Instant>) {
+fn plan(scope: &Scope, learned: &Learned) -> (Vec<Point>, Vec<Point>, Option<Instant>) {
     let (mut errors, mut crashes) = (points::errors(learned), points::crashes(learned));
     let (seed, pairs, until) = match scope {
         Scope::One(point) => {
@@ -152,7 +151,7 @@ fn plan(scope: &Scope, learned: &Learned, begun: Instant) -> (Vec<Point>, Vec<Po
             return if point.has_crash() { (Vec::new(), alone, None) } else { (alone, Vec::new(), None) };
         }
         Scope::All { seed } => (*seed, PAIRS, None),
-        Scope::Spread { seed, counts: [_, _, pairs], limit } => (*seed, *pairs, Some(begun + *limit)),
+        Scope::Spread { seed, counts: [_, _, pairs], limit } => (*seed, *pairs, Some(Instant::now() + *limit)),
     };
     let mut random = StdRng::seed_from_u64(seed);
     if let Scope::Spread { counts: [most_errors, most_crashes, _], .. } = scope {

@@ -134,22 +134,27 @@ fn a_failing_bucket_shows_in_its_workspace_alone_and_heals() -> Result<()> {
     })
 }
 
+/// More looks than a test can cause.
+const LONG: u32 = 1_000_000;
+
 #[test]
 fn what_was_made_and_does_not_show_yet_is_waited_for_and_not_made_twice() -> Result<()> {
     Stage::shared(Tier::One, async |stage| {
         let onprem = stage.platform.applied(class(&unique("onprem"))).await?;
         let cast = Cast::of_class(&onprem);
         let (key, bucket) = (cast.key(stage)?, cast.bucket(stage)?);
-        // As they stand right after an earlier life of the operator made them.
-        stage.world.tamper_key(&key, |key| key.hidden = 3);
-        stage.world.tamper_bucket(&bucket, |bucket| bucket.hidden = 3);
+        // As they stand right after an earlier life of the operator made them. They show once it was seen that they are waited for.
+        stage.world.tamper_key(&key, |key| key.hidden = LONG);
+        stage.world.tamper_bucket(&bucket, |bucket| bucket.hidden = LONG);
         cast.apply(stage).await?;
         let waiting = stage.platform.until_condition(&cast.tenant, names::KEY_READY, "False", names::CREATING).await?;
         assert_tells(&message(&waiting), &[&key]);
         assert_eq!(status(&waiting, names::RECONCILING), "True");
+        stage.world.tamper_key(&key, |key| key.hidden = 0);
         let waiting =
             stage.platform.until_condition(&cast.workspace, names::BUCKET_READY, "False", names::CREATING).await?;
         assert_tells(&message(&waiting), &[&bucket]);
+        stage.world.tamper_bucket(&bucket, |bucket| bucket.hidden = 0);
         cast.until_ready(stage).await?;
         assert_eq!(stage.platform.bucket_of(&cast.workspace).await?, bucket);
         assert_eq!(stage.world.keys()[&key].latest_version, 1);

@@ -17,7 +17,7 @@ use crate::{
     engine::{
         conditions::{self, Part, State},
         drive::Story as _,
-        fault::Fault,
+        fault::{Class, Fault},
         round::Round,
     },
     workspace::bucket_spec,
@@ -78,12 +78,17 @@ async fn keys(context: &Context, class: &TenantClass) -> Result<(), Fault> {
     };
     let seen = context.connections.keys(class)?.observe(&nobodys).await;
     connections::count(&context.engine.metrics, "keys", "observe", &seen);
-    seen.map(|_| ()).map_err(|fault| context.connections.failed(class, fault))
+    seen.map(|_| ()).map_err(|fault| spreading(context.connections.failed(class, fault)))
 }
 
 async fn buckets(context: &Context, class: &TenantClass) -> Result<(), Fault> {
     let nobodys = bucket_spec(context, class, &NOBODY.parse()?, &NOBODY.parse()?)?;
     let seen = context.connections.buckets(class).await?.observe(&nobodys).await;
     connections::count(&context.engine.metrics, "buckets", "observe", &seen);
-    seen.map(|_| ()).map_err(|fault| context.connections.failed(class, fault))
+    seen.map(|_| ()).map_err(|fault| spreading(context.connections.failed(class, fault)))
+}
+
+/// Rights that were just given take a moment to spread at most providers, as they do in the cluster: a refusal stalls only if it lasts.
+fn spreading(fault: Fault) -> Fault {
+    if fault.reason == names::DENIED { Fault { class: Class::Forbidden, ..fault } } else { fault }
 }

@@ -30,11 +30,16 @@ pub fn due(period: Duration, node: &str) -> Duration {
 /// Forgets what was found in the pod's first second and ends the pod's containers.
 ///
 /// # Errors
-/// If the process namespace is not shared, or process 1 is somebody else's.
+/// If the process namespace is not shared, or process 1 is somebody else's. Then all is as before: this network is no new one.
 pub fn renew(first_moment: &Path) -> Result<()> {
     anyhow::ensure!(getpid() != Pid::INIT, "the pod's containers share no process namespace");
+    let kept = std::fs::read(first_moment).with_context(|| format!("cannot read {}", first_moment.display()))?;
     std::fs::remove_file(first_moment).with_context(|| format!("cannot remove {}", first_moment.display()))?;
-    kill_process(Pid::INIT, Signal::TERM).context("cannot end what holds the pod's namespaces")
+    let ended = kill_process(Pid::INIT, Signal::TERM).context("cannot end what holds the pod's namespaces");
+    if ended.is_err() {
+        std::fs::write(first_moment, kept).with_context(|| format!("cannot write {}", first_moment.display()))?;
+    }
+    ended
 }
 
 #[cfg(test)]

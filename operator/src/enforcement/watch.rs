@@ -40,8 +40,9 @@ const RETRY: Duration = Duration::from_secs(10);
 const READ: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Longest line of a log that is read, in bytes.
-const LINE: i64 = 16 * 1024;
+/// How much of the end of a log is read, in lines and bytes. The last lines may be none with a verdict.
+const LINES: i64 = 8;
+const BYTES: i64 = 16 * 1024;
 
 /// Follows the probes in `namespace`, and wakes whoever depends on them, until the future is dropped.
 pub async fn follow(enforcement: Enforcement, client: Client, namespace: String, wakes: Wakes) {
@@ -98,17 +99,18 @@ async fn look(client: &Client, namespace: &str, sets: &Store<DaemonSet>, pods: &
     let probes: Vec<Probe<'_>> = pods.iter().map(|pod| Probe(pod)).filter(|probe| !probe.is_leaving()).collect();
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let unshown = probes.iter().filter(|probe| !probe.is_shown()).take(READ);
-    let logged = join_all(unshown.map(async |probe| Some((probe.name(), last_line(&api, &probe.name()).await?)))).await;
+    let logged =
+        join_all(unshown.map(async |probe| Some((probe.name(), last_verdict(&api, &probe.name()).await?)))).await;
     let logged: BTreeMap<String, Verdict> = logged.into_iter().flatten().collect();
     let sets: Vec<DaemonSet> = sets.state().iter().map(|set| DaemonSet::clone(set)).collect();
     judge(namespace, &sets, &probes, &logged)
 }
 
 /// The verdict that a probe logged last, if its log can be read.
-async fn last_line(pods: &Api<Pod>, name: &str) -> Option<Verdict> {
-    let parameters = LogParams { tail_lines: Some(1), limit_bytes: Some(LINE), ..LogParams::default() };
-    let line = timeout(PATIENCE, pods.logs(name, &parameters)).await.ok()?.ok()?;
-    serde_json::from_str(line.trim()).ok()
+async fn last_verdict(pods: &Api<Pod>, name: &str) -> Option<Verdict> {
+    let parameters = LogParams { tail_lines: Some(LINES), limit_bytes: Some(BYTES), ..LogParams::default() };
+    let text = timeout(PATIENCE, pods.logs(name, &parameters)).await.ok()?.ok()?;
+    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
 async fn mirror<K>(what: &'static str, client: &Client, namespace: &str, mirror: Reflected<K>, changed: &Notify)

@@ -15,6 +15,9 @@ use crate::components::cache_root;
 /// How many planes of each kind may be alive, unless `STEADING_PLANES` says otherwise. A T1 plane takes about 330 MB.
 const DEFAULT_LIMIT: usize = 4;
 
+/// How many planes of one test may have real nodes: what runs on these takes the processors from all others.
+const REAL_LIMIT: usize = 2;
+
 /// How long a test waits for its turn before it gives up.
 const PATIENCE: Duration = Duration::from_mins(15);
 
@@ -25,6 +28,8 @@ pub(crate) enum Kind {
     Shared,
     /// Lives as long as one test.
     Own,
+    /// Has real nodes and lives as long as one test. It counts as one of those as well.
+    Real,
 }
 
 /// The right to keep one plane alive.
@@ -38,13 +43,16 @@ impl Slot {
     pub(crate) async fn acquire(kind: Kind) -> Result<Self> {
         let directory = cache_root()?.join("locks");
         std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        Self::acquire_in(&directory, kind, limit()?, PATIENCE).await
+        let limit = limit()?;
+        let limit = if kind == Kind::Real { limit.min(REAL_LIMIT) } else { limit };
+        Self::acquire_in(&directory, kind, limit, PATIENCE).await
     }
 
     async fn acquire_in(directory: &Path, kind: Kind, limit: usize, patience: Duration) -> Result<Self> {
         let prefix = match kind {
             Kind::Shared => "plane-shared",
             Kind::Own => "plane-own",
+            Kind::Real => "plane-real",
         };
         let started = Instant::now();
         loop {

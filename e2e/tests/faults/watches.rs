@@ -159,7 +159,9 @@ async fn a_watch_that_closes_again_and_again_is_resumed_and_no_kind_is_listed_an
     let customer = told(&stage).await?;
     for kind in PARENTS.into_iter().chain(CHILDREN) {
         let (lists, watches) = (counter.of(&format!("list {kind}")), counter.of(&format!("watch {kind}")));
-        ensure!(lists == 1, "{kind} was listed {lists} times for {watches} watches");
+        // When a definition's status changes, the API server forgets what came before: one more list of that kind.
+        let most = if PARENTS.contains(&kind) { 2 } else { 1 };
+        ensure!((1..=most).contains(&lists), "{kind} was listed {lists} times for {watches} watches");
     }
     ensure!(counter.of("watch workspaces") >= 3, "did any watch close? {:?}", counter.all());
     each_child_is_written_once(&stage, &customer, &counter).await

@@ -17,9 +17,10 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::{Goal, Labels, PORTS, Seen, Verdict};
+use crate::nursery::POLL_EVERY;
 use crate::plane::{GVISOR, PACKETS};
 
-/// Longest wait until a pod runs.
+/// Longest wait until a pod runs, or tells what it reached.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a packet is waited for: on one machine it takes a millisecond, but pods come late to their turn on a busy one.
@@ -168,7 +169,7 @@ impl Crowd {
     /// Every pod tries every goal, all at once.
     pub async fn try_all(&self, goals: &[Goal]) -> Result<Seen> {
         let tries = self.members.iter().map(async |member| {
-            let verdicts = self.try_from(member, goals).await?;
+            let verdicts = self.try_until_told(member, goals).await?;
             Ok::<_, anyhow::Error>((member.spot.name(), verdicts))
         });
         let mut seen = Seen::new(goals);
@@ -203,6 +204,18 @@ impl Crowd {
                 losses.len(),
                 losses.join("\n")
             );
+        }
+    }
+
+    /// What one pod reaches. A command that cannot be run or is cut off says nothing, as happens on a busy machine: it is run again.
+    async fn try_until_told(&self, member: &Member, goals: &[Goal]) -> Result<Vec<Verdict>> {
+        let begun = Instant::now();
+        loop {
+            match self.try_from(member, goals).await {
+                Err(error) if begun.elapsed() < PATIENCE => eprintln!("tried again: {error:#}"),
+                told => return told,
+            }
+            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 

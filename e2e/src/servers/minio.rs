@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, ensure};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
-use reqwest::Client;
+use reqwest::{Client, Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -17,7 +17,6 @@ use crate::certificates::Authority;
 use crate::components::Component;
 use crate::nursery::Nursery;
 use crate::ports::Port;
-use crate::wait::until;
 
 /// Name of the operator's policy at MinIO.
 const OPERATOR_POLICY: &str = "steading";
@@ -46,8 +45,7 @@ impl StoreAccount {
 
 /// A running MinIO.
 pub struct Minio {
-    client: Client,
-    root: StoreAccount,
+    root: Root,
     operator: StoreAccount,
     environment: Vec<(&'static str, SecretString)>,
     nursery: Nursery,
@@ -77,8 +75,8 @@ impl Minio {
             ("MINIO_KMS_KES_KEY_NAME", kes::DEFAULT_KEY.to_owned().into()),
             ("MINIO_KMS_KES_CAPATH", authority_file.display().to_string().into()),
         ];
-        let client = https_client(authority.certificate())?;
-        let mut minio = Self { client, root, operator: StoreAccount::random(), environment, nursery, port };
+        let root = Root { client: https_client(authority.certificate())?, account: root, endpoint: port.https() };
+        let mut minio = Self { root, operator: StoreAccount::random(), environment, nursery, port };
         minio.run().await?;
         let operator = minio.operator.clone();
         minio.add_account(&operator, OPERATOR_POLICY, &operator_policy()).await?;
@@ -97,7 +95,7 @@ impl Minio {
 
     /// The account that may do everything, for looking at what really is there.
     pub fn root_account(&self) -> &StoreAccount {
-        &self.root
+        &self.root.account
     }
 
     /// Where it keeps its files.
@@ -131,27 +129,10 @@ impl Minio {
             ("iam-assets/users.json", users.to_string().as_bytes()),
             ("iam-assets/user_mappings.json", mappings.as_bytes()),
         ]);
-        // On a busy machine the store says that it is ready a moment before it takes accounts.
-        until("MinIO takes accounts", Duration::from_mins(1), async || {
-            self.administrate("import-iam", archive.clone()).await.context("cannot make an account at MinIO")
-        })
-        .await
-    }
-
-    /// Calls MinIO's administration as root; false if that is not up yet.
-    async fn administrate(&self, action: &str, body: Vec<u8>) -> Result<bool> {
-        let url = format!("{}/minio/admin/v3/{action}", self.endpoint());
-        let mut request = http::Request::put(&url).body(body)?;
-        sign_request(&mut request, &self.root.credentials())?;
-        let answer = self.client.execute(request.try_into()?).await?;
+        let answer = self.root.administrate(Method::PUT, "import-iam", archive).await?;
         let status = answer.status();
-        if status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
-            return Ok(false);
-        }
-        if !status.is_success() {
-            bail!("MinIO answered {action} with {status}: {}", answer.text().await.unwrap_or_default());
-        }
-        Ok(true)
+        ensure!(status.is_success(), "no account at MinIO: {status}: {}", answer.text().await.unwrap_or_default());
+        Ok(())
     }
 
     async fn run(&mut self) -> Result<()> {
@@ -163,15 +144,38 @@ impl Minio {
             .arg(directory.join("data"))
             .env("HOME", directory)
             .envs(self.environment.iter().map(|(name, value)| (*name, value.expose_secret())));
-        let url = format!("{}/minio/health/ready", self.endpoint());
-        let client = self.client.clone();
+        let root = self.root.clone();
         self.nursery
             .spawn("minio", &mut command)?
-            .until_ready(Duration::from_mins(1), async || {
-                let answer = client.get(&url).send().await;
-                answer.is_ok_and(|answer| answer.status().is_success()).then_some(())
-            })
+            .until_ready(Duration::from_mins(1), async || root.is_ready().await)
             .await
+    }
+}
+
+/// The account that may do everything, and how it calls the store.
+#[derive(Clone)]
+struct Root {
+    client: Client,
+    account: StoreAccount,
+    endpoint: String,
+}
+
+impl Root {
+    /// Calls MinIO's administration as root.
+    async fn administrate(&self, method: Method, action: &str, body: Vec<u8>) -> Result<Response> {
+        let url = format!("{}/minio/admin/v3/{action}", self.endpoint);
+        let mut request = http::Request::builder().method(method).uri(&url).body(body)?;
+        sign_request(&mut request, &self.account.credentials())?;
+        Ok(self.client.execute(request.try_into()?).await?)
+    }
+
+    /// Whether it serves, and has read its accounts. It says that it is ready before it has read them, and what it reads then replaces what
+    /// it was told meanwhile: an account made in that moment is there but has no policy, and all that it asks is refused. This list is
+    /// one of the few answers that wait until they are read.
+    async fn is_ready(&self) -> Option<()> {
+        let health = self.client.get(format!("{}/minio/health/ready", self.endpoint)).send().await.ok()?;
+        let groups = self.administrate(Method::GET, "groups", Vec::new()).await.ok()?;
+        (health.status().is_success() && groups.status().is_success()).then_some(())
     }
 }
 
@@ -189,7 +193,8 @@ fn sign_request(request: &mut http::Request<Vec<u8>>, credentials: &Credentials)
         .build()?
         .into();
     let url = request.uri().to_string();
-    let signable = SignableRequest::new("PUT", url, std::iter::empty(), SignableBody::Bytes(request.body()))?;
+    let body = SignableBody::Bytes(request.body());
+    let signable = SignableRequest::new(request.method().as_str(), url, std::iter::empty(), body)?;
     let (instructions, _) = sign(signable, &params)?.into_parts();
     instructions.apply_to_request_http1x(request);
     Ok(())

@@ -73,11 +73,16 @@ pub fn lacks_real_nodes() -> anyhow::Result<bool> {
     plane::why_not().map_or(Ok(false), |reason| skip(&reason).map(|()| true))
 }
 
+/// Says something past the capture of the test runner, which people want to see of tests that pass too.
+pub fn show(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
 /// Says aloud that a test on real nodes is skipped, and why; an error if `REQUIRE_TIER=3` forbids that.
 pub fn skip(reason: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
     anyhow::ensure!(std::env::var("REQUIRE_TIER").as_deref() != Ok("3"), "REQUIRE_TIER=3 cannot be met: {reason}");
     let thread = std::thread::current();
-    writeln!(std::io::stderr(), "e2e: skipped {}: {reason}", thread.name().unwrap_or("a test")).ok();
+    show(&format!("e2e: skipped {}: {reason}", thread.name().unwrap_or("a test")));
     Ok(())
 }

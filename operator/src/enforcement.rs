@@ -1,7 +1,7 @@
 //! Whether the network does what NetworkPolicies say, as the probes of the chart show.
 //!
 //! In: the probes' `DaemonSet`s and pods, by watches, and the last line of the log of those that are not ready. Out: [`Seen`], the same
-//! for all classes, and a wake when it changes. Steady probes cost nothing: readiness is their verdict, and only a change is told.
+//! for all classes, and a wake when it changes. A probe that is ready costs nothing: that is its verdict, and only a change is told.
 
 mod judge;
 mod watch;

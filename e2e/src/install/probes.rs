@@ -37,7 +37,7 @@ pub fn enforcement_of(tier: Tier) -> &'static str {
 }
 
 /// The values of the chart with which probes run as they do for whoever sandboxes pods. On these nodes something stands for the outside.
-pub fn probe_values() -> Value {
+fn probe_values() -> Value {
     json!({ "probe": {
         "enabled": true, "period": 5, "outside": [format!("{OUTSIDE}:80"), format!("{OUTSIDE}:443")],
         "runtimes": [{ "name": "default" }, { "name": "gvisor", "runtimeClassName": GVISOR }],

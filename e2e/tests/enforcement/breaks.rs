@@ -6,15 +6,13 @@ use e2e::install::chart_directory;
 use e2e::servers::OPERATOR_NAMESPACE;
 use e2e::site::SiteOptions;
 use e2e::story::{Manifest, Platform, class, condition, tenant, workspace};
-use e2e::{Site, Tier, lacks_real_nodes};
+use e2e::{Site, Tier, lacks_real_nodes, show};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-
-use super::show;
 
 /// The probes that are shut off.
 const ISOLATED: &str = "app.kubernetes.io/name=steading-probe,app.kubernetes.io/component=isolated";
@@ -49,7 +47,7 @@ async fn probes_find_the_node_the_runtime_and_the_way_and_classes_that_require_i
 
     // The probes that are there keep their rules; it is when they are due that they find out.
     let chart = chart_directory().display().to_string();
-    let upgrade = ["upgrade", "steading", &chart, "--reuse-values", "--set", "probe.renewal=45"];
+    let upgrade = ["upgrade", "steading", &chart, "--reuse-values", "--set", "probe.renewal=60"];
     site.installation.helm(&site.plane, &upgrade.map(str::to_owned)).await?;
     scene.until_rolled_out().await?;
     scene.until_enforced("with probes that are renewed soon").await?;

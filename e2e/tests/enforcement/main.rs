@@ -8,10 +8,3 @@
 
 mod breaks;
 mod fake;
-
-use std::io::Write as _;
-
-/// Past the capture of the test runner: people want to see it.
-fn show(text: &str) {
-    writeln!(std::io::stderr(), "{text}").ok();
-}

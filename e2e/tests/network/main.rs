@@ -11,10 +11,3 @@ mod outage;
 mod town;
 mod upgrade;
 mod verdicts;
-
-use std::io::Write as _;
-
-/// Past the capture of the test runner: people want to see the table.
-fn show(text: &str) {
-    writeln!(std::io::stderr(), "{text}").ok();
-}

@@ -5,13 +5,12 @@ use anyhow::{Result, ensure};
 use e2e::packets::{Crowd, Goal, Protocol, Spot, Surroundings, Verdict, at_first, predicted};
 use e2e::story::{PATIENCE, Stage, class, tenant, workspace};
 use e2e::wait::until;
-use e2e::{Tier, lacks_real_nodes, unique};
+use e2e::{Tier, lacks_real_nodes, show, unique};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 
-use super::show;
 use super::town::{labelled, open_namespace, two_new_stacks};
 
 #[test]

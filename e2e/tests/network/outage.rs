@@ -10,13 +10,12 @@ use e2e::plane::Entry;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use e2e::story::{BREAK_GLASS, PATIENCE, Platform};
 use e2e::wait::until;
-use e2e::{Plane, PlaneOptions, Servers, Tier, lacks_real_nodes};
+use e2e::{Plane, PlaneOptions, Servers, Tier, lacks_real_nodes, show};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use super::show;
 use super::town::{Town, of_servers, stack_of, two_stacks};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,11 +10,10 @@ use e2e::packets::{Crowd, Goal, Seen, predicted};
 use e2e::plane::{Entry, Object};
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
 use e2e::story::{BREAK_GLASS, Platform};
-use e2e::{Plane, PlaneOptions, Servers, Tier, lacks_real_nodes, skip};
+use e2e::{Plane, PlaneOptions, Servers, Tier, lacks_real_nodes, show, skip};
 use futures::future::try_join_all;
 use serde_json::json;
 
-use super::show;
 use super::town::{Town, of_servers, stack_of};
 
 const TENANTS: usize = 50;

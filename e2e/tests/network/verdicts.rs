@@ -3,9 +3,8 @@
 use anyhow::Result;
 use e2e::packets::predicted;
 use e2e::story::Stage;
-use e2e::{Tier, lacks_real_nodes};
+use e2e::{Tier, lacks_real_nodes, show};
 
-use super::show;
 use super::town::{Town, two_new_stacks};
 
 #[test]

@@ -35,7 +35,7 @@ pub struct Settings {
     /// Address of the Service before all controls
     #[arg(long, env = "STEADING_PROBE_SERVICE_HOST", value_name = "ADDRESS")]
     anywhere: IpAddr,
-    /// Seconds after which the pod's containers are made anew: 30 to 86400
+    /// Seconds within which the pod's containers are made anew: 30 to 86400
     #[arg(long, env = "STEADING_PROBE_RENEWAL", value_name = "SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(30..=86400))]
     renewal: u64,
     #[command(flatten)]

@@ -1,13 +1,20 @@
 //! What the probes of a cluster show together. In: their `DaemonSet`s and pods, the verdicts that some have logged. Out: [`Seen`]. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Pod};
+use k8s_openapi::{
+    api::{apps::v1::DaemonSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
+};
 use kube::ResourceExt;
 use probe::{State, Verdict};
 use tokio::time::Instant;
 
-use super::Seen;
+use super::{GRACE, Seen};
 
 /// The label that names the runtime of a probe.
 pub const RUNTIME: &str = "steading.dev/runtime";
@@ -43,14 +50,32 @@ impl Probe<'_> {
         !statuses.is_empty() && statuses.iter().all(|it| it.ready && is_real(&it.container_id))
     }
 
+    /// Whether it stopped being ready, or came, only now: it is being renewed or replaced, or its node has joined.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let conditions = self.0.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or(&[]);
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
+        let since = since.or(self.0.metadata.creation_timestamp.as_ref());
+        // By a clock that is ahead of ours it was just now.
+        let is_old = |since: &Time| Duration::try_from(now.duration_since(since.0)).is_ok_and(|age| age >= GRACE);
+        !since.is_some_and(is_old)
+    }
+
     /// Whether it is on its way out, and its successor counts.
     pub fn is_leaving(&self) -> bool {
         self.0.metadata.deletion_timestamp.is_some()
     }
 }
 
-/// What they show together. `logged` holds the verdicts of pods that are not ready, by name.
-pub fn judge(namespace: &str, sets: &[DaemonSet], pods: &[Probe<'_>], logged: &BTreeMap<String, Verdict>) -> Seen {
+/// What they show together. `logged` holds the verdicts of pods that are not ready, by name. In a large cluster some probe is renewed at
+/// any time: it is passed over while others of its runtime are ready.
+pub fn judge(
+    namespace: &str,
+    sets: &[DaemonSet],
+    pods: &[Probe<'_>],
+    logged: &BTreeMap<String, Verdict>,
+    now: Timestamp,
+) -> Seen {
     let leaks: Vec<String> = pods
         .iter()
         .filter(|pod| !pod.is_shown())
@@ -71,7 +96,11 @@ pub fn judge(namespace: &str, sets: &[DaemonSet], pods: &[Probe<'_>], logged: &B
             "no probe runs in namespace {namespace}: set probe.enabled in the values of the chart"
         ));
     }
-    let silent: Vec<String> = pods.iter().filter(|pod| !pod.is_shown()).map(Probe::place).collect();
+    let is_passed_over = |pod: &Probe<'_>| {
+        pod.is_fresh(now) && pods.iter().any(|other| other.runtime() == pod.runtime() && other.is_shown())
+    };
+    let silent = pods.iter().filter(|pod| !pod.is_shown() && !is_passed_over(pod));
+    let silent: Vec<String> = silent.map(Probe::place).collect();
     if !silent.is_empty() {
         return unknown(format!(
             "nothing is known of {}: see kubectl -n {namespace} describe pods -l app.kubernetes.io/name=steading-probe",

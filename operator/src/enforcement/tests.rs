@@ -16,12 +16,17 @@ use super::{
 };
 use crate::engine::conditions::State;
 
+const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+const NOW: &str = "2026-01-02T00:00:00Z";
+
 /// A probe on `node` under `runtime`.
 fn pod(node: &str, runtime: &str, ready: bool) -> Pod {
     serde_json::from_value(json!({
         "metadata": { "name": format!("probe-{runtime}-{node}"), "labels": { "steading.dev/runtime": runtime } },
         "spec": { "nodeName": node, "containers": [] },
-        "status": { "containerStatuses": [{
+        "status": { "conditions": [{
+            "type": "Ready", "status": if ready { "True" } else { "False" }, "lastTransitionTime": LONG_AGO,
+        }], "containerStatuses": [{
             "name": "probe", "image": "x", "imageID": "y", "restartCount": 0, "ready": ready, "containerID": "containerd://7",
         }]},
     }))
@@ -45,7 +50,7 @@ fn judged(sets: &[DaemonSet], pods: &[Pod], logged: &[(&str, Verdict)]) -> Seen 
     let probes: Vec<Probe<'_>> = pods.iter().map(Probe).collect();
     let logged: BTreeMap<String, Verdict> =
         logged.iter().map(|(name, verdict)| ((*name).to_owned(), verdict.clone())).collect();
-    judge("steading-system", sets, &probes, &logged)
+    judge("steading-system", sets, &probes, &logged, NOW.parse().unwrap())
 }
 
 fn leak() -> Verdict {
@@ -89,6 +94,28 @@ fn probes_of_an_older_template_are_not_counted_as_those_of_this_one() {
     let mut set = set("default", 1);
     set.metadata.generation = Some(3);
     assert!(why(&judged(&[set], &[pod("node-1", "default", true)], &[])).contains("1 of 1 probes run"));
+}
+
+/// Not ready for so long.
+fn unready_for(mut pod: Pod, time: Duration) -> Pod {
+    let since = NOW.parse::<Timestamp>().unwrap() - time;
+    pod.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].last_transition_time = Some(Time(since));
+    pod
+}
+
+#[test]
+fn a_probe_that_is_renewed_is_passed_over_for_a_while_if_others_of_its_runtime_show_something() {
+    let renewed = |time| unready_for(pod("node-2", "default", false), time);
+    let of = |other: Pod, time| judged(&[set("default", 2)], &[other, renewed(time)], &[]);
+    let ready = || pod("node-1", "default", true);
+    assert!(matches!(of(ready(), GRACE / 2), Seen::Enforced { .. }));
+    assert!(why(&of(ready(), GRACE)).starts_with("nothing is known of node-2 under default: see"));
+    let both_are_new = of(unready_for(pod("node-1", "default", false), GRACE / 2), GRACE / 2);
+    assert!(why(&both_are_new).starts_with("nothing is known of node-1 under default; node-2 under default"));
+    let of_another = judged(&[set("default", 1)], &[pod("node-1", "gvisor", true), renewed(GRACE / 2)], &[]);
+    assert!(why(&of_another).starts_with("nothing is known of node-2 under default"), "{of_another:?}");
+    let leaks = judged(&[set("default", 2)], &[ready(), renewed(GRACE / 2)], &[("probe-default-node-2", leak())]);
+    assert!(matches!(leaks, Seen::Leaks(_)), "{leaks:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::{
     judge::{Probe, judge},
 };
 use crate::{
-    client,
+    client, clock,
     engine::watches::{self, Reflected},
     wakes::Wakes,
 };
@@ -55,14 +55,14 @@ pub async fn follow(enforcement: Enforcement, client: Client, namespace: String,
         }
         loop {
             let before = enforcement.seen();
-            let seen = look(&client, &namespace, &known_sets, &known_pods).await;
+            let (seen, is_settled) = look(&client, &namespace, &known_sets, &known_pods).await;
             let is_new = enforcement.note(seen);
             let seen = enforcement.seen();
             if is_new {
                 tracing::info!(?before, ?seen, "the probes show something else");
                 wakes.enforcement_changed();
             }
-            rest(&seen, &changed, &wakes).await;
+            rest(&seen, is_settled, &changed, &wakes).await;
         }
     };
     tokio::join!(
@@ -73,11 +73,11 @@ pub async fn follow(enforcement: Enforcement, client: Client, namespace: String,
 }
 
 /// Until there is something new to judge. What is not as it should be is looked at again by itself.
-async fn rest(seen: &Seen, changed: &Notify, wakes: &Wakes) {
+async fn rest(seen: &Seen, is_settled: bool, changed: &Notify, wakes: &Wakes) {
     let again = async {
         match seen {
-            Seen::Enforced { .. } => std::future::pending().await,
-            Seen::Leaks(_) => sleep(RETRY).await,
+            Seen::Enforced { .. } if is_settled => std::future::pending().await,
+            Seen::Enforced { .. } | Seen::Leaks(_) => sleep(RETRY).await,
             Seen::Unknown { since, .. } => {
                 let left = GRACE.checked_sub(since.elapsed());
                 sleep(left.unwrap_or(RETRY).min(RETRY)).await;
@@ -94,7 +94,8 @@ async fn rest(seen: &Seen, changed: &Notify, wakes: &Wakes) {
     }
 }
 
-async fn look(client: &Client, namespace: &str, sets: &Store<DaemonSet>, pods: &Store<Pod>) -> Seen {
+/// What is shown, and whether by every probe.
+async fn look(client: &Client, namespace: &str, sets: &Store<DaemonSet>, pods: &Store<Pod>) -> (Seen, bool) {
     let pods = pods.state();
     let probes: Vec<Probe<'_>> = pods.iter().map(|pod| Probe(pod)).filter(|probe| !probe.is_leaving()).collect();
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -103,7 +104,8 @@ async fn look(client: &Client, namespace: &str, sets: &Store<DaemonSet>, pods: &
         join_all(unshown.map(async |probe| Some((probe.name(), last_verdict(&api, &probe.name()).await?)))).await;
     let logged: BTreeMap<String, Verdict> = logged.into_iter().flatten().collect();
     let sets: Vec<DaemonSet> = sets.state().iter().map(|set| DaemonSet::clone(set)).collect();
-    judge(namespace, &sets, &probes, &logged)
+    let seen = judge(namespace, &sets, &probes, &logged, clock::now());
+    (seen, probes.iter().all(Probe::is_shown))
 }
 
 /// The verdict that a probe logged last, if its log can be read.

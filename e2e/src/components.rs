@@ -37,6 +37,8 @@ pub enum Component {
     Minio,
     /// The key server of [`Component::Minio`]. An external process in tests only.
     Kes,
+    /// The authorization server.
+    OpenFga,
     /// The installer of the chart.
     Helm,
     /// The agent of a real node.
@@ -70,7 +72,7 @@ pub enum Component {
 impl Component {
     /// What planes and the servers outside are made of, in the order in which it is best to build them: what is needed first comes
     /// first.
-    pub const ALL: [Component; 10] = [
+    pub const ALL: [Component; 11] = [
         Component::Etcd,
         Component::KubeApiserver,
         Component::Helm,
@@ -81,6 +83,7 @@ impl Component {
         Component::OpenBao,
         Component::Kes,
         Component::Minio,
+        Component::OpenFga,
     ];
 
     /// What real nodes need besides.

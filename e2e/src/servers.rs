@@ -4,6 +4,7 @@
 mod kes;
 mod minio;
 mod openbao;
+mod openfga;
 mod s3;
 mod zip;
 
@@ -20,6 +21,7 @@ use crate::plane::Plane;
 pub use kes::Kes;
 pub use minio::{Minio, StoreAccount};
 pub use openbao::OpenBao;
+pub use openfga::OpenFga;
 
 /// The namespace that the operator runs in.
 pub const OPERATOR_NAMESPACE: &str = "steading-system";

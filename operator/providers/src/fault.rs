@@ -36,6 +36,11 @@ pub mod reasons {
     /// The bucket cannot be emptied, for example because objects are locked.
     pub const BUCKET_NOT_EMPTY: &str = "BucketNotEmpty";
 
+    /// Several stores of the tenant's name hold something, and none of them is known to be the right one.
+    pub const STORE_AMBIGUOUS: &str = "StoreAmbiguous";
+    /// The newest model of the store has a type of the name of one of ours that means something else.
+    pub const MODEL_CONFLICT: &str = "ModelConflict";
+
     /// Every reason that this crate can give.
     pub const ALL: &[&str] = &[
         CREATING,
@@ -52,6 +57,8 @@ pub mod reasons {
         ENCRYPTION_CONSENT_REQUIRED,
         ENCRYPTION_UNSUPPORTED,
         BUCKET_NOT_EMPTY,
+        STORE_AMBIGUOUS,
+        MODEL_CONFLICT,
     ];
 }
 

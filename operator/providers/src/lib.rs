@@ -7,9 +7,11 @@
 //! |---|---|---|---|
 //! | a tenant's key | [`KeySpec`] | [`KeyObserved`] | [`Keys`] |
 //! | a workspace's bucket and the tenant's key under it | [`BucketSpec`] | [`BucketObserved`] | [`Buckets`] |
+//! | a tenant's store of authorization | [`StoreSpec`] | [`StoreObserved`] | [`Stores`] |
+//! | who may do what in a workspace | [`MembershipSpec`] | [`TupleSeen`]s | [`Memberships`] |
 //! | use of one bucket for a while | [`IdentitySpec`] | [`IssuedCredentials`] | [`Identities`] |
 //!
-//! Keys and buckets go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's) and [`ensure_gone`]
+//! All but the last go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's) and [`ensure_gone`]
 //! (take it away; keys are disabled, never destroyed). Each may be called again at any time, whatever happened before: nothing is
 //! remembered in between, and a thing that bears another owner's marks is never written to.
 //!
@@ -31,6 +33,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(show()).unwrap();
 //! ```
 
+pub mod authorization;
 mod aws;
 pub mod buckets;
 pub mod capabilities;
@@ -42,6 +45,7 @@ pub mod memory;
 pub mod owner;
 mod wire;
 
+pub use authorization::{MembershipSpec, Memberships, StoreObserved, StoreSpec, Stores, TupleSeen};
 pub use buckets::{
     BucketObserved, BucketSpec, Buckets, DefaultEncryption, KesConfig, S3Buckets, S3Config, WantedEncryption,
 };

@@ -1,6 +1,7 @@
 //! A world outside the cluster that lives in memory, for tests.
 //!
-//! In: calls of the adapters [`MemoryKeys`], [`MemoryBuckets`] and [`MemoryIdentities`], and the faults that a test asks for with
+//! In: calls of the adapters [`MemoryKeys`], [`MemoryBuckets`], [`MemoryIdentities`] and
+//! [`MemoryStores`], and the faults that a test asks for with
 //! [`World::inject`]. Out: the same observations, refusals and owner rules as the real adapters give, with every call counted.
 //! Nothing here speaks to a server, and no status may show its answers as real: its evidence begins with `in memory`.
 //!
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::fault::Fault;
 
+mod authorization;
 mod buckets;
 mod identities;
 mod inject;
@@ -23,6 +25,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+pub use authorization::{MemoryStore, MemoryStores};
 pub use buckets::{MemoryBucket, MemoryBuckets};
 pub use identities::MemoryIdentities;
 pub use inject::{Calls, Injection, Moment, Operation, Outcome};
@@ -41,6 +44,7 @@ pub(crate) struct State {
     pub(crate) keys: BTreeMap<String, MemoryKey>,
     pub(crate) bucket_keys: BTreeMap<String, Timestamp>,
     pub(crate) buckets: BTreeMap<String, MemoryBucket>,
+    pub(crate) stores: BTreeMap<String, MemoryStore>,
     pub(crate) issued: u64,
     pub(crate) lag: u32,
     pub(crate) calls: BTreeMap<Operation, u64>,
@@ -56,6 +60,7 @@ impl Default for State {
             keys: BTreeMap::new(),
             bucket_keys: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            stores: BTreeMap::new(),
             issued: 0,
             lag: 0,
             calls: BTreeMap::new(),
@@ -139,6 +144,11 @@ impl World {
         self.lock().buckets.clone()
     }
 
+    /// All stores of authorization by id.
+    pub fn stores(&self) -> BTreeMap<String, MemoryStore> {
+        self.lock().stores.clone()
+    }
+
     /// Names of the keys at the key server of the store.
     pub fn bucket_keys(&self) -> Vec<String> {
         self.lock().bucket_keys.keys().cloned().collect()
@@ -156,12 +166,18 @@ impl World {
         change(self.lock().buckets.entry(name.to_owned()).or_default());
     }
 
-    /// Removes a key or bucket, as a stranger would.
+    /// Puts a store there or changes one, as an application would: nothing is checked or counted.
+    pub fn tamper_store(&self, id: &str, change: impl FnOnce(&mut MemoryStore)) {
+        change(self.lock().stores.entry(id.to_owned()).or_default());
+    }
+
+    /// Removes a key, bucket or store, as a stranger would.
     pub fn lose(&self, name: &str) {
         let mut state = self.lock();
         state.keys.remove(name);
         state.buckets.remove(name);
         state.bucket_keys.remove(name);
+        state.stores.remove(name);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

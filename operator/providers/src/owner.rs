@@ -110,8 +110,18 @@ pub fn key_server_key(installation: &Installation, tenant: &Identity) -> String 
 /// Bucket names are visible and shared by everybody at a store, so they tell nothing, and nobody who lacks the identity can
 /// occupy one beforehand.
 pub fn bucket(installation: &Installation, owner: &Identity) -> String {
-    // A NUL stands in neither part, so no two pairs hash the same text.
-    let digest = Sha256::digest(format!("bucket\0{installation}\0{owner}").as_bytes());
+    hashed("bucket", installation, owner)
+}
+
+/// Name of the authorization store of a tenant: `steading-` and 32 characters of a hash, 41 in all (OpenFGA takes at most 64, too few for
+/// both ids). Stores carry no tags, so the name is the owner mark.
+pub fn store(installation: &Installation, tenant: &Identity) -> String {
+    hashed("store", installation, tenant)
+}
+
+fn hashed(purpose: &str, installation: &Installation, owner: &Identity) -> String {
+    // A NUL stands in no part, so no two of them hash the same text.
+    let digest = Sha256::digest(format!("{purpose}\0{installation}\0{owner}").as_bytes());
     let text = data_encoding::BASE32_NOPAD.encode(&digest).to_lowercase();
     format!("steading-{}", text.chars().take(32).collect::<String>())
 }
@@ -227,12 +237,13 @@ mod tests {
         assert_eq!(transit_key(&longest, &identity(ACME)).len(), 86);
         assert_eq!(key_server_key(&longest, &identity(ACME)).len(), 79, "KES takes at most 80");
         assert_eq!(bucket(&longest, &identity(ACME)).len(), 41, "S3 takes at most 63");
+        assert_eq!(store(&longest, &identity(ACME)).len(), 41, "OpenFGA takes at most 64");
     }
 
     #[test]
     fn different_owners_get_different_names() {
         let pairs = [("a", ACME), ("a", FINANCE), ("a-a", ACME), ("aa", ACME)];
-        for make in [transit_key, key_server_key, bucket] {
+        for make in [transit_key, key_server_key, bucket, store] {
             let names: std::collections::BTreeSet<String> =
                 pairs.iter().map(|(i, t)| make(&installation(i), &identity(t))).collect();
             assert_eq!(names.len(), pairs.len(), "{names:?}");

@@ -32,12 +32,26 @@ pub enum Operation {
     DeleteBucket,
     /// Issues an identity.
     IssueIdentity,
+    /// Looks for the stores of a name.
+    ListStores,
+    /// Makes a store.
+    CreateStore,
+    /// Removes a store.
+    DeleteStore,
+    /// Reads the models of a store.
+    ReadModels,
+    /// Adds a model to a store.
+    WriteModel,
+    /// Reads tuples of a store.
+    ReadTuples,
+    /// Writes and deletes tuples of a store.
+    WriteTuples,
 }
 
 impl Operation {
     /// Whether it can change anything.
     pub fn writes(self) -> bool {
-        !matches!(self, Self::ObserveKey | Self::ObserveBucket)
+        !matches!(self, Self::ObserveKey | Self::ObserveBucket | Self::ListStores | Self::ReadModels | Self::ReadTuples)
     }
 }
 
@@ -99,7 +113,7 @@ impl Outcome {
 pub struct Injection {
     /// Only this operation; `None` for all.
     pub operation: Option<Operation>,
-    /// Only calls for this identity: the tenant's of a key, the workspace's of a bucket, the session's name of an identity.
+    /// Only calls for this identity: the tenant's of a key or a store, the workspace's of a bucket or its members, the session's name of an identity.
     pub identity: Option<String>,
     /// Which of those calls.
     pub calls: Calls,

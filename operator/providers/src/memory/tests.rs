@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 mod crashes;
+mod stores;
 
 use super::*;
 use crate::{

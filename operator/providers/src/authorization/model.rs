@@ -1,0 +1,186 @@
+//! Our module of a store's authorization model, and how it gets into a model that applications write as well.
+//!
+//! In: the newest model of a store. Out: whether our module stands in it as we want it, or the model to write, which is theirs with our
+//! module put right. Pure. Models are never changed on the server, only followed by a newer one, so writing what is there already would
+//! add one each time.
+
+use serde_json::{Map, Value, json};
+
+/// The module's name in the model.
+const MODULE: &str = "steading";
+
+/// Version of the module; goes up with each change of it.
+const VERSION: u32 = 1;
+
+/// The schema whose types can belong to modules.
+const SCHEMA: &str = "1.2";
+
+/// Relations whose tuples are ours alone: what else stands in them is removed.
+pub(crate) const TENANT_RELATIONS: [&str; 1] = ["owner"];
+/// The same for workspaces.
+pub(crate) const WORKSPACE_RELATIONS: [&str; 3] = ["tenant", "editor", "viewer"];
+
+/// What has to happen to a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// Our module stands in it, in our version or a newer one.
+    Current,
+    /// This is to be written.
+    Write(Value),
+    /// A type of that name is somebody else's and means something else.
+    Conflict(&'static str),
+}
+
+/// A type of ours.
+struct Type {
+    name: &'static str,
+    /// Whether applications may bring their own type of this name: users and groups are what every model begins with.
+    is_shared: bool,
+    relations: Value,
+    /// Which types stand directly in which relation.
+    direct: Value,
+}
+
+fn types() -> [Type; 4] {
+    let people = json!([{ "type": "user" }, { "type": "group", "relation": "member" }]);
+    let this = json!({ "this": {} });
+    let from_tenant = json!({ "tupleToUserset": { "tupleset": { "relation": "tenant" }, "computedUserset": { "relation": "owner" } } });
+    let or = |other: Value| json!({ "union": { "child": [{ "this": {} }, other] } });
+    [
+        Type { name: "user", is_shared: true, relations: json!({}), direct: json!({}) },
+        Type {
+            name: "group",
+            is_shared: true,
+            relations: json!({ "member": this }),
+            direct: json!({ "member": people }),
+        },
+        Type {
+            name: "tenant",
+            is_shared: false,
+            relations: json!({ "owner": this }),
+            direct: json!({ "owner": people }),
+        },
+        Type {
+            name: "workspace",
+            is_shared: false,
+            relations: json!({
+                "tenant": this,
+                "editor": or(from_tenant),
+                "viewer": or(json!({ "computedUserset": { "relation": "editor" } })),
+            }),
+            direct: json!({ "tenant": [{ "type": "tenant" }], "editor": people, "viewer": people }),
+        },
+    ]
+}
+
+impl Type {
+    fn definition(&self) -> Value {
+        let mut definition = json!({
+            "type": self.name,
+            "metadata": { "module": MODULE, "source_info": { "file": format!("{MODULE}/{VERSION}.fga") } },
+        });
+        for relation in self.relation_names() {
+            self.put(&mut definition, relation);
+        }
+        definition
+    }
+
+    fn relation_names(&self) -> impl Iterator<Item = &String> {
+        self.relations.as_object().into_iter().flat_map(Map::keys)
+    }
+
+    /// Writes one of our relations into a definition.
+    fn put(&self, definition: &mut Value, relation: &str) {
+        definition["relations"][relation] = self.relations[relation].clone();
+        definition["metadata"]["relations"][relation] = json!({ "directly_related_user_types": self.direct[relation] });
+    }
+
+    /// Whether one of our relations means in a definition what it means here.
+    fn stands(&self, definition: &Value, relation: &str) -> bool {
+        let direct = &definition["metadata"]["relations"][relation]["directly_related_user_types"];
+        plain(&definition["relations"][relation]) == plain(&self.relations[relation])
+            && sorted(direct) == sorted(&self.direct[relation])
+    }
+
+    /// Puts the type right in a definition of its name; whether anything changed, or that it cannot be.
+    fn settle(&self, definition: &mut Value) -> Result<bool, Plan> {
+        if self.is_shared {
+            let missing: Vec<&String> =
+                self.relation_names().filter(|name| definition["relations"][name.as_str()].is_null()).collect();
+            missing.iter().for_each(|name| self.put(definition, name));
+            return Ok(!missing.is_empty());
+        }
+        let is_ours = definition["metadata"]["module"] == MODULE;
+        if is_ours && version(definition).is_some_and(|version| version > VERSION) {
+            return Ok(false);
+        }
+        let wrong: Vec<&String> = self.relation_names().filter(|name| !self.stands(definition, name)).collect();
+        // A copy without the mark, as tools make that know no modules, is as good.
+        if !is_ours && !wrong.is_empty() {
+            return Err(Plan::Conflict(self.name));
+        }
+        wrong.iter().for_each(|name| self.put(definition, name));
+        Ok(!wrong.is_empty())
+    }
+}
+
+/// The version that a definition of ours says it has.
+fn version(definition: &Value) -> Option<u32> {
+    let file = definition["metadata"]["source_info"]["file"].as_str()?;
+    file.strip_prefix(MODULE)?.strip_prefix('/')?.strip_suffix(".fga")?.parse().ok()
+}
+
+/// What has to happen to the newest model of a store, if it has one.
+pub(crate) fn plan(newest: Option<&Value>) -> Plan {
+    let Some(newest) = newest else {
+        let types: Vec<Value> = types().iter().map(Type::definition).collect();
+        return Plan::Write(json!({ "schema_version": SCHEMA, "type_definitions": types }));
+    };
+    let mut definitions = newest["type_definitions"].as_array().cloned().unwrap_or_default();
+    let mut is_changed = false;
+    for ours in types() {
+        match definitions.iter_mut().find(|definition| definition["type"] == ours.name) {
+            None => {
+                definitions.push(ours.definition());
+                is_changed = true;
+            }
+            Some(definition) => match ours.settle(definition) {
+                Ok(changed) => is_changed |= changed,
+                Err(conflict) => return conflict,
+            },
+        }
+    }
+    if !is_changed {
+        return Plan::Current;
+    }
+    let conditions = newest.get("conditions").cloned().unwrap_or_else(|| json!({}));
+    Plan::Write(json!({ "schema_version": SCHEMA, "type_definitions": definitions, "conditions": conditions }))
+}
+
+/// Whether nothing but our module stands in a model.
+pub(crate) fn is_only_ours(model: &Value) -> bool {
+    let definitions = model["type_definitions"].as_array();
+    definitions.is_none_or(|all| all.iter().all(|definition| definition["metadata"]["module"] == MODULE))
+}
+
+/// Without what says nothing: servers fill in fields that were left out.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let said = fields.iter().filter(|(_, value)| !value.is_null() && *value != "");
+            said.map(|(name, value)| (name.clone(), plain(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(plain).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A list whose order says nothing.
+fn sorted(list: &Value) -> Vec<String> {
+    let mut texts: Vec<String> = list.as_array().into_iter().flatten().map(|item| plain(item).to_string()).collect();
+    texts.sort();
+    texts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Stores at an OpenFGA server, over its HTTP interface.
+//!
+//! In: an address and the server's preshared key. Out: typed answers. The gRPC client crates bring a second HTTP stack and cannot be
+//! pointed at a recorded answer; the HTTP interface is the same and documented, so it is spoken like those of OpenBao and KES.
+
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header::HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Model, StoreId,
+    server::About,
+    tuples::{BATCH, Changes, Tuple, TupleSeen},
+};
+use crate::{
+    fault::Fault,
+    wire::{self, Answer},
+};
+
+/// Most pages of tuples of one object that are read: ours are far fewer, so what has more is not what we think it is.
+const PAGES_MAX: usize = 100;
+
+/// How many of the newest models are looked at.
+const MODELS: usize = 10;
+
+/// Where the server is and how to sign in.
+#[derive(Clone, Debug)]
+pub struct OpenFgaConfig {
+    /// Address of its HTTP interface, such as `https://openfga.example:8080`.
+    pub endpoint: String,
+    /// PEM certificates that are trusted for it; the system's if `None`.
+    pub ca_bundle: Option<String>,
+    /// One of its preshared keys.
+    pub preshared_key: SecretString,
+}
+
+/// An OpenFGA server.
+#[derive(Clone)]
+pub struct OpenFga {
+    endpoint: String,
+    base: Url,
+    client: Client,
+    authorization: HeaderValue,
+}
+
+impl std::fmt::Debug for OpenFga {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFga").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(alias = "stores", alias = "authorization_models", alias = "tuples", default = "Vec::new")]
+    items: Vec<T>,
+    #[serde(default)]
+    continuation_token: String,
+}
+
+#[derive(Deserialize)]
+struct StoreAnswer {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct TupleAnswer {
+    key: KeyAnswer,
+}
+
+#[derive(Deserialize)]
+struct KeyAnswer {
+    user: String,
+    relation: String,
+    object: String,
+    #[serde(default)]
+    condition: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct WrittenModel {
+    authorization_model_id: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl OpenFga {
+    /// Checks the configuration; nothing is called yet.
+    ///
+    /// # Errors
+    /// An address, a bundle or a key that cannot be used.
+    pub fn new(config: &OpenFgaConfig) -> Result<Self, Fault> {
+        let base = wire::endpoint(&config.endpoint)?;
+        let client = wire::client(config.ca_bundle.as_deref(), None)?;
+        let text = format!("Bearer {}", config.preshared_key.expose_secret());
+        let mut authorization = HeaderValue::from_str(&text)
+            .map_err(|_| Fault::invalid("the preshared key holds characters that no header can: write it anew"))?;
+        authorization.set_sensitive(true);
+        Ok(Self { endpoint: config.endpoint.clone(), base, client, authorization })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.endpoint
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<RequestBuilder, Fault> {
+        let mut url = wire::address(&self.base, std::iter::once("stores").chain(path.iter().copied()))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.client.request(method, url).header("authorization", self.authorization.clone());
+        Ok(if let Some(body) = body { request.json(body) } else { request })
+    }
+
+    /// Sends what changes something.
+    async fn write(
+        &self,
+        about: &About<'_>,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Answer, Fault> {
+        let answer = wire::send(self.request(method, path, &[], body)?, about.what).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(refused(&answer, about)) }
+    }
+
+    /// The items of all pages; `None` if there is no such store.
+    async fn pages<T: serde::de::DeserializeOwned>(
+        &self,
+        about: &About<'_>,
+        most: usize,
+        page: impl Fn(&str) -> Result<RequestBuilder, Fault>,
+    ) -> Result<Option<Vec<T>>, Fault> {
+        let (mut all, mut token) = (Vec::new(), String::new());
+        for _ in 0..most {
+            let answer = wire::send(page(&token)?, about.what).await?;
+            if answer.status == StatusCode::NOT_FOUND && refusal(&answer).code == "store_id_not_found" {
+                return Ok(None);
+            }
+            if !answer.status.is_success() {
+                return Err(refused(&answer, about));
+            }
+            let found: Page<T> = answer.json(about.what)?;
+            all.extend(found.items);
+            token = found.continuation_token;
+            if token.is_empty() {
+                return Ok(Some(all));
+            }
+        }
+        if most == 1 {
+            return Ok(Some(all));
+        }
+        Err(Fault::refused(format!("{}: more than {most} pages are listed; remove what is not needed", about.what)))
+    }
+
+    pub(super) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
+        let list = |token: &str| {
+            let query = [("name", name), ("page_size", "100"), ("continuation_token", token)];
+            self.request(Method::GET, &[], &query, None)
+        };
+        let found: Vec<StoreAnswer> = self.pages(about, PAGES_MAX, list).await?.unwrap_or_default();
+        let mut ids: Vec<StoreId> = found
+            .iter()
+            .filter(|store| store.name == name)
+            .map(|store| StoreId::new(&store.id))
+            .collect::<Result<_, _>>()?;
+        ids.sort();
+        Ok(ids)
+    }
+
+    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+        self.write(about, Method::POST, &[], Some(&json!({ "name": name }))).await.map(drop)
+    }
+
+    pub(super) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
+        let answer = wire::send(self.request(Method::DELETE, &[id.as_str()], &[], None)?, about.what).await?;
+        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        Err(refused(&answer, about))
+    }
+
+    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+        let size = MODELS.to_string();
+        let path = [id.as_str(), "authorization-models"];
+        let list = |_: &str| self.request(Method::GET, &path, &[("page_size", &size)], None);
+        let found: Option<Vec<Value>> = self.pages(about, 1, list).await?;
+        let model = |content: Value| Model { id: content["id"].as_str().unwrap_or_default().to_owned(), content };
+        Ok(found.map(|found| found.into_iter().map(model).collect()))
+    }
+
+    pub(super) async fn write_model(&self, about: &About<'_>, id: &StoreId, model: &Value) -> Result<String, Fault> {
+        let path = [id.as_str(), "authorization-models"];
+        let answer = self.write(about, Method::POST, &path, Some(model)).await?;
+        Ok(answer.json::<WrittenModel>(about.what)?.authorization_model_id)
+    }
+
+    pub(super) async fn tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        object: Option<&str>,
+    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
+        let list = |token: &str| {
+            let mut body = json!({ "page_size": BATCH, "consistency": "HIGHER_CONSISTENCY" });
+            if let Some(object) = object {
+                body["tuple_key"] = json!({ "object": object });
+            }
+            if !token.is_empty() {
+                body["continuation_token"] = json!(token);
+            }
+            self.request(Method::POST, &[id.as_str(), "read"], &[], Some(&body))
+        };
+        let most = if object.is_some() { PAGES_MAX } else { 1 };
+        let found: Option<Vec<TupleAnswer>> = self.pages(about, most, list).await?;
+        let seen = |TupleAnswer { key }: TupleAnswer| TupleSeen {
+            tuple: Tuple { user: key.user, relation: key.relation, object: key.object },
+            conditional: key.condition.is_some_and(|condition| !condition.is_null()),
+        };
+        Ok(found.map(|found| found.into_iter().map(seen).collect()))
+    }
+
+    pub(super) async fn write_tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        model: &str,
+        changes: &Changes,
+    ) -> Result<(), Fault> {
+        let keys = |tuples: &[Tuple]| {
+            let key = |it: &Tuple| json!({ "user": it.user, "relation": it.relation, "object": it.object });
+            tuples.iter().map(key).collect::<Vec<_>>()
+        };
+        let mut body = json!({ "authorization_model_id": model });
+        if !changes.deletes.is_empty() {
+            body["deletes"] = json!({ "tuple_keys": keys(&changes.deletes), "on_missing": "ignore" });
+        }
+        if !changes.writes.is_empty() {
+            body["writes"] = json!({ "tuple_keys": keys(&changes.writes), "on_duplicate": "ignore" });
+        }
+        self.write(about, Method::POST, &[id.as_str(), "write"], Some(&body)).await.map(drop)
+    }
+}
+
+fn refusal(answer: &Answer) -> Refusal {
+    serde_json::from_slice(&answer.body).unwrap_or(Refusal { code: String::new(), message: String::new() })
+}
+
+fn refused(answer: &Answer, about: &About<'_>) -> Fault {
+    let Refusal { code, message } = refusal(answer);
+    let remedy = match answer.status.as_u16() {
+        401 | 403 => "put one of the server's preshared keys into the class's Secret",
+        400..=499 => "check that this is the address of an OpenFGA server, 1.10 or newer",
+        _ => "see the health of that server",
+    };
+    answer.fault(about.what, format!("{code} {message}").trim(), remedy)
+}

@@ -1,0 +1,141 @@
+//! What a server of authorization can do for us, call by call.
+//!
+//! In: ids and content. Out: what the server answers. Each call but [`Server::create_store`] and [`Server::write_model`] may be repeated
+//! without harm; those two are made safe by [`super::Stores`].
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::{openfga::OpenFga, tuples::Changes, tuples::TupleSeen};
+use crate::{fault::Fault, memory::MemoryStores};
+
+/// Id of a store: 26 capitals and digits, growing with time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(String);
+
+impl StoreId {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// Not an id as servers make them.
+    pub fn new(text: &str) -> Result<Self, Fault> {
+        if text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let shown: String = text.chars().take(40).collect();
+            Err(Fault::invalid(format!("{shown:?} is not the id of a store: 26 capitals and digits")))
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A model of a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Its id; the newest has the highest.
+    pub id: String,
+    /// The model as JSON.
+    pub content: Value,
+}
+
+impl Model {
+    /// The content as it is written: without the id.
+    pub(super) fn bare(&self) -> Value {
+        let field = |name: &str| self.content.get(name).cloned();
+        json!({
+            "schema_version": field("schema_version"),
+            "type_definitions": field("type_definitions"),
+            "conditions": field("conditions").unwrap_or_else(|| json!({})),
+        })
+    }
+}
+
+/// What a call is about.
+pub(crate) struct About<'a> {
+    /// The object and the address, for messages.
+    pub(crate) what: &'a str,
+    /// Whose object it is.
+    pub(crate) identity: &'a str,
+}
+
+/// Where stores are.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// An OpenFGA server.
+    OpenFga(OpenFga),
+    /// In memory, with faults on demand; for tests.
+    Memory(MemoryStores),
+}
+
+macro_rules! delegate {
+    ($self:ident, $inner:ident => $call:expr) => {
+        match $self {
+            Server::OpenFga($inner) => $call,
+            Server::Memory($inner) => $call,
+        }
+    };
+}
+
+impl Server {
+    /// Its address, for messages.
+    pub(super) fn address(&self) -> &str {
+        delegate!(self, inner => inner.address())
+    }
+
+    /// The stores of this name, oldest first.
+    pub(super) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
+        delegate!(self, inner => inner.stores(about, name).await)
+    }
+
+    /// Makes a store; asked twice, it makes two.
+    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+        delegate!(self, inner => inner.create_store(about, name).await)
+    }
+
+    /// Removes a store; done if it is not there.
+    pub(super) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
+        delegate!(self, inner => inner.delete_store(about, id).await)
+    }
+
+    /// The newest models, newest first, 10 at most; `None` if there is no such store.
+    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+        delegate!(self, inner => inner.models(about, id).await)
+    }
+
+    /// Adds a model and returns its id; asked twice, it adds two.
+    pub(super) async fn write_model(&self, about: &About<'_>, id: &StoreId, model: &Value) -> Result<String, Fault> {
+        delegate!(self, inner => inner.write_model(about, id, model).await)
+    }
+
+    /// All tuples of an object, or some of the store, 100 at most; `None` if there is no such store.
+    pub(super) async fn tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        object: Option<&str>,
+    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
+        delegate!(self, inner => inner.tuples(about, id, object).await)
+    }
+
+    /// Deletes and writes tuples, all or none of them; those that are gone or there already do no harm.
+    pub(super) async fn write_tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        model: &str,
+        changes: &Changes,
+    ) -> Result<(), Fault> {
+        delegate!(self, inner => inner.write_tuples(about, id, model, changes).await)
+    }
+}

@@ -1,0 +1,154 @@
+//! Authorization in memory, with the rules of an OpenFGA server.
+//!
+//! In: the calls of [`Server`](crate::authorization::Server). Out: what the server would answer: names of stores are not unique, models are
+//! only ever added, tuples are checked against a model.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Operation, World};
+use crate::{
+    authorization::{Model, StoreId, Tuple, TupleSeen, server::About, tuples::Changes},
+    fault::Fault,
+};
+
+/// A store as the world holds it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemoryStore {
+    /// Its name; several stores can have the same.
+    pub name: String,
+    /// Its models, oldest first.
+    pub models: Vec<Model>,
+    /// Its tuples, and whether each holds under a condition only.
+    pub tuples: BTreeMap<Tuple, bool>,
+    /// For how many looks it stays invisible.
+    pub hidden: u32,
+}
+
+/// Stores in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryStores {
+    world: World,
+}
+
+/// An id as a server makes it: later ones are higher.
+fn id(number: u64) -> String {
+    format!("01{number:024}")
+}
+
+impl MemoryStores {
+    /// Stores in this world.
+    pub fn new(world: &World) -> Self {
+        Self { world: world.clone() }
+    }
+
+    #[allow(clippy::unused_self)] // the same call as at a server
+    pub(crate) fn address(&self) -> &'static str {
+        "memory"
+    }
+
+    pub(crate) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
+        let look = |state: &mut super::State| {
+            let mut found = Vec::new();
+            for (id, store) in state.stores.iter_mut().filter(|(_, store)| store.name == name) {
+                if store.hidden > 0 {
+                    store.hidden -= 1;
+                } else {
+                    found.push(StoreId::new(id)?);
+                }
+            }
+            Ok(found)
+        };
+        self.world.call(Operation::ListStores, about.identity, name, Vec::new(), look).await
+    }
+
+    pub(crate) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+        let make = |state: &mut super::State| {
+            state.issued += 1;
+            let store = MemoryStore { name: name.to_owned(), hidden: state.lag, ..MemoryStore::default() };
+            state.stores.insert(id(state.issued), store);
+            Ok(())
+        };
+        self.world.call(Operation::CreateStore, about.identity, name, Vec::new(), make).await
+    }
+
+    pub(crate) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
+        let remove = |state: &mut super::State| {
+            state.stores.remove(id.as_str());
+            Ok(())
+        };
+        self.world.call(Operation::DeleteStore, about.identity, id.as_str(), Vec::new(), remove).await
+    }
+
+    pub(crate) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+        let look = |state: &mut super::State| {
+            let store = state.stores.get(id.as_str());
+            Ok(store.map(|store| store.models.iter().rev().take(10).cloned().collect()))
+        };
+        self.world.call(Operation::ReadModels, about.identity, id.as_str(), Vec::new(), look).await
+    }
+
+    pub(crate) async fn write_model(&self, about: &About<'_>, store: &StoreId, model: &Value) -> Result<String, Fault> {
+        let add = |state: &mut super::State| {
+            state.issued += 1;
+            let model = Model { id: id(state.issued), content: model.clone() };
+            let added = model.id.clone();
+            state.store(store)?.models.push(model);
+            Ok(added)
+        };
+        self.world.call(Operation::WriteModel, about.identity, store.as_str(), Vec::new(), add).await
+    }
+
+    pub(crate) async fn tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        object: Option<&str>,
+    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
+        let look = |state: &mut super::State| {
+            let Some(store) = state.stores.get(id.as_str()) else { return Ok(None) };
+            let fits = |tuple: &Tuple| object.is_none_or(|object| tuple.object == object);
+            let seen = store.tuples.iter().filter(|(tuple, _)| fits(tuple));
+            Ok(Some(
+                seen.map(|(tuple, conditional)| TupleSeen { tuple: tuple.clone(), conditional: *conditional })
+                    .collect(),
+            ))
+        };
+        self.world.call(Operation::ReadTuples, about.identity, id.as_str(), Vec::new(), look).await
+    }
+
+    pub(crate) async fn write_tuples(
+        &self,
+        about: &About<'_>,
+        id: &StoreId,
+        model: &str,
+        changes: &Changes,
+    ) -> Result<(), Fault> {
+        let write = |state: &mut super::State| {
+            let store = state.store(id)?;
+            let known = store.models.iter().find(|known| known.id == model);
+            let types = known.map(|known| known.content["type_definitions"].clone()).unwrap_or_default();
+            for tuple in &changes.writes {
+                let kind = tuple.object.split(':').next().unwrap_or_default();
+                let is_known = types.as_array().into_iter().flatten().any(|definition| {
+                    definition["type"] == kind && !definition["relations"][tuple.relation.as_str()].is_null()
+                });
+                if !is_known {
+                    return Err(Fault::refused(format!("in memory: model {model} has no {kind}#{}", tuple.relation)));
+                }
+            }
+            changes.deletes.iter().for_each(|tuple| _ = store.tuples.remove(tuple));
+            store.tuples.extend(changes.writes.iter().map(|tuple| (tuple.clone(), false)));
+            Ok(())
+        };
+        self.world.call(Operation::WriteTuples, about.identity, id.as_str(), Vec::new(), write).await
+    }
+}
+
+impl super::State {
+    fn store(&mut self, id: &StoreId) -> Result<&mut MemoryStore, Fault> {
+        let missing = || Fault::refused(format!("in memory: there is no store {id}"));
+        self.stores.get_mut(id.as_str()).ok_or_else(missing)
+    }
+}

@@ -1,6 +1,6 @@
 //! The certificate authority of one cluster. In: names. Out: certificates and keys as PEM.
 //!
-//! One authority signs the API server, the clients, OpenBao, KES and MinIO; it lives and dies with its cluster.
+//! One authority signs the API server, the clients, OpenBao, KES, MinIO and OpenFGA; it lives and dies with its cluster.
 
 use anyhow::{Context as _, Result, bail};
 use rcgen::{

@@ -32,7 +32,7 @@
 //! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
 //!   (`STEADING_PLANES`); the rest wait for their turn.
-//! - [`Servers::start`] adds OpenBao, KES and MinIO; [`Installation::install`] the chart; [`install::OperatorProcess`]
+//! - [`Servers::start`] adds OpenBao, KES, MinIO and OpenFGA; [`Installation::install`] the chart; [`install::OperatorProcess`]
 //!   runs the operator as a process and [`install::InProcess`] within the test, both with the rights of the chart's
 //!   ServiceAccount and never as administrator. [`Site::start`] is all of it in one call.
 //! - A client dies with the async runtime it was made in, so make one in each test, never in a static.

@@ -1,4 +1,4 @@
-//! The world outside the cluster: a key server and an object store. In: a plane. Out: running servers whose
+//! The world outside the cluster: a key server, an object store and an authorization server. In: a plane. Out: running servers whose
 //! certificates are the plane's, and the TenantClass that leads to them.
 
 mod kes;
@@ -41,7 +41,10 @@ const STORE_SECRET: &str = "local-s3";
 /// Secret with the operator's account at KES.
 const KEY_SERVER_SECRET: &str = "local-kes";
 
-/// A key server and an object store with a key server of its own, all new and empty.
+/// Secret with the operator's key at OpenFGA.
+const AUTHORIZATION_SECRET: &str = "local-openfga";
+
+/// A key server, an object store with a key server of its own and an authorization server, all new and empty.
 pub struct Servers {
     /// Holds the tenants' keys.
     pub openbao: OpenBao,
@@ -49,21 +52,24 @@ pub struct Servers {
     pub kes: Kes,
     /// Holds the buckets.
     pub minio: Minio,
+    /// Holds the stores of authorization.
+    pub openfga: OpenFga,
 }
 
 impl Servers {
-    /// Starts all three and lets the operator of `plane` in: OpenBao knows its ServiceAccount, and its accounts at
-    /// MinIO and KES lie as Secrets in its namespace.
+    /// Starts all and lets the operator of `plane` in: OpenBao knows its ServiceAccount, and its accounts at the others lie as Secrets in
+    /// its namespace.
     pub async fn start(plane: &Plane) -> Result<Self> {
-        build_all(&[Component::OpenBao, Component::Kes, Component::Minio]).await?;
+        build_all(&[Component::OpenBao, Component::Kes, Component::Minio, Component::OpenFga]).await?;
         let store = async {
             let kes = Kes::start(plane.authority(), plane.host()).await?;
             let minio = Minio::start(plane.authority(), plane.host(), &kes).await?;
             anyhow::Ok((kes, minio))
         };
-        let (openbao, (kes, minio)) = tokio::try_join!(OpenBao::start(plane), store)?;
-        let servers = Self { openbao, kes, minio };
-        servers.write_secrets(plane, STORE_SECRET, KEY_SERVER_SECRET).await?;
+        let openfga = OpenFga::start(plane.authority(), plane.host());
+        let (openbao, (kes, minio), openfga) = tokio::try_join!(OpenBao::start(plane), store, openfga)?;
+        let servers = Self { openbao, kes, minio, openfga };
+        servers.write_secrets(plane, [STORE_SECRET, KEY_SERVER_SECRET, AUTHORIZATION_SECRET]).await?;
         Ok(servers)
     }
 
@@ -88,6 +94,10 @@ impl Servers {
                 "credentials": { "secret": STORE_SECRET },
                 "keyServer": { "kes": { "credentials": { "secret": KEY_SERVER_SECRET } } },
             }},
+            "authorization": { "openfga": {
+                "region": REGION,
+                "credentials": { "secret": AUTHORIZATION_SECRET },
+            }},
             "network": { "enforcement": enforcement },
         });
         self.direct_here(plane, &mut spec);
@@ -102,6 +112,7 @@ impl Servers {
             ("/keys/openbao", "address", self.openbao.address()),
             ("/buckets/s3", "endpoint", self.minio.endpoint()),
             ("/buckets/s3/keyServer/kes", "endpoint", self.kes.endpoint()),
+            ("/authorization/openfga", "endpoint", self.openfga.endpoint()),
         ];
         for (pointer, field, address) in targets {
             if let Some(Value::Object(server)) = class_spec.pointer_mut(pointer) {
@@ -129,14 +140,15 @@ impl Servers {
         Ok(())
     }
 
-    /// Writes the operator's accounts at MinIO and KES as Secrets of these names into its namespace, which is made if it
-    /// is missing.
-    pub async fn write_secrets(&self, plane: &Plane, store: &str, key_server: &str) -> Result<()> {
+    /// Writes the operator's accounts at MinIO, KES and OpenFGA as Secrets of these names into its namespace, which is made if it is
+    /// missing.
+    pub async fn write_secrets(&self, plane: &Plane, [store, key_server, authorization]: [&str; 3]) -> Result<()> {
         ensure_namespace(plane, OPERATOR_NAMESPACE).await?;
         let account = self.minio.operator_account();
         let data = [("accessKeyID", &account.access_key), ("secretAccessKey", &account.secret_key)];
         write_secret(plane, store, &data).await?;
-        write_secret(plane, key_server, &[("apiKey", self.kes.operator_key())]).await
+        write_secret(plane, key_server, &[("apiKey", self.kes.operator_key())]).await?;
+        write_secret(plane, authorization, &[("presharedKey", self.openfga.operator_key())]).await
     }
 }
 

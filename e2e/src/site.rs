@@ -42,7 +42,7 @@ pub struct Site {
     pub operator: Option<OperatorProcess>,
     /// The chart, installed.
     pub installation: Installation,
-    /// OpenBao, KES and MinIO.
+    /// OpenBao, KES, MinIO and OpenFGA.
     pub servers: Servers,
     /// The control plane.
     pub plane: Plane,
@@ -61,7 +61,7 @@ impl Site {
             Tier::Three => "starting etcd, the API server, controllers, the scheduler and two real nodes",
         });
         let plane = Plane::start(tier, options.plane).await?;
-        progress("starting OpenBao for keys, MinIO and KES for buckets");
+        progress("starting OpenBao for keys, MinIO and KES for buckets, OpenFGA");
         let servers = Servers::start(&plane).await?;
         progress("installing the chart with Helm");
         let values = with_probes(&plane, &options.values).await?;

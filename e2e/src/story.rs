@@ -21,6 +21,6 @@ mod manifest;
 mod platform;
 mod stage;
 
-pub use manifest::{Manifest, Told, class, condition, stack_namespace, tenant, workspace};
+pub use manifest::{Manifest, Told, class, condition, openfga, stack_namespace, tenant, workspace};
 pub use platform::{PATIENCE, Platform};
 pub use stage::{BREAK_GLASS, Stage};

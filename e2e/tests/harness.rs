@@ -180,8 +180,9 @@ async fn a_server_that_was_asked_for_lets_in_the_operator_and_nobody_else() {
     the_operator_may_retire_a_key_but_not_destroy_it(&plane, &servers).await;
     two_keys_of_the_store_are_apart(&plane, &servers).await;
     the_class_leads_to_the_servers(&plane, &servers).await;
-    let processes = [servers.openbao.process_ids(), servers.kes.process_ids(), servers.minio.process_ids()].concat();
-    assert_eq!(processes.len(), 3);
+    let processes = [servers.openbao.process_ids(), servers.kes.process_ids(), servers.minio.process_ids()];
+    let processes = [processes.concat(), servers.openfga.process_ids()].concat();
+    assert_eq!(processes.len(), 4);
     drop(servers);
     assert!(!processes.into_iter().any(is_alive));
 }
@@ -281,6 +282,9 @@ async fn the_class_leads_to_the_servers(plane: &Plane, servers: &Servers) {
     assert_eq!(data["accessKeyID"].0, access_key.as_bytes());
     let name = class["buckets"]["s3"]["keyServer"]["kes"]["credentials"]["secret"].as_str().unwrap();
     assert!(secrets.get(name).await.unwrap().data.unwrap()["apiKey"].0.starts_with(b"kes:v1:"));
+    let name = class["authorization"]["openfga"]["credentials"]["secret"].as_str().unwrap();
+    let key = servers.openfga.operator_key().expose_secret();
+    assert_eq!(secrets.get(name).await.unwrap().data.unwrap()["presharedKey"].0, key.as_bytes());
 }
 
 fn under(key: &str) -> aws_sdk_s3::types::ServerSideEncryptionConfiguration {

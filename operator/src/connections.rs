@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use api::{TenantClass, conditions as names};
+use api::{TenantClass, conditions as names, subject::SubjectKind};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use providers::{
-    Buckets, Keys,
-    memory::{MemoryBuckets, MemoryKeys},
+    Buckets, Keys, Memberships, Stores,
+    authorization::{Server, Subject},
+    memory::{MemoryBuckets, MemoryKeys, MemoryStores},
 };
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -35,6 +36,7 @@ pub struct Connections {
     service_account: String,
     keys: Mutex<HashMap<ClassVersion, Kept<Keys>>>,
     buckets: Mutex<HashMap<ClassVersion, Kept<Buckets>>>,
+    authorization: Mutex<HashMap<ClassVersion, Kept<Server>>>,
 }
 
 /// A class as it was when an adapter was made of it.
@@ -53,7 +55,8 @@ impl Connections {
     /// For a source; real ones read Secrets in `namespace` and sign in as `service_account`.
     #[must_use]
     pub fn new(source: ProviderSource, client: Client, namespace: String, service_account: String) -> Self {
-        Self { source, client, namespace, service_account, keys: Mutex::default(), buckets: Mutex::default() }
+        let (keys, buckets, authorization) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { source, client, namespace, service_account, keys, buckets, authorization }
     }
 
     /// The place for keys that the class names.
@@ -80,12 +83,34 @@ impl Connections {
         Ok(keep(&self.buckets, class, made))
     }
 
+    /// The stores of tenants at the place for authorization that the class names.
+    pub async fn stores(&self, class: &TenantClass) -> Result<Stores, Fault> {
+        self.authorization(class).await.map(Stores)
+    }
+
+    /// The members of workspaces in these stores.
+    pub async fn memberships(&self, class: &TenantClass) -> Result<Memberships, Fault> {
+        self.authorization(class).await.map(Memberships)
+    }
+
+    async fn authorization(&self, class: &TenantClass) -> Result<Server, Fault> {
+        if let ProviderSource::Memory(world) = &self.source {
+            return Ok(Server::Memory(MemoryStores::new(world)));
+        }
+        if let Some(kept) = fresh(&self.authorization, class) {
+            return Ok(kept);
+        }
+        let made = self.real_authorization(class).await?;
+        Ok(keep(&self.authorization, class, made))
+    }
+
     /// A provider's fault as the engine knows it. Refused credentials are read anew the next time.
     pub fn failed(&self, class: &TenantClass, fault: providers::Fault) -> Fault {
         if fault.reason == providers::reasons::DENIED {
             let version = version(class);
             self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&version);
             self.buckets.lock().unwrap_or_else(PoisonError::into_inner).remove(&version);
+            self.authorization.lock().unwrap_or_else(PoisonError::into_inner).remove(&version);
         }
         Fault::from(fault)
     }
@@ -147,6 +172,14 @@ pub fn installation(installation: &api::Installation) -> Result<providers::Insta
 /// An identity as providers take it.
 pub fn identity(identity: &api::Identity) -> Result<providers::Identity, Fault> {
     Ok(providers::Identity::new(&identity.to_string())?)
+}
+
+/// A user or group as authorization takes it.
+pub fn subject(kind: SubjectKind, name: &str) -> Subject {
+    match kind {
+        SubjectKind::User => Subject::User(name.to_owned()),
+        SubjectKind::Group => Subject::Group(name.to_owned()),
+    }
 }
 
 /// Counts one call by the class of its outcome.

@@ -6,13 +6,21 @@ use std::{sync::Arc, time::Duration};
 
 use api::{Identity, Installation, Tenant, TenantClass, Workspace};
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Resource as _, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     clock,
     connections::Connections,
     enforcement::Enforcement,
-    engine::{children::Children, contest::Contests, drive::Engine, fault::Fault, known::Known},
+    engine::{
+        children::Children,
+        conditions::{self, Part, State},
+        contest::Contests,
+        drive::{Engine, Story},
+        fault::Fault,
+        known::Known,
+        round::Round,
+    },
     fence::Fence,
     identity,
 };
@@ -74,6 +82,23 @@ impl Context {
     pub fn until_next_look(&self, observed: Option<Timestamp>) -> Duration {
         let Some(observed) = observed else { return Duration::ZERO };
         (self.evidence / 2).saturating_sub(age(observed))
+    }
+
+    /// Notes what a look that failed leaves of the part `name`, which was last seen at `observed`.
+    pub fn look_failed<S: Story>(
+        &self,
+        object: &S::Object,
+        round: &mut Round<S::Facts>,
+        name: &'static str,
+        observed: Option<Timestamp>,
+        fault: &Fault,
+    ) {
+        let (before, counts) = (S::conditions(object), self.is_valid(observed));
+        let state = conditions::after_failed_look(name, before, object.meta().generation, counts, fault.clone());
+        if matches!(state, State::Good { .. }) {
+            round.look_failed(fault);
+        }
+        round.parts.push(Part { name, state });
     }
 
     /// Whether evidence of `observed` still counts.

@@ -1,7 +1,8 @@
-//! The story of a Tenant: its identity, the ledger of its quota, its key, and how it goes.
+//! The story of a Tenant: its identity, the ledger of its quota, its key, its store of authorization, and how it goes.
 //!
-//! In: a Tenant, its class, its Workspaces. Out: a key outside the cluster; in the cluster nothing but status.
+//! In: a Tenant, its class, its Workspaces. Out: a key and a store outside the cluster; in the cluster nothing but status.
 
+mod authorize;
 mod cleanup;
 mod observe;
 mod provision;
@@ -11,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{
     Identity, Tenant, TenantClass, conditions as names,
-    tenant::{KeyStatus, LedgerStatus},
+    tenant::{KeyStatus, LedgerStatus, StoreStatus},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt};
@@ -39,6 +40,8 @@ pub struct Facts {
     pub ledger: Option<LedgerStatus>,
     /// The key as seen in this round.
     pub key: Option<KeyStatus>,
+    /// The store of authorization as seen in this round.
+    pub authorization: Option<StoreStatus>,
     /// Where data rests.
     pub encryption: Option<Vec<api::status::EncryptionPlace>>,
 }
@@ -80,6 +83,7 @@ impl Story for Tenants {
         round.facts.ledger = Some(ledger);
         let class = observe::class(&self.0, tenant)?;
         provision::key(&self.0, tenant, &class, round).await;
+        authorize::store(&self.0, tenant, &class, round).await;
         Ok(())
     }
 

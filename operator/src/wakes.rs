@@ -114,9 +114,13 @@ impl Wakes {
     pub fn tenant_changed(&self, change: &Change<Tenant>) {
         let Some(tenant) = either(change) else { return };
         let namespace = tenant.metadata.namespace.clone().unwrap_or_default();
-        let identity = |tenant: Option<&Tenant>| tenant.and_then(|tenant| tenant.status.as_ref()?.identity.clone());
+        let known = |tenant: Option<&Tenant>| {
+            let status = tenant.and_then(|tenant| tenant.status.as_ref());
+            let store = status.and_then(|status| status.authorization.as_ref()?.store_id.clone());
+            (status.and_then(|status| status.identity.clone()), store)
+        };
         let (before, now) = (change.before.as_deref(), change.now.as_deref());
-        if differs(change) || identity(before) != identity(now) {
+        if differs(change) || known(before) != known(now) {
             send(&self.tenants, ObjectRef::from_obj(tenant));
             send(&self.classes, ObjectRef::new(&tenant.spec.class));
             self.workspaces_of(&namespace);

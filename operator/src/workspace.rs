@@ -1,7 +1,9 @@
-//! The story of a Workspace: its stack first, isolated before anything else is made, then its bucket, and how it goes.
+//! The story of a Workspace: its stack first, isolated before anything else is made, then its bucket and its members'
+//! rights, and how it goes.
 //!
-//! In: a Workspace, its Tenant, the Tenant's class. Out: a stack namespace with what isolates it, a bucket outside the cluster.
+//! In: a Workspace, its Tenant, the Tenant's class. Out: a stack namespace with what isolates it, a bucket and tuples outside the cluster.
 
+mod authorize;
 mod cleanup;
 pub(crate) mod isolate;
 mod observe;
@@ -13,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use api::{
     Identity, Workspace, conditions as names,
     tenant::ResourceTextStatus,
-    workspace::{BucketStatus, NamespaceStatus},
+    workspace::{BucketStatus, MembershipStatus, NamespaceStatus},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt};
@@ -43,6 +45,8 @@ pub struct Facts {
     pub quota: Option<(ResourceTextStatus, i64)>,
     /// The bucket as seen in this round.
     pub bucket: Option<BucketStatus>,
+    /// The members in the tenant's store as seen in this round.
+    pub authorization: Option<MembershipStatus>,
     /// Where data rests.
     pub encryption: Option<Vec<api::status::EncryptionPlace>>,
 }
@@ -94,6 +98,7 @@ impl Story for Workspaces {
             }
         }
         provision::bucket(context, &tenant, workspace, &class, round).await;
+        authorize::members(context, &tenant, workspace, &class, round).await;
         Ok(())
     }
 

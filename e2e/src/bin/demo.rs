@@ -57,8 +57,8 @@ removes it at the end, also on Ctrl-C. Whatever is not a yes ends it with code
 
 As root on Linux it has two real nodes (T3), on which packets are sent;
 elsewhere fake ones (T2). The first run builds Kubernetes, OpenBao, MinIO, KES,
-Helm and what nodes need from source, which takes about half an hour on two
-cores, 40 minutes for T3. Later runs take about a minute.
+OpenFGA, Helm and what nodes need from source: about half an hour on two
+cores, 45 minutes for T3. Later runs take about a minute.
 Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
 
 #[derive(Parser)]

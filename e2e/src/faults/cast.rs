@@ -1,10 +1,12 @@
 //! Who a story is about: a Tenant with one Workspace. In: a class, and a name that nobody else has. Out: what to apply, and the names
 //! of all that comes of it, known beforehand because identities are given.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use api::{Tenant, TenantClass, Workspace, labels};
 use kube::{Api, Client};
-use providers::memory::{Operation, World};
+use providers::memory::{MemoryStore, Operation, World};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,6 +28,8 @@ pub(super) struct Cast {
     pub(super) stack: String,
     pub(super) key: String,
     pub(super) bucket: String,
+    /// Name of the store of authorization, not its id.
+    pub(super) store: String,
 }
 
 impl Cast {
@@ -46,7 +50,13 @@ impl Cast {
         let installation = providers::Installation::new(installation)?;
         let key = providers::owner::transit_key(&installation, &providers::Identity::new(&tenant_identity)?);
         let bucket = providers::owner::bucket(&installation, &providers::Identity::new(&workspace_identity)?);
-        Ok(Self { name, tenant, finance, tenant_identity, workspace_identity, stack, key, bucket })
+        let store = providers::owner::store(&installation, &providers::Identity::new(&tenant_identity)?);
+        Ok(Self { name, tenant, finance, tenant_identity, workspace_identity, stack, key, bucket, store })
+    }
+
+    /// The stores that bear the name of the Tenant's, by id.
+    pub(super) fn stores(&self, world: &World) -> BTreeMap<String, MemoryStore> {
+        world.stores().into_iter().filter(|(_, store)| store.name == self.store).collect()
     }
 
     /// Lets the story begin.
@@ -91,13 +101,18 @@ impl Cast {
 
     /// By whom the world knows the caller of this operation.
     pub(super) fn identity_of(&self, operation: Operation) -> &str {
-        if is_of_key(operation) { &self.tenant_identity } else { &self.workspace_identity }
+        if is_of_tenant(operation) { &self.tenant_identity } else { &self.workspace_identity }
     }
 }
 
-fn is_of_key(operation: Operation) -> bool {
-    use Operation::{CreateKey, DeleteKey, ObserveKey, ReleaseKey, UpdateKey};
-    matches!(operation, CreateKey | DeleteKey | ObserveKey | ReleaseKey | UpdateKey)
+/// Tuples are written for both: here those of the members count, which come, change and go.
+fn is_of_tenant(operation: Operation) -> bool {
+    use Operation::{
+        CreateKey, CreateStore, DeleteKey, DeleteStore, ListStores, ObserveKey, ReadModels, ReleaseKey, UpdateKey,
+        WriteModel,
+    };
+    let of_key = matches!(operation, CreateKey | DeleteKey | ObserveKey | ReleaseKey | UpdateKey);
+    of_key || matches!(operation, ListStores | CreateStore | DeleteStore | ReadModels | WriteModel)
 }
 
 fn is_settled<K: Told>(object: &K) -> bool {

@@ -10,7 +10,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
-use providers::memory::World;
+use providers::memory::{MemoryStore, World};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -41,6 +41,11 @@ pub(super) async fn of(cast: &Cast, client: &Client, world: &World) -> Result<Va
     let bucket = world.buckets().get(&cast.bucket).map(|bucket| {
         json!({ "tags": bucket.tags, "objects": bucket.objects, "settings": format!("{:?}", bucket.settings) })
     });
+    let stores = cast.stores(world);
+    let contents = |store: &MemoryStore| {
+        let tuples = store.tuples.keys().map(|it| format!("{} {} {}", it.user, it.relation, it.object));
+        json!({ "models": store.models.len(), "tuples": tuples.collect::<Vec<_>>() })
+    };
     let mut policies = all::<NetworkPolicy>(client, &cast.stack).await?;
     for policy in policies.values_mut() {
         // An apply of empty rule lists, such as those of deny-all, counts as a change for the API server each time.
@@ -56,8 +61,11 @@ pub(super) async fn of(cast: &Cast, client: &Client, world: &World) -> Result<Va
         "rights": all::<RoleBinding>(client, &cast.stack).await?,
         "key": key,
         "bucket": bucket,
+        "stores": stores.values().map(contents).collect::<Vec<_>>(),
     });
-    Ok(masked(found, &names(cast)))
+    let ids = stores.iter().flat_map(|(id, store)| [id].into_iter().chain(store.models.iter().map(|model| &model.id)));
+    let names = ids.map(|id| (id.as_str(), "<id>")).chain(names(cast)).collect::<Vec<_>>();
+    Ok(masked(found, &names))
 }
 
 /// Where two end states differ, with what is there and what should be.

@@ -98,6 +98,7 @@ pub(super) async fn leftovers(scene: &Scene, cast: &Cast) -> Result<Vec<String>>
     if scene.world.keys().get(&cast.key).is_some_and(|key| key.enabled || key.rotation_period.is_some()) {
         found.push(format!("key {} in use", cast.key));
     }
+    found.extend(cast.stores(&scene.world).into_keys().map(|id| format!("store {id}")));
     Ok(found)
 }
 
@@ -113,6 +114,10 @@ async fn duplicates(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
     }
     if buckets.len() > 1 {
         found.push(format!("buckets {buckets:?}"));
+    }
+    let stores: Vec<String> = cast.stores(&scene.world).into_keys().collect();
+    if stores.len() > 1 {
+        found.push(format!("stores {stores:?}"));
     }
     if keys.len() > 1 {
         found.push(format!("keys {keys:?}"));

@@ -97,7 +97,7 @@ const FAULTS: [(Fault, &str); 20] = [
     (Fault::Denied, "denied"),
 ];
 
-pub(super) const OPERATIONS: [(Operation, &str); 8] = [
+pub(super) const OPERATIONS: [(Operation, &str); 12] = [
     (Operation::CreateKey, "provider.create-key"),
     (Operation::UpdateKey, "provider.update-key"),
     (Operation::ReleaseKey, "provider.release-key"),
@@ -106,6 +106,10 @@ pub(super) const OPERATIONS: [(Operation, &str); 8] = [
     (Operation::UpdateBucket, "provider.update-bucket"),
     (Operation::ReleaseBucket, "provider.release-bucket"),
     (Operation::DeleteBucket, "provider.delete-bucket"),
+    (Operation::CreateStore, "provider.create-store"),
+    (Operation::WriteModel, "provider.write-model"),
+    (Operation::WriteTuples, "provider.write-tuples"),
+    (Operation::DeleteStore, "provider.delete-store"),
 ];
 
 impl Fault {

@@ -18,7 +18,7 @@ use super::watchman::Watchman;
 use crate::history::Recorder;
 use crate::install::{InProcess, Installation};
 use crate::plane::{Plane, PlaneOptions, Tier};
-use crate::story::{BREAK_GLASS, Manifest, Platform, class};
+use crate::story::{BREAK_GLASS, Manifest, Platform, class, openfga};
 use crate::wire::{Gate, Wire};
 
 /// Longest time from an act to its end, all retries included.
@@ -71,7 +71,7 @@ impl Scene {
         let judge = watchman.clone();
         wire.judge(move |asked| judge.judge(asked));
         let platform = Platform::new(plane.admin()?);
-        let class = platform.applied(class("onprem")).await?;
+        let class = platform.applied(class("onprem").with("authorization", openfga())).await?;
         let scene = Self {
             operator: Mutex::new(None),
             recorder: Recorder::start(&platform.client, &world).await?,

@@ -98,7 +98,7 @@ impl OpenFga {
     pub async fn check(&self, store: &str, user: &str, relation: &str, object: &str) -> Result<bool> {
         let body = json!({ "tuple_key": { "user": user, "relation": relation, "object": object } });
         let answer = self.call(Method::POST, &format!("/{store}/check"), Some(&body)).await?;
-        answer["allowed"].as_bool().with_context(|| format!("no verdict: {answer}"))
+        answer.get("allowed").and_then(Value::as_bool).with_context(|| format!("no verdict: {answer}"))
     }
 
     /// What server and migration share: the place of the data.
@@ -122,7 +122,7 @@ impl OpenFga {
 
     async fn run(&mut self) -> Result<()> {
         let directory = self.nursery.directory();
-        let keys = [&self.operator, &self.application].map(|key| key.expose_secret()).join(",");
+        let keys = [&self.operator, &self.application].map(secrecy::ExposeSecret::expose_secret).join(",");
         let mut command = self.command("run").await?;
         command
             .env("OPENFGA_HTTP_ADDR", self.http.address())

@@ -88,6 +88,13 @@ pub fn class(name: &str) -> Manifest<TenantClass> {
     Manifest::new(name, "", spec)
 }
 
+/// A place for stores of authorization, for a class.
+pub fn openfga() -> Value {
+    json!({ "openfga": {
+        "region": "site-a", "endpoint": "https://openfga.example:8080", "credentials": { "secret": "openfga" },
+    }})
+}
+
 /// A Tenant that still needs a class. Its control namespace has its name.
 pub fn tenant(name: &str) -> TenantWithoutClass {
     TenantWithoutClass { name: name.to_owned() }

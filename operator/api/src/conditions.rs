@@ -17,13 +17,33 @@ pub const ISOLATED: &str = "Isolated";
 pub const QUOTA_RESERVED: &str = "QuotaReserved";
 /// The bucket exists with its owner marks, key, versioning and policy.
 pub const BUCKET_READY: &str = "BucketReady";
+/// The tenant's store of authorization exists and says who owns the Tenant, or who may do what in the Workspace.
+pub const AUTHORIZATION_READY: &str = "AuthorizationReady";
 
 /// The place for keys that a class names answers, knows us, and lets us look.
 pub const KEYS_REACHABLE: &str = "KeysReachable";
 /// The place for buckets that a class names answers, knows us, and lets us look.
 pub const BUCKETS_REACHABLE: &str = "BucketsReachable";
+/// The place for stores of authorization that a class names answers, knows us, and lets us look.
+pub const AUTHORIZATION_REACHABLE: &str = "AuthorizationReachable";
 /// No packet passes that NetworkPolicies forbid, on any node.
 pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
+
+/// The order in which conditions stand in status, whichever was looked at last.
+pub const ORDER: &[&str] = &[
+    READY,
+    QUOTA_RESERVED,
+    ISOLATED,
+    KEY_READY,
+    BUCKET_READY,
+    NETWORK_ENFORCED,
+    KEYS_REACHABLE,
+    BUCKETS_REACHABLE,
+    AUTHORIZATION_READY,
+    AUTHORIZATION_REACHABLE,
+    RECONCILING,
+    STALLED,
+];
 
 /// Which consequence a reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +126,8 @@ reasons! {
     PROVIDER_REFUSED = "ProviderRefused", Stalled, "A provider understands a request and finds it wrong, or lacks what it speaks of (a mount, a role, a region).", "Set up at the provider what the message names, or correct the class.";
     KEY_UNFIT = "KeyUnfit", Stalled, "The key has a property that cannot be taken back, such as being exportable.", "Ask whoever made the key; a new Tenant gets a new key.";
     ENCRYPTION_UNSUPPORTED = "EncryptionUnsupported", Stalled, "The store cannot encrypt a bucket by default at all.", "Use a store that can, in a new class.";
+    STORE_AMBIGUOUS = "StoreAmbiguous", Stalled, "Several stores of authorization with the tenant's name hold something, and none is known to be the right one.", "Find out which one applications use, and delete the others at the server.";
+    MODEL_CONFLICT = "ModelConflict", Stalled, "The newest model of the tenant's store has a type of the name of one of Steading's that means something else.", "Write a model in which that type has another name, or is Steading's with relations added.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

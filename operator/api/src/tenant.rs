@@ -65,8 +65,9 @@ pub struct TenantSpec {
     /// How much all its Workspaces together may use. What is left out is not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<TenantQuota>,
-    /// What remains when the Tenant or one of its Workspaces is deleted. Retain: key and buckets stay, marked released.
-    /// Delete: buckets are emptied and removed, the key is disabled (never destroyed at once).
+    /// What remains when the Tenant or one of its Workspaces is deleted. Retain: key, store of authorization and buckets stay, marked as
+    /// released where they can be.
+    /// Delete: buckets are emptied and removed, the store of authorization is deleted, the key is disabled (never destroyed at once).
     #[serde(default)]
     #[schemars(default)]
     pub deletion_policy: DeletionPolicy,
@@ -124,10 +125,10 @@ impl TenantQuota {
 /// What remains when the object goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// Key and buckets stay, marked released.
+    /// Key, store of authorization and buckets stay.
     #[default]
     Retain,
-    /// Buckets are emptied and removed; the key is disabled, never destroyed at once.
+    /// Buckets are emptied and removed, the store of authorization is deleted; the key is disabled, never destroyed at once.
     Delete,
 }
 
@@ -150,10 +151,13 @@ pub struct TenantStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["place".into()]))]
     pub encryption: Vec<EncryptionPlace>,
+    /// The tenant's store of authorization, if its class offers one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<StoreStatus>,
     /// What its Workspaces have reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<LedgerStatus>,
-    /// Ready, KeyReady; Reconciling and Stalled only while they are true.
+    /// Ready, KeyReady, AuthorizationReady; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -167,6 +171,7 @@ impl Default for TenantStatus {
             identity: None,
             key: None,
             encryption: Vec::new(),
+            authorization: None,
             quota: None,
             conditions: Vec::new(),
         }
@@ -202,6 +207,29 @@ pub struct RotationStatus {
     pub requested: String,
     /// The key's newest version before the rotation: done once the key has a newer one.
     pub from_version: i64,
+}
+
+/// The tenant's store of authorization as last observed: what an application needs to ask it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreStatus {
+    /// Address of the server.
+    #[schemars(length(max = 253))]
+    pub endpoint: String,
+    /// Id of the store. Absent before it was ever seen: the rest stands in status before the store is made.
+    #[serde(default, rename = "storeID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 26))]
+    pub store_id: Option<String>,
+    /// Id of the newest model with Steading's types. Applications that bring types of their own have a newer one.
+    #[serde(default, rename = "modelID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 26))]
+    pub model_id: Option<String>,
+    /// What the Tenant is called in the store.
+    #[schemars(length(max = 64))]
+    pub object: String,
+    /// When it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
 }
 
 /// The ledger of a Tenant's quota. Only the Tenant's controller writes it, by compare-and-swap.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Duration, rules, status::unobserved};
 
-/// Where a tenant's things come from: residency, keys, buckets, and facts about the network.
+/// Where a tenant's things come from: residency, keys, buckets, authorization, and facts about the network.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "steading.dev",
@@ -35,7 +35,11 @@ use crate::{Duration, rules, status::unobserved};
     validation = Rule::new("!has(self.keys.openbao) || self.keys.openbao.region in self.residency.regions")
         .message("keys.openbao.region must be one of residency.regions: keys may not be made outside them"),
     validation = Rule::new("!has(self.buckets.s3) || self.buckets.s3.region in self.residency.regions")
-        .message("buckets.s3.region must be one of residency.regions: buckets may not be made outside them")
+        .message("buckets.s3.region must be one of residency.regions: buckets may not be made outside them"),
+    validation = Rule::new("!has(self.authorization) || !has(self.authorization.openfga) || self.authorization.openfga.region in self.residency.regions")
+        .message("authorization.openfga.region must be one of residency.regions: who may do what is personal data too"),
+    validation = Rule::new("!has(oldSelf.authorization) || has(self.authorization)")
+        .message("authorization cannot be removed: Tenants have stores there; create a new TenantClass without it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantClassSpec {
@@ -45,6 +49,9 @@ pub struct TenantClassSpec {
     pub keys: Keys,
     /// Where workspaces' buckets are made.
     pub buckets: Buckets,
+    /// Where each tenant gets a store of authorization. Left out, there is none. Can be added later, not removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
     /// What is known of the cluster's network.
     pub network: Network,
 }
@@ -238,6 +245,37 @@ pub struct Kes {
     pub credentials: SecretReference,
 }
 
+/// Where stores of authorization come from: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.openfga)").message("authorization must name where stores are made: set authorization.openfga"))]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// An OpenFGA server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openfga: Option<OpenFga>,
+}
+
+/// Stores at an OpenFGA server, version 1.10 or newer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenFga {
+    /// The region in which the server keeps its data; one of residency.regions. Immutable.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = rules::region(), validation = rules::immutable("authorization.openfga.region"))]
+    pub region: String,
+    /// Address of the server's HTTP interface, such as `https://openfga.example:8080`. Immutable.
+    #[schemars(length(min = 9, max = 253))]
+    #[x_kube(validation = rules::endpoint(), validation = rules::immutable("authorization.openfga.endpoint"))]
+    pub endpoint: String,
+    /// PEM certificates that are trusted for this address; the system's are used if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 27, max = 65536))]
+    #[x_kube(validation = rules::ca_bundle())]
+    pub ca_bundle: Option<String>,
+    /// Secret with `presharedKey`, one of the server's preshared keys.
+    pub credentials: SecretReference,
+}
+
 /// A Secret in Steading's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -279,7 +317,7 @@ pub struct TenantClassStatus {
     /// When the servers that the class names last answered as they should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
-    /// Ready, NetworkEnforced, KeysReachable, BucketsReachable; Reconciling and Stalled only while they are true.
+    /// Ready, NetworkEnforced, KeysReachable, BucketsReachable, AuthorizationReachable; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -112,7 +112,10 @@ pub struct WorkspaceStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["place".into()]))]
     pub encryption: Vec<EncryptionPlace>,
-    /// Ready, Isolated, QuotaReserved, BucketReady; Reconciling and Stalled only while they are true.
+    /// Who may do what, as it stands in the tenant's store of authorization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<MembershipStatus>,
+    /// Ready, Isolated, QuotaReserved, BucketReady, AuthorizationReady; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -129,6 +132,7 @@ impl Default for WorkspaceStatus {
             quota_revision: None,
             bucket: None,
             encryption: Vec::new(),
+            authorization: None,
             conditions: Vec::new(),
         }
     }
@@ -164,6 +168,22 @@ pub struct BucketStatus {
     #[schemars(length(max = 253))]
     pub key: Option<String>,
     /// When it was last looked at. Absent before it was ever seen: it stands in status before it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}
+
+/// The members of a Workspace in the tenant's store of authorization, as last observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MembershipStatus {
+    /// Id of the store.
+    #[serde(rename = "storeID")]
+    #[schemars(length(max = 26))]
+    pub store_id: String,
+    /// What the Workspace is called in the store.
+    #[schemars(length(max = 64))]
+    pub object: String,
+    /// When its members were last looked at. Absent before: it stands in status before they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
 }

@@ -6,6 +6,7 @@ use api::{TenantClass, conditions as names, tenant_class::S3};
 use kube::ResourceExt;
 use providers::{
     Buckets, Keys,
+    authorization::{OpenFga, OpenFgaConfig, Server},
     buckets::{
         kes::KesConfig,
         s3::{S3Buckets, S3Config},
@@ -18,6 +19,8 @@ use crate::engine::fault::Fault;
 
 /// Entries of the Secret of an object store.
 const STORE_ENTRIES: [&str; 2] = ["accessKeyID", "secretAccessKey"];
+/// Entries of the Secret of an OpenFGA server.
+const OPENFGA_ENTRIES: [&str; 1] = ["presharedKey"];
 /// Entries of the Secret of a KES server.
 const KES_ENTRIES: [&str; 1] = ["apiKey"];
 
@@ -45,6 +48,15 @@ impl Connections {
         let Some(s3) = &class.spec.buckets.s3 else { return Err(nowhere(class, "buckets", "buckets.s3")) };
         let config = self.store(s3).await?;
         Ok(Buckets::S3(S3Buckets::new(&config)?))
+    }
+
+    pub(super) async fn real_authorization(&self, class: &TenantClass) -> Result<Server, Fault> {
+        let openfga = class.spec.authorization.as_ref().and_then(|place| place.openfga.as_ref());
+        let Some(openfga) = openfga else { return Err(nowhere(class, "authorization", "authorization.openfga")) };
+        let [preshared_key] = self.secret(&openfga.credentials.secret, OPENFGA_ENTRIES).await?;
+        let config =
+            OpenFgaConfig { endpoint: openfga.endpoint.clone(), ca_bundle: openfga.ca_bundle.clone(), preshared_key };
+        Ok(Server::OpenFga(OpenFga::new(&config)?))
     }
 
     async fn store(&self, s3: &S3) -> Result<S3Config, Fault> {

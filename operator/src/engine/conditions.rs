@@ -89,6 +89,8 @@ pub fn of(phase: &Phase, parts: &[Part], generation: i64, before: &[Condition], 
             untold.filter(|old| conditions.iter().all(|new| new.type_ != old.type_)).cloned().collect();
         conditions.extend(untold);
     }
+    // Or an order that only tells who was looked at last would be a change of status.
+    conditions.sort_by_key(|condition| names::ORDER.iter().position(|name| *name == condition.type_));
     conditions
 }
 

@@ -1,4 +1,4 @@
-//! How a Tenant goes: its Workspaces first, then its key by its deletion policy, then the finalizer.
+//! How a Tenant goes: its Workspaces first, then its store and its key by its deletion policy, then the finalizer.
 //!
 //! It needs less than provisioning: no bounds are checked and no ledger is kept. Each step may be repeated.
 
@@ -8,7 +8,7 @@ use api::{Tenant, Workspace, conditions as names, tenant::DeletionPolicy};
 use kube::{Api, ResourceExt, api::ListParams};
 use providers::external;
 
-use super::{Facts, Tenants, observe};
+use super::{Facts, Tenants, authorize, observe};
 use crate::{
     connections,
     context::Context,
@@ -32,7 +32,10 @@ pub async fn tell(context: &Context, tenant: &Tenant, round: &mut Round<Facts>) 
         return Ok(());
     }
     match context.identity_of_tenant(tenant) {
-        Ok(identity) => key(context, tenant, identity).await?,
+        Ok(identity) => {
+            store(context, tenant, identity).await?;
+            key(context, tenant, identity).await?;
+        }
         // Whose identity another object holds never made anything.
         Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}
         Err(fault) => return Err(fault),
@@ -63,6 +66,19 @@ async fn no_workspaces(context: &Context, tenant: &Tenant) -> Result<(), Fault> 
     let message =
         format!("Workspaces remain in {namespace}: {shown}{more}; delete them, and the Tenant goes by itself");
     Err(Fault::waiting(Duration::from_secs(30), names::WORKSPACES_REMAIN, message))
+}
+
+/// Deletes the store, or leaves it as it is: it has nothing to bear a mark.
+async fn store(context: &Context, tenant: &Tenant, identity: api::Identity) -> Result<(), Fault> {
+    let is_named = tenant.status.as_ref().is_some_and(|status| status.authorization.is_some());
+    if !is_named || tenant.spec.deletion_policy == DeletionPolicy::Retain {
+        return Ok(());
+    }
+    let class = observe::class(context, tenant)?;
+    let spec = authorize::spec(context, tenant, identity)?;
+    let gone = external::ensure_gone(&context.connections.stores(&class).await?, &spec).await;
+    connections::count(&context.engine.metrics, "authorization", "remove", &gone);
+    gone.map_err(|fault| context.connections.failed(&class, fault))
 }
 
 /// Disables or releases the key. Status names it before it is made, so where none is named there is none.

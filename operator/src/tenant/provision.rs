@@ -20,7 +20,7 @@ use crate::{
     clock, connections,
     context::Context,
     engine::{
-        conditions::{self, Part, State},
+        conditions::{self, Part},
         drive::{self, Story as _},
         fault::Fault,
         round::Round,
@@ -64,19 +64,7 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
             round.facts.key = Some(status(&key, rotation));
             round.look_again(context.evidence / 2);
         }
-        Err(fault) => {
-            let state = conditions::after_failed_look(
-                names::KEY_READY,
-                Tenants::conditions(tenant),
-                tenant.metadata.generation,
-                context.is_valid(observed),
-                fault.clone(),
-            );
-            if matches!(state, State::Good { .. }) {
-                round.look_failed(&fault);
-            }
-            round.parts.push(Part { name: names::KEY_READY, state });
-        }
+        Err(fault) => context.look_failed::<Tenants>(tenant, round, names::KEY_READY, observed, &fault),
     }
 }
 

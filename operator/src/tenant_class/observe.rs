@@ -3,9 +3,11 @@
 //! In: a class, what probes show. Out: a part for each place, and one for the network. A look for something that nobody has: it needs
 //! the server, our sign-in and the rights to look, and changes nothing.
 
+use std::collections::BTreeSet;
+
 use api::{TenantClass, conditions as names};
 use providers::{
-    External as _,
+    External as _, StoreSpec,
     keys::{KeySpec, SHORTEST_ROTATION_PERIOD},
 };
 
@@ -15,7 +17,7 @@ use crate::{
     context::Context,
     enforcement::Before,
     engine::{
-        conditions::{self, Part, State},
+        conditions::{self, Part},
         drive::Story as _,
         fault::{Class, Fault},
         round::Round,
@@ -37,35 +39,34 @@ pub fn network(context: &Context, class: &TenantClass, round: &mut Round<Facts>)
 pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<Facts>) {
     let observed = class.status.as_ref().and_then(|status| status.observed_at.as_ref()).map(|time| time.0);
     let (before, generation) = (TenantClasses::conditions(class), class.metadata.generation);
-    let settled = [names::KEYS_REACHABLE, names::BUCKETS_REACHABLE]
-        .iter()
-        .all(|name| conditions::holding(before, name, generation).is_some());
+    let wanted = [names::KEYS_REACHABLE, names::BUCKETS_REACHABLE]
+        .into_iter()
+        .chain(class.spec.authorization.as_ref().map(|_| names::AUTHORIZATION_REACHABLE));
+    let settled = wanted.into_iter().all(|name| conditions::holding(before, name, generation).is_some());
     let rest = context.until_next_look(observed);
     if settled && !rest.is_zero() {
         round.look_again(rest);
         return;
     }
-    let looks = [
+    let mut looks = vec![
         (names::KEYS_REACHABLE, "keys", keys(context, class).await),
         (names::BUCKETS_REACHABLE, "buckets", buckets(context, class).await),
     ];
+    if class.spec.authorization.is_some() {
+        looks.push((names::AUTHORIZATION_REACHABLE, "authorization", authorization(context, class).await));
+    }
     if looks.iter().all(|(_, _, look)| look.is_ok()) {
         round.facts.observed_at = Some(clock::now());
         round.look_again(context.evidence / 2);
     }
     for (name, what, look) in looks {
-        let part = match look {
-            Ok(()) => Part::good(name, names::AVAILABLE, format!("the place for {what} answers and knows Steading")),
-            Err(fault) => {
-                let counts = context.is_valid(observed);
-                let state = conditions::after_failed_look(name, before, generation, counts, fault.clone());
-                if matches!(state, State::Good { .. }) {
-                    round.look_failed(&fault);
-                }
-                Part { name, state }
+        match look {
+            Ok(()) => {
+                let message = format!("the place for {what} answers and knows Steading");
+                round.parts.push(Part::good(name, names::AVAILABLE, message));
             }
-        };
-        round.parts.push(part);
+            Err(fault) => context.look_failed::<TenantClasses>(class, round, name, observed, &fault),
+        }
     }
 }
 
@@ -85,6 +86,18 @@ async fn buckets(context: &Context, class: &TenantClass) -> Result<(), Fault> {
     let nobodys = bucket_spec(context, class, &NOBODY.parse()?, &NOBODY.parse()?)?;
     let seen = context.connections.buckets(class).await?.observe(&nobodys).await;
     connections::count(&context.engine.metrics, "buckets", "observe", &seen);
+    seen.map(|_| ()).map_err(|fault| spreading(context.connections.failed(class, fault)))
+}
+
+async fn authorization(context: &Context, class: &TenantClass) -> Result<(), Fault> {
+    let nobodys = StoreSpec {
+        installation: connections::installation(&context.installation)?,
+        tenant: providers::Identity::new(NOBODY)?,
+        known: None,
+        owners: BTreeSet::new(),
+    };
+    let seen = context.connections.stores(class).await?.observe(&nobodys).await;
+    connections::count(&context.engine.metrics, "authorization", "observe", &seen);
     seen.map(|_| ()).map_err(|fault| spreading(context.connections.failed(class, fault)))
 }
 

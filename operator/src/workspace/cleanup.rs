@@ -1,4 +1,4 @@
-//! How a Workspace goes: its stack first, so that nothing writes any more, then its bucket by the Tenant's deletion policy, then the
+//! How a Workspace goes: its stack first, so that nothing writes any more, then its members' rights, its bucket by the Tenant's deletion policy, then the
 //! finalizer.
 //!
 //! It needs less than provisioning: a bad spec, a missing Tenant or a spent quota does not hold it up. Each step may be repeated.
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use providers::external;
 
-use super::{Facts, Workspaces, isolate, observe, provision};
+use super::{Facts, Workspaces, authorize, isolate, observe, provision};
 use crate::{
     connections,
     context::Context,
@@ -36,6 +36,7 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
                 round.over = true;
                 return Ok(());
             }
+            authorize::revoke(context, workspace, &identity).await?;
             bucket(context, workspace, &identity).await?;
         }
         // Whose identity another object holds never made anything.

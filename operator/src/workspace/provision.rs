@@ -20,7 +20,7 @@ use crate::{
     clock, connections,
     context::Context,
     engine::{
-        conditions::{self, Part, State},
+        conditions::{self, Part},
         drive::{self, Story as _},
         fault::Fault,
         round::Round,
@@ -58,19 +58,7 @@ pub async fn bucket(
             round.facts.bucket = Some(status(class, &spec, Some(clock::now())));
             round.look_again(context.evidence / 2);
         }
-        Err(fault) => {
-            let state = conditions::after_failed_look(
-                names::BUCKET_READY,
-                Workspaces::conditions(workspace),
-                workspace.metadata.generation,
-                context.is_valid(observed),
-                fault.clone(),
-            );
-            if matches!(state, State::Good { .. }) {
-                round.look_failed(&fault);
-            }
-            round.parts.push(Part { name: names::BUCKET_READY, state });
-        }
+        Err(fault) => context.look_failed::<Workspaces>(workspace, round, names::BUCKET_READY, observed, &fault),
     }
 }
 

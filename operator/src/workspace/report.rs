@@ -16,6 +16,7 @@ pub fn status(workspace: &Workspace, facts: &Facts) -> Value {
         quota_revision,
         bucket,
         encryption,
+        authorization,
         conditions: _,
     } = before;
     let (quota, quota_revision) = match &facts.quota {
@@ -30,6 +31,7 @@ pub fn status(workspace: &Workspace, facts: &Facts) -> Value {
         quota_revision,
         bucket: facts.bucket.clone().or(bucket),
         encryption: facts.encryption.clone().unwrap_or(encryption),
+        authorization: facts.authorization.clone().or(authorization),
         conditions: Vec::new(),
     };
     serde_json::to_value(status).unwrap_or_default()

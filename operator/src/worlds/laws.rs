@@ -278,6 +278,15 @@ fn nothing_uses_more_than_is_held(server: &Server, tenant: &Tenant) -> Verdict {
     Ok(())
 }
 
+/// The stores of authorization that bear the name of a Tenant's, by id.
+pub fn stores_of(
+    identity: &str,
+    outside: &providers::memory::World,
+) -> BTreeMap<String, providers::memory::MemoryStore> {
+    let name = providers::owner::store(&installation(), &providers::Identity::new(identity).unwrap());
+    outside.stores().into_iter().filter(|(_, store)| store.name == name).collect()
+}
+
 /// Name of a Workspace's bucket.
 pub fn bucket_of(identity: &str, installation: &providers::Installation) -> String {
     providers::owner::bucket(installation, &providers::Identity::new(identity).unwrap())
@@ -322,6 +331,10 @@ fn workspace_left_no_bucket(before: Option<&Value>, server: &Server, outside: &p
 fn tenant_left_nothing(before: Option<&Value>, outside: &providers::memory::World) -> Verdict {
     let Some(tenant) = before.map(typed::<Tenant>) else { return Ok(()) };
     let identity = tenant.metadata.uid.as_deref().unwrap_or_default();
+    let stores = stores_of(identity, outside);
+    law(stores.is_empty() || tenant.spec.deletion_policy == DeletionPolicy::Retain, || {
+        format!("Tenant {identity} is gone, its stores are there: {:?}", stores.keys())
+    })?;
     let name = providers::owner::transit_key(&installation(), &providers::Identity::new(identity).unwrap());
     let Some(key) = outside.keys().remove(&name) else { return Ok(()) };
     let let_go = match tenant.spec.deletion_policy {

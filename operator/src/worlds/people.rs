@@ -64,6 +64,9 @@ impl World {
                 "region": "site-a", "endpoint": "https://store.example", "credentials": {"secret": "store"},
                 "keyServer": {"kes": {"endpoint": "https://kes.example", "credentials": {"secret": "kes"}}},
             }},
+            "authorization": {"openfga": {
+                "region": "site-a", "endpoint": "https://openfga.example", "credentials": {"secret": "openfga"},
+            }},
             "network": {"enforcement": "Assumed"},
         });
         self.create(&Key::cluster(Resource::TenantClass, CLASS), json!({"metadata": {}, "spec": spec}))?;

@@ -69,8 +69,8 @@ impl World {
         let all = kinds.flat_map(|resource| self.server.all(resource));
         all.map(|(key, object)| {
             let mut object = object.as_ref().clone();
-            for place in ["/status/key/observedAt", "/status/bucket/observedAt", "/status/observedAt"] {
-                if let Some(looked) = object.pointer_mut(place) {
+            for part in ["/key", "/bucket", "/authorization", ""] {
+                if let Some(looked) = object.pointer_mut(&format!("/status{part}/observedAt")) {
                     *looked = Value::Null;
                     object["metadata"]["resourceVersion"] = Value::Null;
                 }
@@ -104,6 +104,7 @@ impl World {
             if object["metadata"]["deletionTimestamp"].is_null() {
                 is_ready(key, object, true)?;
                 self.key_is_there(object)?;
+                self.one_store_is_there(object)?;
             }
         }
         for (key, object) in self.server.all(Resource::Workspace) {
@@ -131,6 +132,34 @@ impl World {
         }
     }
 
+    /// One store, the one that status names, with one model: whoever looked found what was written before.
+    fn one_store_is_there(&self, tenant: &Value) -> Result<(), String> {
+        let stores = laws::stores_of(tenant["metadata"]["uid"].as_str().unwrap_or_default(), &self.site.outside);
+        let told = tenant.pointer("/status/authorization/storeID").and_then(Value::as_str);
+        match stores.iter().next() {
+            Some((id, store)) if stores.len() == 1 && told == Some(id) && !store.models.is_empty() => Ok(()),
+            _ => Err(format!("there are stores {:?}, status says {told:?}", stores.keys())),
+        }
+    }
+
+    /// Whose members the store knows, and no others.
+    fn members_stand(&self, tenant: &Tenant, workspace: &Workspace, identity: &api::Identity) -> Result<(), String> {
+        let stores = laws::stores_of(tenant.metadata.uid.as_deref().unwrap_or_default(), &self.site.outside);
+        let object = format!("workspace:{identity}");
+        let stands = stores.values().flat_map(|store| store.tuples.keys()).filter(|tuple| tuple.object == object);
+        let mut stands: Vec<String> = stands.map(|tuple| format!("{} {}", tuple.user, tuple.relation)).collect();
+        let wanted = workspace
+            .spec
+            .members
+            .iter()
+            .map(|member| format!("user:{} {:?}", member.name, member.role).to_lowercase());
+        let mut wanted: Vec<String> = wanted.collect();
+        wanted.push(format!("tenant:{} tenant", tenant.metadata.uid.as_deref().unwrap_or_default()));
+        stands.sort();
+        wanted.sort();
+        if stands == wanted { Ok(()) } else { Err(format!("{object} has {stands:?} instead of {wanted:?}")) }
+    }
+
     fn workspace_is_as_it_should_be(&self, key: &Key, tenant: &Tenant, object: &Value) -> Result<(), String> {
         let workspace: Workspace = typed(object);
         let reserved = condition(object, names::QUOTA_RESERVED);
@@ -152,6 +181,7 @@ impl World {
                 return Err(format!("{child:?} differs at {path}"));
             }
         }
+        self.members_stand(tenant, &workspace, &identity)?;
         let bucket = self.site.outside.buckets().remove(&laws::bucket_of(&identity.to_string(), &laws::installation()));
         let sound = bucket.is_some_and(|bucket| {
             bucket.settings.versioning && !bucket.tags.contains_key(providers::owner::tags::RELEASED)

@@ -333,6 +333,13 @@ impl World {
             Operation::UpdateBucket,
             Operation::ReleaseBucket,
             Operation::DeleteBucket,
+            Operation::ListStores,
+            Operation::CreateStore,
+            Operation::DeleteStore,
+            Operation::ReadModels,
+            Operation::WriteModel,
+            Operation::ReadTuples,
+            Operation::WriteTuples,
         ];
         let injection = Injection::on(operations[self.random.random_range(0..operations.len())]).nth(1);
         let injection = match self.random.random_range(0..6) {

@@ -42,8 +42,9 @@ pub(crate) async fn quickstart(show: &Show, scene: &Scene) -> Result<()> {
     show.table(&filled_in.collect::<Vec<_>>());
     let store = secret(spec, "/buckets/s3/credentials/secret")?;
     let key_server = secret(spec, "/buckets/s3/keyServer/kes/credentials/secret")?;
-    scene.servers.write_secrets(&scene.plane, &store, &key_server).await?;
-    show.say(&format!("Secrets that the class names, made in steading-system: {store}, {key_server}"));
+    let authorization = secret(spec, "/authorization/openfga/credentials/secret")?;
+    scene.servers.write_secrets(&scene.plane, [&store, &key_server, &authorization]).await?;
+    show.say(&format!("Secrets that the class names, made in steading-system: {store}, {key_server}, {authorization}"));
     let filled = documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
     let file = scene.kubectl.write("quickstart.yaml", &filled)?;
     apply(show, scene, "quickstart.yaml", &file).await?;

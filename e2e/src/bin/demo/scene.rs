@@ -38,7 +38,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts everything, telling what is done and how long it took.
     pub(crate) async fn start(show: &Show) -> Result<Self> {
-        show.step("set-up", "Set up a control plane, key and object servers, and the operator");
+        show.step("set-up", "Set up a control plane, servers outside it, and the operator");
         let why_not = why_not();
         let tier = if why_not.is_none() { Tier::Three } else { Tier::Two };
         programs(show, tier).await?;
@@ -49,7 +49,7 @@ impl Scene {
         };
         let what = format!("etcd, API server, controllers, scheduler, {nodes}");
         let plane = show.during(&what, Plane::start(tier, options)).await?;
-        let what = "OpenBao, KES and MinIO with TLS; chart steading by `helm install`";
+        let what = "OpenBao, KES, MinIO and OpenFGA with TLS; chart steading by `helm install`";
         let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
         let chart = async {
             let values = with_probes(&plane, &values).await?;

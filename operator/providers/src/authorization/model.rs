@@ -91,26 +91,29 @@ impl Type {
 
     /// Writes one of our relations into a definition.
     fn put(&self, definition: &mut Value, relation: &str) {
-        definition["relations"][relation] = self.relations[relation].clone();
-        definition["metadata"]["relations"][relation] = json!({ "directly_related_user_types": self.direct[relation] });
+        let direct = json!({ "directly_related_user_types": at(&self.direct, &[relation]) });
+        set(definition, &["relations", relation], at(&self.relations, &[relation]).clone());
+        set(definition, &["metadata", "relations", relation], direct);
     }
 
     /// Whether one of our relations means in a definition what it means here.
     fn stands(&self, definition: &Value, relation: &str) -> bool {
-        let direct = &definition["metadata"]["relations"][relation]["directly_related_user_types"];
-        plain(&definition["relations"][relation]) == plain(&self.relations[relation])
-            && sorted(direct) == sorted(&self.direct[relation])
+        let direct = at(definition, &["metadata", "relations", relation, "directly_related_user_types"]);
+        plain(at(definition, &["relations", relation])) == plain(at(&self.relations, &[relation]))
+            && sorted(direct) == sorted(at(&self.direct, &[relation]))
     }
 
     /// Puts the type right in a definition of its name; whether anything changed, or that it cannot be.
     fn settle(&self, definition: &mut Value) -> Result<bool, Plan> {
         if self.is_shared {
             let missing: Vec<&String> =
-                self.relation_names().filter(|name| definition["relations"][name.as_str()].is_null()).collect();
-            missing.iter().for_each(|name| self.put(definition, name));
+                self.relation_names().filter(|name| at(definition, &["relations", name]).is_null()).collect();
+            for name in &missing {
+                self.put(definition, name);
+            }
             return Ok(!missing.is_empty());
         }
-        let is_ours = definition["metadata"]["module"] == MODULE;
+        let is_ours = at(definition, &["metadata", "module"]) == MODULE;
         if is_ours && version(definition).is_some_and(|version| version > VERSION) {
             return Ok(false);
         }
@@ -119,14 +122,16 @@ impl Type {
         if !is_ours && !wrong.is_empty() {
             return Err(Plan::Conflict(self.name));
         }
-        wrong.iter().for_each(|name| self.put(definition, name));
+        for name in &wrong {
+            self.put(definition, name);
+        }
         Ok(!wrong.is_empty())
     }
 }
 
 /// The version that a definition of ours says it has.
 fn version(definition: &Value) -> Option<u32> {
-    let file = definition["metadata"]["source_info"]["file"].as_str()?;
+    let file = at(definition, &["metadata", "source_info", "file"]).as_str()?;
     file.strip_prefix(MODULE)?.strip_prefix('/')?.strip_suffix(".fga")?.parse().ok()
 }
 
@@ -136,10 +141,10 @@ pub(crate) fn plan(newest: Option<&Value>) -> Plan {
         let types: Vec<Value> = types().iter().map(Type::definition).collect();
         return Plan::Write(json!({ "schema_version": SCHEMA, "type_definitions": types }));
     };
-    let mut definitions = newest["type_definitions"].as_array().cloned().unwrap_or_default();
+    let mut definitions = at(newest, &["type_definitions"]).as_array().cloned().unwrap_or_default();
     let mut is_changed = false;
     for ours in types() {
-        match definitions.iter_mut().find(|definition| definition["type"] == ours.name) {
+        match definitions.iter_mut().find(|definition| at(definition, &["type"]) == ours.name) {
             None => {
                 definitions.push(ours.definition());
                 is_changed = true;
@@ -159,8 +164,26 @@ pub(crate) fn plan(newest: Option<&Value>) -> Plan {
 
 /// Whether nothing but our module stands in a model.
 pub(crate) fn is_only_ours(model: &Value) -> bool {
-    let definitions = model["type_definitions"].as_array();
-    definitions.is_none_or(|all| all.iter().all(|definition| definition["metadata"]["module"] == MODULE))
+    let definitions = at(model, &["type_definitions"]).as_array();
+    definitions.is_none_or(|all| all.iter().all(|definition| at(definition, &["metadata", "module"]) == MODULE))
+}
+
+/// What stands at a path; null if nothing does.
+fn at<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
+    path.iter().try_fold(value, |here, name| here.get(name)).unwrap_or(&Value::Null)
+}
+
+/// Puts something at a path, whatever is in the way: a model can hold anything.
+fn set(value: &mut Value, path: &[&str], new: Value) {
+    let mut here = value;
+    for name in path {
+        if !here.is_object() {
+            *here = json!({});
+        }
+        let Some(fields) = here.as_object_mut() else { return };
+        here = fields.entry(*name).or_insert(Value::Null);
+    }
+    *here = new;
 }
 
 /// Without what says nothing: servers fill in fields that were left out.

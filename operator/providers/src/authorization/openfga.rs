@@ -6,7 +6,7 @@
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header::HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Model, StoreId,
@@ -198,7 +198,10 @@ impl OpenFga {
         let path = [id.as_str(), "authorization-models"];
         let list = |_: &str| self.request(Method::GET, &path, &[("page_size", &size)], None);
         let found: Option<Vec<Value>> = self.pages(about, 1, list).await?;
-        let model = |content: Value| Model { id: content["id"].as_str().unwrap_or_default().to_owned(), content };
+        let model = |content: Value| Model {
+            id: content.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            content,
+        };
         Ok(found.map(|found| found.into_iter().map(model).collect()))
     }
 
@@ -215,13 +218,14 @@ impl OpenFga {
         object: Option<&str>,
     ) -> Result<Option<Vec<TupleSeen>>, Fault> {
         let list = |token: &str| {
-            let mut body = json!({ "page_size": BATCH, "consistency": "HIGHER_CONSISTENCY" });
+            let mut body = Map::new();
+            body.insert("page_size".into(), json!(BATCH));
+            body.insert("consistency".into(), json!("HIGHER_CONSISTENCY"));
+            body.insert("continuation_token".into(), json!(token));
             if let Some(object) = object {
-                body["tuple_key"] = json!({ "object": object });
+                body.insert("tuple_key".into(), json!({ "object": object }));
             }
-            if !token.is_empty() {
-                body["continuation_token"] = json!(token);
-            }
+            let body = Value::Object(body);
             self.request(Method::POST, &[id.as_str(), "read"], &[], Some(&body))
         };
         let most = if object.is_some() { PAGES_MAX } else { 1 };
@@ -244,13 +248,15 @@ impl OpenFga {
             let key = |it: &Tuple| json!({ "user": it.user, "relation": it.relation, "object": it.object });
             tuples.iter().map(key).collect::<Vec<_>>()
         };
-        let mut body = json!({ "authorization_model_id": model });
+        let mut body = Map::new();
         if !changes.deletes.is_empty() {
-            body["deletes"] = json!({ "tuple_keys": keys(&changes.deletes), "on_missing": "ignore" });
+            body.insert("deletes".into(), json!({ "tuple_keys": keys(&changes.deletes), "on_missing": "ignore" }));
         }
         if !changes.writes.is_empty() {
-            body["writes"] = json!({ "tuple_keys": keys(&changes.writes), "on_duplicate": "ignore" });
+            body.insert("authorization_model_id".into(), json!(model));
+            body.insert("writes".into(), json!({ "tuple_keys": keys(&changes.writes), "on_duplicate": "ignore" }));
         }
+        let body = Value::Object(body);
         self.write(about, Method::POST, &[id.as_str(), "write"], Some(&body)).await.map(drop)
     }
 }

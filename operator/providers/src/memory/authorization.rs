@@ -128,11 +128,13 @@ impl MemoryStores {
         let write = |state: &mut super::State| {
             let store = state.store(id)?;
             let known = store.models.iter().find(|known| known.id == model);
-            let types = known.map(|known| known.content["type_definitions"].clone()).unwrap_or_default();
+            let types = known.and_then(|known| known.content.get("type_definitions").cloned()).unwrap_or_default();
             for tuple in &changes.writes {
                 let kind = tuple.object.split(':').next().unwrap_or_default();
                 let is_known = types.as_array().into_iter().flatten().any(|definition| {
-                    definition["type"] == kind && !definition["relations"][tuple.relation.as_str()].is_null()
+                    let relations = definition.get("relations");
+                    let has_relation = relations.is_some_and(|all| all.get(&tuple.relation).is_some());
+                    definition.get("type").is_some_and(|name| name == kind) && has_relation
                 });
                 if !is_known {
                     return Err(Fault::refused(format!("in memory: model {model} has no {kind}#{}", tuple.relation)));

@@ -51,6 +51,8 @@ fn check(phase: &Phase, parts: &[Part], before: &[Condition], now: &[Condition],
     let told = format!("{phase:?} {parts:?}\n{before:?}\n{now:?}");
     let types: BTreeSet<&str> = now.iter().map(|condition| condition.type_.as_str()).collect();
     assert_eq!(types.len(), now.len(), "two of one type: {told}");
+    let places = now.iter().map(|condition| names::ORDER.iter().position(|name| *name == condition.type_).unwrap());
+    assert!(places.is_sorted(), "out of order: {told}");
     let ready = &now[0];
     assert_eq!(ready.type_, names::READY, "{told}");
     let (reconciling, stalled) = (find(now, names::RECONCILING), find(now, names::STALLED));

@@ -143,3 +143,16 @@ fn only_a_model_without_types_of_others_is_ours_alone() {
     assert!(is_only_ours(&as_answered(ours())));
     assert!(!is_only_ours(&invoices(ours())));
 }
+
+#[test]
+fn a_model_that_holds_anything_at_all_is_put_right_without_a_panic() {
+    for odd in [json!("text"), json!(7), json!([]), Value::Null] {
+        let mut theirs = as_answered(ours());
+        of_mut(&mut theirs, "workspace")["relations"] = odd.clone();
+        assert_eq!(plan(Some(&written(&theirs))), Plan::Current, "{odd}");
+        of_mut(&mut theirs, "group")["metadata"] = odd.clone();
+        of_mut(&mut theirs, "group")["relations"] = odd.clone();
+        assert_eq!(plan(Some(&written(&theirs))), Plan::Current, "{odd}");
+        assert!(matches!(plan(Some(&json!({ "type_definitions": odd }))), Plan::Write(_)), "{odd}");
+    }
+}

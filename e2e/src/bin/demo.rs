@@ -7,6 +7,8 @@
 mod apart;
 #[path = "demo/apply.rs"]
 mod apply;
+#[path = "demo/authorization.rs"]
+mod authorization;
 #[path = "demo/current.rs"]
 mod current;
 #[path = "demo/kubectl.rs"]
@@ -154,6 +156,7 @@ async fn acts(show: &Show, scene: &Scene) -> Result<()> {
     let two = [(&stacks.finance, apart::FINANCE), (&stacks.research, apart::RESEARCH)];
     apart::objects(show, &client, &stacks.all(), two, enforcement_of(scene.plane.tier())).await?;
     people::rights(show, &client, &people::PEOPLE, stacks.all()).await?;
+    authorization::answers(show, scene, &stacks).await?;
     people::fence(show, scene, &stacks).await?;
     let notes = store::one_bucket(show, scene, &stacks).await?;
     rotate::key(show, scene, &stacks).await?;

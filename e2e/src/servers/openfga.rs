@@ -94,9 +94,19 @@ impl OpenFga {
         if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
     }
 
-    /// Whether `user` stands in this relation to `object`, as an application asks.
-    pub async fn check(&self, store: &str, user: &str, relation: &str, object: &str) -> Result<bool> {
-        let body = json!({ "tuple_key": { "user": user, "relation": relation, "object": object } });
+    /// Whether somebody stands in this relation to `object`, as an application asks that knows the groups from a token.
+    pub async fn check(
+        &self,
+        store: &str,
+        (user, groups): (&str, &[&str]),
+        relation: &str,
+        object: &str,
+    ) -> Result<bool> {
+        let of_group = |group: &&str| json!({ "user": user, "relation": "member", "object": format!("group:{group}") });
+        let body = json!({
+            "tuple_key": { "user": user, "relation": relation, "object": object },
+            "contextual_tuples": { "tuple_keys": groups.iter().map(of_group).collect::<Vec<_>>() },
+        });
         let answer = self.call(Method::POST, &format!("/{store}/check"), Some(&body)).await?;
         answer.get("allowed").and_then(Value::as_bool).with_context(|| format!("no verdict: {answer}"))
     }

@@ -23,6 +23,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(residency());
     cases.extend(keys());
     cases.extend(buckets());
+    cases.extend(authorization());
     cases.extend(shared());
     cases
 }
@@ -152,16 +153,55 @@ fn buckets() -> Vec<Case> {
     ]
 }
 
+fn authorization() -> Vec<Case> {
+    let there = at(&mut full("TenantClass"), "spec.authorization").clone();
+    let removed = "authorization cannot be removed: Tenants have stores there; create a new TenantClass without it";
+    let residency =
+        "authorization.openfga.region must be one of residency.regions: who may do what is personal data too";
+    vec![
+        of("spec.authorization", "authorization must name where stores are made: set authorization.openfga")
+            .refuses(json!({})),
+        of("spec", removed)
+            .refuses_change(there.clone(), Value::Null)
+            .at("spec.authorization")
+            .takes_change(Value::Null, there)
+            .at("spec.authorization"),
+        of("spec", residency).refuses("us-east-1").at("spec.authorization.openfga.region"),
+        immutable(
+            "spec.authorization.openfga.region",
+            "authorization.openfga.region is immutable: create a new object to use another",
+            "site-a",
+            "site-b",
+        ),
+        immutable(
+            "spec.authorization.openfga.endpoint",
+            "authorization.openfga.endpoint is immutable: create a new object to use another",
+            "https://openfga.example",
+            "https://openfga.evil",
+        ),
+    ]
+}
+
 /// Rules that stand on several fields.
 fn shared() -> Vec<Case> {
     let mut cases = Vec::new();
-    for path in ["spec.keys.openbao.region", "spec.buckets.s3.region"] {
+    for path in ["spec.keys.openbao.region", "spec.buckets.s3.region", "spec.authorization.openfga.region"] {
         cases.push(of(path, REGION).refuses_all(HOSTILE).refuses_all(["Site-A", "-a", "a-", "eu.central"]));
     }
-    for path in ["spec.keys.openbao.address", "spec.buckets.s3.endpoint", "spec.buckets.s3.keyServer.kes.endpoint"] {
+    for path in [
+        "spec.keys.openbao.address",
+        "spec.buckets.s3.endpoint",
+        "spec.buckets.s3.keyServer.kes.endpoint",
+        "spec.authorization.openfga.endpoint",
+    ] {
         cases.push(endpoint(path));
     }
-    for path in ["spec.keys.openbao.caBundle", "spec.buckets.s3.caBundle", "spec.buckets.s3.keyServer.kes.caBundle"] {
+    for path in [
+        "spec.keys.openbao.caBundle",
+        "spec.buckets.s3.caBundle",
+        "spec.buckets.s3.keyServer.kes.caBundle",
+        "spec.authorization.openfga.caBundle",
+    ] {
         cases.push(bundle(path));
     }
     for path in ["spec.keys.openbao.mount", "spec.keys.openbao.namespace", "spec.keys.openbao.auth.mount"] {
@@ -176,7 +216,11 @@ fn shared() -> Vec<Case> {
             "https://a.b:8200/c_d",
         ]));
     }
-    for path in ["spec.buckets.s3.credentials.secret", "spec.buckets.s3.keyServer.kes.credentials.secret"] {
+    for path in [
+        "spec.buckets.s3.credentials.secret",
+        "spec.buckets.s3.keyServer.kes.credentials.secret",
+        "spec.authorization.openfga.credentials.secret",
+    ] {
         let case = of(path, SECRET).refuses_all(HOSTILE).refuses_all(["S3", "-a", "a-", "a.b", "other-namespace/s3"]);
         cases.push(case.takes_all(["a", "s3-credentials"]));
     }

@@ -43,6 +43,12 @@ pub fn full(kind: &str) -> Value {
                 }},
                 "allowProviderManagedEncryption": false,
             }},
+            "authorization": { "openfga": {
+                "region": "site-a",
+                "endpoint": "https://openfga.example:8080",
+                "caBundle": CERTIFICATE,
+                "credentials": { "secret": "openfga-credentials" },
+            }},
             "network": { "enforcement": "Assumed" },
         }),
         "Tenant" => json!({

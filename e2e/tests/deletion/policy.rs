@@ -1,11 +1,12 @@
 //! What remains, and who gets it.
 
 use anyhow::{Context as _, Result};
-use e2e::Tier;
-use e2e::story::{Stage, tenant, workspace};
+use e2e::story::{Stage, class, openfga, tenant, workspace};
+use e2e::{Tier, unique};
 use kube::ResourceExt as _;
 use providers::memory::Operation;
 use providers::owner::tags;
+use serde_json::json;
 
 use super::{Customer, OBJECTS, calls, namespaces};
 
@@ -74,6 +75,28 @@ fn the_policy_that_counts_is_the_one_at_the_time_of_deletion() -> Result<()> {
         platform.delete(&customer.finance).await?;
         platform.until_gone(&customer.finance, &customer.finance_seen).await?;
         assert_eq!(stage.world.buckets()[&customer.bucket].objects, OBJECTS);
+        Ok(())
+    })
+}
+
+#[test]
+fn rights_of_members_end_with_their_workspace_whatever_is_kept_of_it() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let platform = &stage.platform;
+        let onprem = platform.applied(class(&unique("onprem")).with("authorization", openfga())).await?;
+        let acme =
+            tenant(&unique("acme")).of_class(&onprem).with("owners", json!([{ "kind": "User", "name": "anna" }]));
+        platform.apply(&acme).await?;
+        let ben = json!([{ "kind": "User", "name": "ben", "role": "editor" }]);
+        let finance = platform.applied(workspace("finance").of_tenant(&acme).with("members", ben)).await?;
+        let seen = platform.until_ready(&finance).await?;
+        let told = platform.until_ready(&acme).await?.status.and_then(|status| status.authorization);
+        let id = told.and_then(|store| store.store_id).context("no store")?;
+        let users = || stage.world.stores()[&id].tuples.keys().map(|tuple| tuple.user.clone()).collect::<Vec<_>>();
+        assert!(users().contains(&"user:ben".to_owned()), "{:?}", users());
+        platform.delete(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+        assert_eq!(users(), ["user:anna"], "the Tenant's owner alone");
         Ok(())
     })
 }

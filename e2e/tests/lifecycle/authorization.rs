@@ -91,18 +91,7 @@ fn who_is_taken_off_the_lists_is_taken_out_of_the_store() -> Result<()> {
             let text = stores(&stage.world, stage, &owner)?.values().flat_map(tuples).collect::<Vec<_>>().join("\n");
             anyhow::Ok(wanted.iter().all(|it| text.contains(it)) && !text.contains("anna") && !text.contains("editor"))
         };
-        until("the store has followed", PATIENCE, async || holds(&["user:carl owner", "user:ben viewer"])).await?;
-
-        let seen: Workspace = platform.get(&finance).await?;
-        platform.delete(&finance).await?;
-        platform.until_gone(&finance, &seen).await?;
-        let left: Vec<String> = stores(&stage.world, stage, &owner)?.values().flat_map(tuples).collect();
-        assert_eq!(
-            left,
-            [format!("user:carl owner tenant:{owner}")],
-            "rights end with their Workspace, whatever is kept of it"
-        );
-        Ok(())
+        until("the store has followed", PATIENCE, async || holds(&["user:carl owner", "user:ben viewer"])).await
     })
 }
 

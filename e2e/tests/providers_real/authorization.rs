@@ -135,7 +135,7 @@ async fn owners_editors_and_viewers_may_what_they_should_and_nobody_anything_of_
         let object = tuples::workspace(&workspace.workspace);
         for name in all {
             let ask = async |relation| {
-                world.openfga.check(store.id.as_str(), &format!("user:{name}"), relation, &object).await.unwrap()
+                world.openfga.check(store.id.as_str(), (&format!("user:{name}"), &[]), relation, &object).await.unwrap()
             };
             table.push((name, ask("editor").await, ask("viewer").await));
         }
@@ -143,8 +143,11 @@ async fn owners_editors_and_viewers_may_what_they_should_and_nobody_anything_of_
         let other = if workspace.workspace == finance.workspace { &sales } else { &finance };
         let object = tuples::workspace(&other.workspace);
         for name in all {
-            let seen =
-                world.openfga.check(store.id.as_str(), &format!("user:{name}"), "viewer", &object).await.unwrap();
+            let seen = world
+                .openfga
+                .check(store.id.as_str(), (&format!("user:{name}"), &[]), "viewer", &object)
+                .await
+                .unwrap();
             assert!(!seen, "{name} in the wrong store");
         }
     }
@@ -182,8 +185,9 @@ async fn who_is_no_longer_wanted_loses_access_and_what_the_application_wrote_sta
         { "user": "user:mallory", "relation": "editor", "object": workspace },
     ]);
     world.post(&format!("/{id}/write"), json!({ "writes": { "tuple_keys": theirs } })).await;
-    let approves =
-        async |name: &str| world.openfga.check(id, &format!("user:{name}"), "approver", "invoice:7").await.unwrap();
+    let approves = async |name: &str| {
+        world.openfga.check(id, (&format!("user:{name}"), &[]), "approver", "invoice:7").await.unwrap()
+    };
     assert!(approves("ben").await && approves("mallory").await);
 
     members.members = BTreeSet::from([(user("carl"), Role::Editor)]);
@@ -239,9 +243,9 @@ async fn more_tuples_than_one_request_takes_are_written_and_removed() {
     let tenant = identity();
     let store = world.ensure(&store_of(&tenant, &many)).await;
     let object = tuples::tenant(&tenant);
-    assert!(world.openfga.check(store.id.as_str(), "user:owner-229", "owner", &object).await.unwrap());
+    assert!(world.openfga.check(store.id.as_str(), ("user:owner-229", &[]), "owner", &object).await.unwrap());
     world.ensure(&store_of(&tenant, &many[..1])).await;
-    assert!(!world.openfga.check(store.id.as_str(), "user:owner-229", "owner", &object).await.unwrap());
+    assert!(!world.openfga.check(store.id.as_str(), ("user:owner-229", &[]), "owner", &object).await.unwrap());
 }
 
 /// What the documentation says about deletion: nobody can ask the store any more, and its rows are still in the database.
@@ -281,4 +285,34 @@ async fn a_key_that_is_refused_and_a_server_that_is_away_are_told_apart_and_no_m
     assert_eq!((fault.class, fault.reason), (Class::Transient, reasons::PROVIDER_UNAVAILABLE), "{fault}");
     world.openfga.resume().await.unwrap();
     ensure(&Stores(server), &want).await.unwrap();
+}
+
+/// The requests and answers of the page for application developers, sent and compared.
+#[tokio::test]
+async fn the_examples_of_the_documentation_answer_as_it_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/authorization.md")).unwrap();
+    let world = World::start().await;
+    let owner = identity();
+    let store = world.ensure(&store_of(&owner, &[group("acme-admins")])).await;
+    let members = [(user("ada@acme.example"), Role::Viewer), (group("acme-finance"), Role::Editor)];
+    let store_id = store.id.to_string();
+    let finance = members_of(&owner, &store, &members);
+    ensure(&Memberships(world.server()), &finance).await.unwrap();
+    let filled = page.replace("{store}", &store_id).replace("{finance}", finance.workspace.as_str());
+    let blocks: Vec<&str> = filled.split("```").skip(1).step_by(2).collect();
+    let mut asked = 0;
+    for pair in blocks.windows(2) {
+        let request = pair[0].strip_prefix("http\nPOST /stores");
+        let (Some(request), Some(answer)) = (request, pair[1].strip_prefix("json\n")) else { continue };
+        let (path, body) = request.split_once('\n').unwrap();
+        let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        let said = world.post(path, body).await;
+        let wanted: Value = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        for (field, value) in wanted.as_object().unwrap() {
+            // Ids are made by the server.
+            assert!(said[field] == *value || (value == "…" && said[field].is_string()), "{path}: {said}, not {wanted}");
+        }
+        asked += 1;
+    }
+    assert_eq!(asked, 6, "examples with an answer");
 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use e2e::install::enforcement_of;
 use serde_json::Value;
 
+use crate::authorization;
 use crate::objects::{self, CUSTOMER, Stacks};
 use crate::scene::Scene;
 use crate::show::Show;
@@ -42,9 +43,8 @@ pub(crate) async fn quickstart(show: &Show, scene: &Scene) -> Result<()> {
     show.table(&filled_in.collect::<Vec<_>>());
     let store = secret(spec, "/buckets/s3/credentials/secret")?;
     let key_server = secret(spec, "/buckets/s3/keyServer/kes/credentials/secret")?;
-    let authorization = secret(spec, "/authorization/openfga/credentials/secret")?;
-    scene.servers.write_secrets(&scene.plane, [&store, &key_server, &authorization]).await?;
-    show.say(&format!("Secrets that the class names, made in steading-system: {store}, {key_server}, {authorization}"));
+    scene.servers.write_secrets(&scene.plane, [&store, &key_server, authorization::SECRET]).await?;
+    show.say(&format!("Secrets that the class names, made in steading-system: {store}, {key_server}"));
     let filled = documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
     let file = scene.kubectl.write("quickstart.yaml", &filled)?;
     apply(show, scene, "quickstart.yaml", &file).await?;

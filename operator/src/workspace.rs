@@ -94,7 +94,11 @@ impl Story for Workspaces {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),
             Err(fault) => {
                 round.parts.push(Part::faulty(names::ISOLATED, fault));
-                return Ok(()); // nothing that could leak is made while isolation is not complete
+                // Nothing that could leak is made while isolation is not complete, but who is taken off the list loses access.
+                if workspace.status.as_ref().is_some_and(|status| status.authorization.is_some()) {
+                    authorize::members(context, &tenant, workspace, &class, round).await;
+                }
+                return Ok(());
             }
         }
         provision::bucket(context, &tenant, workspace, &class, round).await;

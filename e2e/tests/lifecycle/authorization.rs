@@ -55,6 +55,8 @@ fn the_store_knows_owners_and_members_and_status_says_how_to_ask_it() -> Result<
         );
 
         let of_acme = seen_acme.status.unwrap();
+        let places: Vec<&str> = of_acme.encryption.iter().map(|it| it.place.as_str()).collect();
+        assert_eq!(places, ["envelope", "etcd", "authorization"], "names of people rest there too");
         let (owner, told) = (of_acme.identity.unwrap(), of_acme.authorization.unwrap());
         let all = stores(&stage.world, stage, &owner)?;
         let (id, store) = all.first_key_value().context("no store")?;

@@ -220,7 +220,7 @@ pub struct StoreStatus {
     #[serde(default, rename = "storeID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 26))]
     pub store_id: Option<String>,
-    /// Id of the newest model with Steading's types. Applications that bring types of their own have a newer one.
+    /// Id of the newest model when it was last looked at: Steading's, or an application's with Steading's types in it.
     #[serde(default, rename = "modelID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 26))]
     pub model_id: Option<String>,

@@ -30,6 +30,9 @@ use model::{Plan, TENANT_RELATIONS, WORKSPACE_RELATIONS};
 use server::About;
 use tuples::Changes;
 
+/// So many times a hundred tuples go in one call that empties a store.
+const BATCHES_PER_CALL: usize = 20;
+
 /// The store that a tenant shall have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSpec {
@@ -41,6 +44,8 @@ pub struct StoreSpec {
     pub known: Option<StoreId>,
     /// Who owns the tenant.
     pub owners: BTreeSet<Subject>,
+    /// Whether the tenant goes: then every store of its name is meant, one after the other, the known one first.
+    pub going: bool,
 }
 
 impl StoreSpec {
@@ -49,10 +54,22 @@ impl StoreSpec {
         owner::store(&self.installation, &self.tenant)
     }
 
-    fn tuples(&self) -> Result<BTreeSet<Tuple>, Fault> {
+    /// What is to stand in the store, and what cannot be written. Whose name cannot be is told, and keeps nobody else in or out.
+    fn tuples(&self) -> (BTreeSet<Tuple>, Option<Fault>) {
         let object = tuples::tenant(&self.tenant);
-        self.owners.iter().map(|owner| Ok(Tuple::new(owner.in_tuple()?, "owner", &object))).collect()
+        writable(self.owners.iter().map(|owner| Ok(Tuple::new(owner.in_tuple()?, "owner", &object))))
     }
+}
+
+fn writable(tuples: impl Iterator<Item = Result<Tuple, Fault>>) -> (BTreeSet<Tuple>, Option<Fault>) {
+    let (mut fit, mut told) = (BTreeSet::new(), None);
+    for tuple in tuples {
+        match tuple {
+            Ok(tuple) => drop(fit.insert(tuple)),
+            Err(fault) => told = Some(fault),
+        }
+    }
+    (fit, told)
 }
 
 /// A tenant's store as its server shows it.
@@ -66,8 +83,6 @@ pub struct StoreObserved {
     pub twins: Vec<StoreId>,
     /// Who owns the tenant, as it stands there.
     pub owners: Vec<TupleSeen>,
-    /// How all this is known.
-    pub evidence: String,
 }
 
 /// What a member may do.
@@ -108,12 +123,12 @@ impl MembershipSpec {
         tuples::workspace(&self.workspace)
     }
 
-    fn tuples(&self) -> Result<BTreeSet<Tuple>, Fault> {
+    fn tuples(&self) -> (BTreeSet<Tuple>, Option<Fault>) {
         let object = self.object();
         let members =
             self.members.iter().map(|(subject, role)| Ok(Tuple::new(subject.in_tuple()?, role.relation(), &object)));
         let tenant = Tuple::new(tuples::tenant(&self.tenant), "tenant", &object);
-        members.chain([Ok(tenant)]).collect()
+        writable(members.chain([Ok(tenant)]))
     }
 }
 
@@ -129,13 +144,12 @@ impl Stores {
     /// The store among those of its name, and its twins.
     async fn choose(&self, want: &StoreSpec, about: &About<'_>) -> Result<Option<(StoreId, Vec<StoreId>)>, Fault> {
         let listed = self.0.stores(about, &want.name()).await?;
-        let [only] = listed.as_slice() else {
-            return match listed.first() {
-                None => Ok(None),
-                Some(oldest) => self.choose_among(want, about, &listed, oldest).await.map(Some),
-            };
-        };
-        Ok(Some((only.clone(), Vec::new())))
+        let Some(oldest) = listed.first() else { return Ok(None) };
+        if listed.len() > 1 && !want.going {
+            return self.choose_among(want, about, &listed, oldest).await.map(Some);
+        }
+        let known = want.known.as_ref().filter(|known| listed.contains(known));
+        Ok(Some((known.unwrap_or(oldest).clone(), Vec::new())))
     }
 
     async fn choose_among(
@@ -164,19 +178,20 @@ impl Stores {
 
     /// Whether nothing stands in it but what we write ourselves: neither a model with others' types nor others' tuples.
     async fn is_blank(&self, want: &StoreSpec, about: &About<'_>, id: &StoreId) -> Result<bool, Fault> {
-        let models = self.0.models(about, id).await?.unwrap_or_default();
+        let models = self.0.models(about, id).await?;
         if !models.iter().all(|model| model::is_only_ours(&model.content)) {
             return Ok(false);
         }
         let ours = tuples::tenant(&want.tenant);
-        let there = self.0.tuples(about, id, None).await?.unwrap_or_default();
+        let there = self.0.tuples(about, id, None).await?;
         Ok(there
             .iter()
             .all(|seen| seen.tuple.object == ours && TENANT_RELATIONS.contains(&seen.tuple.relation.as_str())))
     }
 
     /// Writes our module into the model. A server takes any number of models and the newest counts, so whoever wrote one between our look
-    /// and our write would be forgotten: then his is taken as the base, and ours written again.
+    /// and our write would be forgotten: then theirs is taken as the base, and ours written again. Only what is written in the very moment
+    /// in which we are cut off stays behind; it is there, but not the newest.
     async fn write_module(
         &self,
         about: &About<'_>,
@@ -187,9 +202,16 @@ impl Stores {
         let (mut base, mut model) = (base.map(|base| base.id.clone()), model.clone());
         for _ in 0..crate::external::ROUNDS {
             let written = self.0.write_model(about, id, &model).await?;
-            let newest = self.0.models(about, id).await?.unwrap_or_default();
-            let before = newest.iter().skip_while(|newer| newer.id != written).nth(1);
-            let Some(overtaken) = before.filter(|before| Some(&before.id) != base.as_ref()) else { return Ok(()) };
+            let newest = self.0.models(about, id).await?;
+            let mut from_ours = newest.iter().skip_while(|newer| newer.id != written);
+            if from_ours.next().is_none() {
+                // A copy of the database that lags: what it does not show yet must not be written again.
+                let message =
+                    format!("{}: the model that was written does not show yet; it is looked at again", about.what);
+                return Err(Fault::waiting(reasons::PROGRESSING, std::time::Duration::from_secs(2), message));
+            }
+            let overtaken = from_ours.next().filter(|before| base.as_ref().is_none_or(|base| before.id > *base));
+            let Some(overtaken) = overtaken else { return Ok(()) };
             match model::plan(Some(&overtaken.content)) {
                 Plan::Write(merged) => (base, model) = (Some(written), merged),
                 Plan::Current => (base, model) = (Some(written), overtaken.bare()),
@@ -224,18 +246,29 @@ fn conflict(about: &About<'_>, name: &str) -> Fault {
     )
 }
 
-/// Writes what is missing and deletes what is not wanted.
-async fn put_right(
-    server: &Server,
-    about: &About<'_>,
-    store: &StoreId,
-    model: &str,
-    changes: Changes,
-) -> Result<(), Fault> {
-    for batch in changes.batches() {
-        server.write_tuples(about, store, model, &batch).await?;
+impl Server {
+    /// The tuples of an object in each of these relations. Others may be many, and are not ours to look at.
+    async fn tuples_of(
+        &self,
+        about: &About<'_>,
+        store: &StoreId,
+        object: &str,
+        relations: &[&str],
+    ) -> Result<Vec<TupleSeen>, Fault> {
+        let mut all = Vec::new();
+        for relation in relations {
+            all.extend(self.tuples(about, store, Some((object, relation))).await?);
+        }
+        Ok(all)
     }
-    Ok(())
+
+    /// Deletes what is not wanted, then writes what is missing.
+    async fn put_right(&self, about: &About<'_>, store: &StoreId, model: &str, changes: &Changes) -> Result<(), Fault> {
+        for batch in changes.batches() {
+            self.write_tuples(about, store, model, &batch).await?;
+        }
+        Ok(())
+    }
 }
 
 impl External for Stores {
@@ -250,12 +283,9 @@ impl External for Stores {
         let (what, identity) = (self.name(want), want.tenant.as_str());
         let about = About { what: &what, identity };
         let Some((id, twins)) = self.choose(want, &about).await? else { return Ok(None) };
-        // It may go between two calls.
-        let Some(models) = self.0.models(&about, &id).await? else { return Ok(None) };
-        let object = tuples::tenant(&want.tenant);
-        let Some(owners) = self.0.tuples(&about, &id, Some(&object)).await? else { return Ok(None) };
-        let evidence = format!("read from store {id} at {}", self.0.address());
-        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, evidence }))
+        let models = self.0.models(&about, &id).await?;
+        let owners = self.0.tuples_of(&about, &id, &tuples::tenant(&want.tenant), &TENANT_RELATIONS).await?;
+        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners }))
     }
 
     async fn create(&self, want: &StoreSpec) -> Result<(), Fault> {
@@ -271,38 +301,54 @@ impl External for Stores {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
         for twin in &have.twins {
-            self.0.delete_store(&about, twin).await?;
+            // Somebody may have begun to use it since.
+            if self.is_blank(want, &about, twin).await? {
+                self.0.delete_store(&about, twin).await?;
+            }
         }
+        let (wanted, unwritable) = want.tuples();
+        let Changes { deletes, writes } = Changes::between(&wanted, &have.owners);
+        // Who is no longer wanted goes first: that needs no model and waits for nothing.
+        self.0.put_right(&about, &have.id, "", &Changes { deletes, writes: Vec::new() }).await?;
         match model::plan(have.model.as_ref().map(|model| &model.content)) {
             Plan::Conflict(name) => return Err(conflict(&about, name)),
             Plan::Write(model) => return self.write_module(&about, &have.id, have.model.as_ref(), &model).await,
             Plan::Current => {}
         }
         let Some(model) = &have.model else { return Ok(()) };
-        let changes = Changes::between(&want.tuples()?, &have.owners, &TENANT_RELATIONS);
-        put_right(&self.0, &about, &have.id, &model.id, changes).await
+        self.0.put_right(&about, &have.id, &model.id, &Changes { deletes: Vec::new(), writes }).await?;
+        unwritable.map_or(Ok(()), Err)
     }
 
-    /// Nothing: a store has nothing to bear a mark, and holds what applications wrote.
-    async fn release(&self, _want: &StoreSpec, _have: &StoreObserved) -> Result<(), Fault> {
-        Ok(())
+    /// Takes the owners out. The store itself has nothing to bear a mark, and holds what applications wrote.
+    async fn release(&self, want: &StoreSpec, have: &StoreObserved) -> Result<(), Fault> {
+        let what = self.name(want);
+        let about = About { what: &what, identity: want.tenant.as_str() };
+        self.0.put_right(&about, &have.id, "", &Changes::between(&BTreeSet::new(), &have.owners)).await
     }
 
+    /// Empties the store, as far as it goes in one call, and then deletes it: a deleted store still answers whoever has its id.
     async fn delete(&self, want: &StoreSpec, have: &StoreObserved) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
-        self.0.delete_store(&about, &have.id).await
+        for _ in 0..BATCHES_PER_CALL {
+            let there = self.0.tuples(&about, &have.id, None).await?;
+            if there.is_empty() {
+                return self.0.delete_store(&about, &have.id).await;
+            }
+            self.0.put_right(&about, &have.id, "", &Changes::between(&BTreeSet::new(), &there)).await?;
+        }
+        Ok(())
     }
 
     fn matches(want: &StoreSpec, have: &StoreObserved) -> bool {
         have.twins.is_empty()
             && have.model.as_ref().is_some_and(|model| model::plan(Some(&model.content)) == Plan::Current)
-            // Whose names cannot be written is told by the update.
-            && want.tuples().is_ok_and(|wanted| Changes::between(&wanted, &have.owners, &TENANT_RELATIONS).is_empty())
+            && is_all_there(want.tuples(), &have.owners)
     }
 
-    fn is_released(_have: &StoreObserved) -> bool {
-        true
+    fn is_released(have: &StoreObserved) -> bool {
+        have.owners.is_empty()
     }
 }
 
@@ -317,10 +363,8 @@ impl External for Memberships {
     async fn observe(&self, want: &MembershipSpec) -> Result<Option<Vec<TupleSeen>>, Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.workspace.as_str() };
-        let seen = self.0.tuples(&about, &want.store, Some(&want.object())).await?.unwrap_or_default();
-        let ours: Vec<TupleSeen> =
-            seen.into_iter().filter(|seen| WORKSPACE_RELATIONS.contains(&seen.tuple.relation.as_str())).collect();
-        Ok((!ours.is_empty()).then_some(ours))
+        let seen = self.0.tuples_of(&about, &want.store, &want.object(), &WORKSPACE_RELATIONS).await?;
+        Ok((!seen.is_empty()).then_some(seen))
     }
 
     async fn create(&self, want: &MembershipSpec) -> Result<(), Fault> {
@@ -330,8 +374,9 @@ impl External for Memberships {
     async fn update(&self, want: &MembershipSpec, have: &Vec<TupleSeen>) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.workspace.as_str() };
-        let changes = Changes::between(&want.tuples()?, have, &WORKSPACE_RELATIONS);
-        put_right(&self.0, &about, &want.store, &want.model, changes).await
+        let (wanted, unwritable) = want.tuples();
+        self.0.put_right(&about, &want.store, &want.model, &Changes::between(&wanted, have)).await?;
+        unwritable.map_or(Ok(()), Err)
     }
 
     /// Nothing: rights end with their workspace, whatever is kept of it.
@@ -342,15 +387,19 @@ impl External for Memberships {
     async fn delete(&self, want: &MembershipSpec, have: &Vec<TupleSeen>) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.workspace.as_str() };
-        let changes = Changes::between(&BTreeSet::new(), have, &WORKSPACE_RELATIONS);
-        put_right(&self.0, &about, &want.store, &want.model, changes).await
+        self.0.put_right(&about, &want.store, "", &Changes::between(&BTreeSet::new(), have)).await
     }
 
     fn matches(want: &MembershipSpec, have: &Vec<TupleSeen>) -> bool {
-        want.tuples().is_ok_and(|wanted| Changes::between(&wanted, have, &WORKSPACE_RELATIONS).is_empty())
+        is_all_there(want.tuples(), have)
     }
 
     fn is_released(_have: &Vec<TupleSeen>) -> bool {
         true
     }
+}
+
+/// Whether all that is wanted can be written and stands there, and nothing else.
+fn is_all_there((wanted, unwritable): (BTreeSet<Tuple>, Option<Fault>), seen: &[TupleSeen]) -> bool {
+    unwritable.is_none() && Changes::between(&wanted, seen).is_empty()
 }

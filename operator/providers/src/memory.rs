@@ -144,8 +144,13 @@ impl World {
         self.lock().buckets.clone()
     }
 
-    /// All stores of authorization by id.
+    /// All stores of authorization by id, without those that are marked as deleted.
     pub fn stores(&self) -> BTreeMap<String, MemoryStore> {
+        self.all_stores().into_iter().filter(|(_, store)| !store.deleted).collect()
+    }
+
+    /// All stores of authorization by id: who has the id of a deleted one still gets answers of it.
+    pub fn all_stores(&self) -> BTreeMap<String, MemoryStore> {
         self.lock().stores.clone()
     }
 
@@ -177,7 +182,7 @@ impl World {
         state.keys.remove(name);
         state.buckets.remove(name);
         state.bucket_keys.remove(name);
-        state.stores.remove(name);
+        state.stores.entry(name.to_owned()).and_modify(|store| store.deleted = true);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -82,6 +82,7 @@ pub fn spec(context: &Context, tenant: &Tenant, identity: api::Identity) -> Resu
         tenant: connections::identity(&identity)?,
         // What is no id names no store, and one is looked for by its name.
         known: known.and_then(|id| StoreId::new(id).ok()),
+        going: tenant.metadata.deletion_timestamp.is_some(),
         owners: tenant.spec.owners.iter().map(|owner| connections::subject(owner.kind, &owner.name)).collect(),
     })
 }

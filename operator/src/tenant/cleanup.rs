@@ -68,15 +68,18 @@ async fn no_workspaces(context: &Context, tenant: &Tenant) -> Result<(), Fault> 
     Err(Fault::waiting(Duration::from_secs(30), names::WORKSPACES_REMAIN, message))
 }
 
-/// Deletes the store, or leaves it as it is: it has nothing to bear a mark.
+/// Deletes the store with all that is in it, or keeps it without the owners. Status names it before it is made.
 async fn store(context: &Context, tenant: &Tenant, identity: api::Identity) -> Result<(), Fault> {
-    let is_named = tenant.status.as_ref().is_some_and(|status| status.authorization.is_some());
-    if !is_named || tenant.spec.deletion_policy == DeletionPolicy::Retain {
+    if tenant.status.as_ref().is_none_or(|status| status.authorization.is_none()) {
         return Ok(());
     }
     let class = observe::class(context, tenant)?;
     let spec = authorize::spec(context, tenant, identity)?;
-    let gone = external::ensure_gone(&context.connections.stores(&class).await?, &spec).await;
+    let stores = context.connections.stores(&class).await?;
+    let gone = match tenant.spec.deletion_policy {
+        DeletionPolicy::Retain => external::ensure_released(&stores, &spec).await.map(|_| ()),
+        DeletionPolicy::Delete => external::ensure_gone(&stores, &spec).await,
+    };
     connections::count(&context.engine.metrics, "authorization", "remove", &gone);
     gone.map_err(|fault| context.connections.failed(&class, fault))
 }

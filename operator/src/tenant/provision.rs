@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// The place where who may do what rests.
+const AUTHORIZATION: &str = "authorization";
+
 /// Longest part of a request that is kept in status.
 const REQUEST_MAX: usize = 64;
 
@@ -71,6 +74,11 @@ pub async fn key(context: &Context, tenant: &Tenant, class: &Class, round: &mut 
 /// Nothing changed since the key was last seen as asked for: neither the Tenant nor what the class makes of it.
 fn is_settled(tenant: &Tenant, class: &Class, known: Option<&KeyStatus>) -> bool {
     let Some(key) = known else { return false };
+    let told =
+        tenant.status.as_ref().is_some_and(|status| status.encryption.iter().any(|it| it.place == AUTHORIZATION));
+    if told != class.spec.authorization.is_some() {
+        return false;
+    }
     conditions::holding(Tenants::conditions(tenant), names::KEY_READY, tenant.metadata.generation).is_some()
         && rotation_period(tenant, class).is_ok_and(|period| shown(period) == key.rotation_period)
         && requested(tenant).is_none_or(|request| {
@@ -198,7 +206,18 @@ fn status(key: &KeyObserved, rotation: Option<RotationStatus>) -> KeyStatus {
 fn places(tenant: &Tenant, class: &Class, key: &KeyObserved) -> Vec<EncryptionPlace> {
     let rotation = key.rotation_period.map_or_else(|| "never".to_owned(), |period| format!("every {}", shown(period)));
     let address = class.spec.keys.openbao.as_ref().map_or("", |openbao| openbao.address.as_str());
-    vec![
+    let store =
+        class.spec.authorization.as_ref().and_then(|place| place.openfga.as_ref()).map(|openfga| EncryptionPlace {
+            place: AUTHORIZATION.to_owned(),
+            key: None,
+            owner: KeyOwner::Unknown,
+            rotation: "unknown".to_owned(),
+            proof: format!(
+                "only whoever runs the server at {} can tell whether its database is encrypted",
+                openfga.endpoint
+            ),
+        });
+    let known = [
         EncryptionPlace {
             place: "envelope".to_owned(),
             key: Some(key.name.clone()),
@@ -216,7 +235,8 @@ fn places(tenant: &Tenant, class: &Class, key: &KeyObserved) -> Vec<EncryptionPl
                 tenant.name_any()
             ),
         },
-    ]
+    ];
+    known.into_iter().chain(store).collect()
 }
 
 /// `90d`, `12h` or `90m`.

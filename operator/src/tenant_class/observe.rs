@@ -95,6 +95,7 @@ async fn authorization(context: &Context, class: &TenantClass) -> Result<(), Fau
         tenant: providers::Identity::new(NOBODY)?,
         known: None,
         owners: BTreeSet::new(),
+        going: false,
     };
     let seen = context.connections.stores(class).await?.observe(&nobodys).await;
     connections::count(&context.engine.metrics, "authorization", "observe", &seen);

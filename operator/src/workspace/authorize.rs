@@ -69,6 +69,12 @@ async fn look(
     let memberships = context.connections.memberships(class).await?;
     let known = workspace.status.as_ref().and_then(|status| status.authorization.as_ref());
     if known.is_none_or(|known| known.store_id != spec.store.as_str()) {
+        // An earlier store answers whoever has its id, even if it is deleted.
+        if let Some(earlier) = known.and_then(|known| StoreId::new(&known.store_id).ok()) {
+            let of_earlier = MembershipSpec { store: earlier, ..spec.clone() };
+            let gone = external::ensure_gone(&memberships, &of_earlier).await;
+            gone.map_err(|fault| context.connections.failed(class, fault))?;
+        }
         round.facts.authorization = Some(intended(&spec));
         let making = format!("the members are being written to store {}", spec.store);
         let (known, engine) = (&context.workspaces, &context.engine);
@@ -117,8 +123,10 @@ pub async fn revoke(context: &Context, workspace: &Workspace, identity: &Identit
     let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else { return Ok(()) };
     let Some(owner) = tenant.status.as_ref().and_then(|status| status.identity.as_ref()) else { return Ok(()) };
     let class = observe::class(context, &tenant)?;
+    // What is no id names no store.
+    let Ok(store) = StoreId::new(&known.store_id) else { return Ok(()) };
     let spec = MembershipSpec {
-        store: StoreId::new(&known.store_id)?,
+        store,
         model: String::new(), // nothing is written
         tenant: connections::identity(&owner.parse()?)?,
         workspace: connections::identity(identity)?,

@@ -1,5 +1,5 @@
-//! How a Workspace goes: its stack first, so that nothing writes any more, then its members' rights, its bucket by the Tenant's deletion policy, then the
-//! finalizer.
+//! How a Workspace goes: its members' rights and its stack, so that nothing writes any more, then its bucket by the Tenant's deletion policy,
+//! then the finalizer.
 //!
 //! It needs less than provisioning: a bad spec, a missing Tenant or a spent quota does not hold it up. Each step may be repeated.
 
@@ -31,12 +31,14 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
     let api = Workspaces::api(&context.engine.client, workspace);
     match context.identity_of_workspace(workspace) {
         Ok(identity) => {
+            // Rights end at once, whatever holds the stack up; and a server that does not answer does not hold up the stack.
+            let revoked = authorize::revoke(context, workspace, &identity).await;
             stack(context, workspace, &identity, round).await?;
             if round.over || !finalize::is_there(&api, workspace).await? {
                 round.over = true;
                 return Ok(());
             }
-            authorize::revoke(context, workspace, &identity).await?;
+            revoked?;
             bucket(context, workspace, &identity).await?;
         }
         // Whose identity another object holds never made anything.

@@ -335,6 +335,9 @@ fn tenant_left_nothing(before: Option<&Value>, outside: &providers::memory::Worl
     law(stores.is_empty() || tenant.spec.deletion_policy == DeletionPolicy::Retain, || {
         format!("Tenant {identity} is gone, its stores are there: {:?}", stores.keys())
     })?;
+    let owned = format!("tenant:{identity}");
+    let mut rights = outside.all_stores().into_values().flat_map(|store| store.tuples.into_keys());
+    law(!rights.any(|tuple| tuple.object == owned), || format!("Tenant {identity} is gone, its owners still own it"))?;
     let name = providers::owner::transit_key(&installation(), &providers::Identity::new(identity).unwrap());
     let Some(key) = outside.keys().remove(&name) else { return Ok(()) };
     let let_go = match tenant.spec.deletion_policy {

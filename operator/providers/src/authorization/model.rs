@@ -125,6 +125,9 @@ impl Type {
         for name in &wrong {
             self.put(definition, name);
         }
+        if is_ours && !wrong.is_empty() {
+            set(definition, &["metadata", "source_info", "file"], json!(format!("{MODULE}/{VERSION}.fga")));
+        }
         Ok(!wrong.is_empty())
     }
 }
@@ -162,10 +165,16 @@ pub(crate) fn plan(newest: Option<&Value>) -> Plan {
     Plan::Write(json!({ "schema_version": SCHEMA, "type_definitions": definitions, "conditions": conditions }))
 }
 
-/// Whether nothing but our module stands in a model.
+/// Whether nothing but our module stands in a model, without types, relations or conditions of anybody else's.
 pub(crate) fn is_only_ours(model: &Value) -> bool {
-    let definitions = at(model, &["type_definitions"]).as_array();
-    definitions.is_none_or(|all| all.iter().all(|definition| at(definition, &["metadata", "module"]) == MODULE))
+    let is_ours = |definition: &Value| {
+        let ours = types().into_iter().find(|ours| at(definition, &["type"]) == ours.name);
+        let names = at(definition, &["relations"]).as_object().into_iter().flat_map(Map::keys);
+        at(definition, &["metadata", "module"]) == MODULE
+            && ours.is_some_and(|ours| names.into_iter().all(|name| ours.relation_names().any(|known| known == name)))
+    };
+    at(model, &["type_definitions"]).as_array().is_none_or(|all| all.iter().all(is_ours))
+        && at(model, &["conditions"]).as_object().is_none_or(Map::is_empty)
 }
 
 /// What stands at a path; null if nothing does.

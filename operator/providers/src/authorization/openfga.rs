@@ -18,7 +18,7 @@ use crate::{
     wire::{self, Answer},
 };
 
-/// Most pages of tuples of one object that are read: ours are far fewer, so what has more is not what we think it is.
+/// Most pages that are read of a list: ours are far shorter, and what somebody else made longer is worked off look by look.
 const PAGES_MAX: usize = 100;
 
 /// How many of the newest models are looked at.
@@ -137,19 +137,16 @@ impl OpenFga {
         if answer.status.is_success() { Ok(answer) } else { Err(refused(&answer, about)) }
     }
 
-    /// The items of all pages; `None` if there is no such store.
+    /// The items of so many pages at most.
     async fn pages<T: serde::de::DeserializeOwned>(
         &self,
         about: &About<'_>,
         most: usize,
         page: impl Fn(&str) -> Result<RequestBuilder, Fault>,
-    ) -> Result<Option<Vec<T>>, Fault> {
+    ) -> Result<Vec<T>, Fault> {
         let (mut all, mut token) = (Vec::new(), String::new());
         for _ in 0..most {
             let answer = wire::send(page(&token)?, about.what).await?;
-            if answer.status == StatusCode::NOT_FOUND && refusal(&answer).code == "store_id_not_found" {
-                return Ok(None);
-            }
             if !answer.status.is_success() {
                 return Err(refused(&answer, about));
             }
@@ -157,13 +154,10 @@ impl OpenFga {
             all.extend(found.items);
             token = found.continuation_token;
             if token.is_empty() {
-                return Ok(Some(all));
+                break;
             }
         }
-        if most == 1 {
-            return Ok(Some(all));
-        }
-        Err(Fault::refused(format!("{}: more than {most} pages are listed; remove what is not needed", about.what)))
+        Ok(all)
     }
 
     pub(super) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
@@ -171,7 +165,7 @@ impl OpenFga {
             let query = [("name", name), ("page_size", "100"), ("continuation_token", token)];
             self.request(Method::GET, &[], &query, None)
         };
-        let found: Vec<StoreAnswer> = self.pages(about, PAGES_MAX, list).await?.unwrap_or_default();
+        let found: Vec<StoreAnswer> = self.pages(about, PAGES_MAX, list).await?;
         let mut ids: Vec<StoreId> = found
             .iter()
             .filter(|store| store.name == name)
@@ -193,16 +187,16 @@ impl OpenFga {
         Err(refused(&answer, about))
     }
 
-    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Vec<Model>, Fault> {
         let size = MODELS.to_string();
         let path = [id.as_str(), "authorization-models"];
         let list = |_: &str| self.request(Method::GET, &path, &[("page_size", &size)], None);
-        let found: Option<Vec<Value>> = self.pages(about, 1, list).await?;
+        let found: Vec<Value> = self.pages(about, 1, list).await?;
         let model = |content: Value| Model {
             id: content.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
             content,
         };
-        Ok(found.map(|found| found.into_iter().map(model).collect()))
+        Ok(found.into_iter().map(model).collect())
     }
 
     pub(super) async fn write_model(&self, about: &About<'_>, id: &StoreId, model: &Value) -> Result<String, Fault> {
@@ -215,26 +209,26 @@ impl OpenFga {
         &self,
         about: &About<'_>,
         id: &StoreId,
-        object: Option<&str>,
-    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
+        of: Option<(&str, &str)>,
+    ) -> Result<Vec<TupleSeen>, Fault> {
         let list = |token: &str| {
             let mut body = Map::new();
             body.insert("page_size".into(), json!(BATCH));
             body.insert("consistency".into(), json!("HIGHER_CONSISTENCY"));
             body.insert("continuation_token".into(), json!(token));
-            if let Some(object) = object {
-                body.insert("tuple_key".into(), json!({ "object": object }));
+            if let Some((object, relation)) = of {
+                body.insert("tuple_key".into(), json!({ "object": object, "relation": relation }));
             }
             let body = Value::Object(body);
             self.request(Method::POST, &[id.as_str(), "read"], &[], Some(&body))
         };
-        let most = if object.is_some() { PAGES_MAX } else { 1 };
-        let found: Option<Vec<TupleAnswer>> = self.pages(about, most, list).await?;
+        let most = if of.is_some() { PAGES_MAX } else { 1 };
+        let found: Vec<TupleAnswer> = self.pages(about, most, list).await?;
         let seen = |TupleAnswer { key }: TupleAnswer| TupleSeen {
             tuple: Tuple { user: key.user, relation: key.relation, object: key.object },
             conditional: key.condition.is_some_and(|condition| !condition.is_null()),
         };
-        Ok(found.map(|found| found.into_iter().map(seen).collect()))
+        Ok(found.into_iter().map(seen).collect())
     }
 
     pub(super) async fn write_tuples(
@@ -269,7 +263,8 @@ fn refused(answer: &Answer, about: &About<'_>) -> Fault {
     let Refusal { code, message } = refusal(answer);
     let remedy = match answer.status.as_u16() {
         401 | 403 => "put one of the server's preshared keys into the class's Secret",
-        400..=499 => "check that this is the address of an OpenFGA server, 1.10 or newer",
+        404 | 405 => "check that this is the address of an OpenFGA server, 1.10 or newer",
+        400..=499 => "correct what the server names; its own limits may be in the way",
         _ => "see the health of that server",
     };
     answer.fault(about.what, format!("{code} {message}").trim(), remedy)

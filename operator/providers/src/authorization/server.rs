@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{openfga::OpenFga, tuples::Changes, tuples::TupleSeen};
 use crate::{fault::Fault, memory::MemoryStores};
 
-/// Id of a store: 26 capitals and digits, growing with time.
+/// Id of a store: a ULID, 26 digits and capitals without I, L, O and U, growing with time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(String);
 
@@ -20,11 +20,12 @@ impl StoreId {
     /// # Errors
     /// Not an id as servers make them.
     pub fn new(text: &str) -> Result<Self, Fault> {
-        if text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+        let fits = |byte: u8| byte.is_ascii_digit() || (byte.is_ascii_uppercase() && !b"ILOU".contains(&byte));
+        if text.len() == 26 && text.bytes().all(fits) {
             Ok(Self(text.to_owned()))
         } else {
             let shown: String = text.chars().take(40).collect();
-            Err(Fault::invalid(format!("{shown:?} is not the id of a store: 26 capitals and digits")))
+            Err(Fault::invalid(format!("{shown:?} is not the id of a store, which has 26 digits and capitals")))
         }
     }
 
@@ -103,13 +104,13 @@ impl Server {
         delegate!(self, inner => inner.create_store(about, name).await)
     }
 
-    /// Removes a store; done if it is not there.
+    /// Marks a store as deleted; done if it is. It is listed no more, but whoever has its id still reads, writes and checks what stands in it.
     pub(super) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
         delegate!(self, inner => inner.delete_store(about, id).await)
     }
 
-    /// The newest models, newest first, 10 at most; `None` if there is no such store.
-    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+    /// The newest models, newest first, 10 at most; none of a store that never was.
+    pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Vec<Model>, Fault> {
         delegate!(self, inner => inner.models(about, id).await)
     }
 
@@ -118,17 +119,17 @@ impl Server {
         delegate!(self, inner => inner.write_model(about, id, model).await)
     }
 
-    /// All tuples of an object, or some of the store, 100 at most; `None` if there is no such store.
+    /// The tuples of an object in one relation, 10,000 at most, or without those the first 100 of the store.
     pub(super) async fn tuples(
         &self,
         about: &About<'_>,
         id: &StoreId,
-        object: Option<&str>,
-    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
-        delegate!(self, inner => inner.tuples(about, id, object).await)
+        of: Option<(&str, &str)>,
+    ) -> Result<Vec<TupleSeen>, Fault> {
+        delegate!(self, inner => inner.tuples(about, id, of).await)
     }
 
-    /// Deletes and writes tuples, all or none of them; those that are gone or there already do no harm.
+    /// Deletes or writes tuples, all or none of them; those that are gone or there already do no harm.
     pub(super) async fn write_tuples(
         &self,
         about: &About<'_>,

@@ -24,6 +24,8 @@ pub struct MemoryStore {
     pub tuples: BTreeMap<Tuple, bool>,
     /// For how many looks it stays invisible.
     pub hidden: u32,
+    /// Whether it is marked as deleted: then it is listed no more, and that is all.
+    pub deleted: bool,
 }
 
 /// Stores in memory.
@@ -51,7 +53,7 @@ impl MemoryStores {
     pub(crate) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
         let look = |state: &mut super::State| {
             let mut found = Vec::new();
-            for (id, store) in state.stores.iter_mut().filter(|(_, store)| store.name == name) {
+            for (id, store) in state.stores.iter_mut().filter(|(_, store)| store.name == name && !store.deleted) {
                 if store.hidden > 0 {
                     store.hidden -= 1;
                 } else {
@@ -75,16 +77,16 @@ impl MemoryStores {
 
     pub(crate) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
         let remove = |state: &mut super::State| {
-            state.stores.remove(id.as_str());
+            state.stores.entry(id.to_string()).and_modify(|store| store.deleted = true);
             Ok(())
         };
         self.world.call(Operation::DeleteStore, about.identity, id.as_str(), Vec::new(), remove).await
     }
 
-    pub(crate) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Option<Vec<Model>>, Fault> {
+    pub(crate) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Vec<Model>, Fault> {
         let look = |state: &mut super::State| {
             let store = state.stores.get(id.as_str());
-            Ok(store.map(|store| store.models.iter().rev().take(10).cloned().collect()))
+            Ok(store.map_or_else(Vec::new, |store| store.models.iter().rev().take(10).cloned().collect()))
         };
         self.world.call(Operation::ReadModels, about.identity, id.as_str(), Vec::new(), look).await
     }
@@ -104,16 +106,14 @@ impl MemoryStores {
         &self,
         about: &About<'_>,
         id: &StoreId,
-        object: Option<&str>,
-    ) -> Result<Option<Vec<TupleSeen>>, Fault> {
+        of: Option<(&str, &str)>,
+    ) -> Result<Vec<TupleSeen>, Fault> {
         let look = |state: &mut super::State| {
-            let Some(store) = state.stores.get(id.as_str()) else { return Ok(None) };
-            let fits = |tuple: &Tuple| object.is_none_or(|object| tuple.object == object);
-            let seen = store.tuples.iter().filter(|(tuple, _)| fits(tuple));
-            Ok(Some(
-                seen.map(|(tuple, conditional)| TupleSeen { tuple: tuple.clone(), conditional: *conditional })
-                    .collect(),
-            ))
+            let fits = |tuple: &Tuple| of.is_none_or(|of| (tuple.object.as_str(), tuple.relation.as_str()) == of);
+            let most = if of.is_some() { usize::MAX } else { 100 };
+            let all = state.stores.get(id.as_str()).into_iter().flat_map(|store| &store.tuples);
+            let seen = all.filter(|(tuple, _)| fits(tuple)).take(most);
+            Ok(seen.map(|(tuple, conditional)| TupleSeen { tuple: tuple.clone(), conditional: *conditional }).collect())
         };
         self.world.call(Operation::ReadTuples, about.identity, id.as_str(), Vec::new(), look).await
     }

@@ -116,7 +116,8 @@ fn a_newer_version_of_our_module_is_left_as_it_is() {
     }
     assert_eq!(plan(Some(&newer)), Plan::Current);
     of_mut(&mut newer, "workspace")["metadata"]["source_info"]["file"] = json!("steading/0.fga");
-    assert!(matches!(plan(Some(&newer)), Plan::Write(_)));
+    let raised = written(&newer);
+    assert_eq!(of(&raised, "workspace")["metadata"]["source_info"]["file"], "steading/1.fga");
 }
 
 #[test]
@@ -142,6 +143,12 @@ fn a_copy_of_ours_without_the_mark_is_as_good() {
 fn only_a_model_without_types_of_others_is_ours_alone() {
     assert!(is_only_ours(&as_answered(ours())));
     assert!(!is_only_ours(&invoices(ours())));
+    let mut extended = as_answered(ours());
+    of_mut(&mut extended, "workspace")["relations"]["approver"] = json!({ "this": {} });
+    assert!(!is_only_ours(&extended));
+    let mut conditional = as_answered(ours());
+    conditional["conditions"] = json!({ "in_office": {} });
+    assert!(!is_only_ours(&conditional));
 }
 
 #[test]

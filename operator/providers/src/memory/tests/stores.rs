@@ -19,6 +19,7 @@ fn user(name: &str) -> Subject {
 
 fn store() -> StoreSpec {
     StoreSpec {
+        going: false,
         installation: Installation::new("prod").unwrap(),
         tenant: Identity::new(ACME).unwrap(),
         known: None,
@@ -74,7 +75,7 @@ fn add_tuple(world: &World, id: &str, user: &str, relation: &str, object: &str) 
 
 /// A store of the same name as ours, as a second leader makes it.
 fn twin(world: &World, id: &str) {
-    world.tamper_store(id, |twin| twin.name = store().name());
+    world.tamper_store(id, |twin| (twin.name, twin.deleted) = (store().name(), false));
 }
 
 #[tokio::test]
@@ -137,8 +138,51 @@ async fn a_type_that_is_somebody_elses_is_named_and_left_alone_but_does_not_keep
     assert_eq!((fault.class, fault.reason), (Class::Stalled, reasons::MODEL_CONFLICT));
     assert!(fault.message.contains("type `workspace`") && fault.message.contains(&store().name()), "{fault}");
     assert_eq!(only(&world).1.models.len(), 2);
-    ensure_gone(&stores(&world), &store()).await.unwrap();
+    let going = StoreSpec { going: true, ..store() };
+    ensure_gone(&stores(&world), &going).await.unwrap();
     assert!(world.stores().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_goes_is_emptied_first_in_bounded_steps_and_so_is_each_of_its_name() {
+    let world = World::new();
+    let [one, two] = ["01000000000000000000000071", "01000000000000000000000072"];
+    for (id, tuples) in [(one, 7_000), (two, 10)] {
+        twin(&world, id);
+        for number in 0..tuples {
+            add_tuple(&world, id, &format!("user:{number}"), "payer", "invoice:7");
+        }
+    }
+    let going = StoreSpec { going: true, known: Some(StoreId::new(two).unwrap()), ..store() };
+    let fault = ensure_gone(&stores(&world), &going).await.unwrap_err();
+    assert_eq!(fault.reason, reasons::DELETING);
+    persist(async || ensure_gone(&stores(&world), &going).await).await;
+    assert!(world.stores().is_empty());
+    assert!(world.all_stores().values().all(|store| store.tuples.is_empty()), "a deleted store still answers");
+}
+
+#[tokio::test]
+async fn a_released_store_keeps_what_applications_wrote_and_no_owner() {
+    let world = World::new();
+    ensure(&stores(&world), &store()).await.unwrap();
+    let (id, _) = only(&world);
+    add_tuple(&world, &id, "user:ben", "payer", "invoice:7");
+    ensure_released(&stores(&world), &StoreSpec { going: true, ..store() }).await.unwrap();
+    assert_eq!(tuples(&world), ["user:ben payer invoice:7"]);
+}
+
+#[tokio::test]
+async fn nothing_that_cannot_be_written_keeps_anybody_in() {
+    let world = World::new();
+    ensure(&stores(&world), &store()).await.unwrap();
+    let (id, there) = only(&world);
+    let too_long = StoreSpec { owners: BTreeSet::from([user(&"ü".repeat(200)), user("carl")]), ..store() };
+    assert_eq!(ensure(&stores(&world), &too_long).await.unwrap_err().reason, reasons::INVALID_SPEC);
+    assert_eq!(tuples(&world), [format!("user:carl owner tenant:{ACME}")]);
+    add_model(&world, &id, 90, json!({ "type_definitions": [{ "type": "workspace" }] }));
+    let nobody = StoreSpec { owners: BTreeSet::new(), ..store() };
+    assert_eq!(ensure(&stores(&world), &nobody).await.unwrap_err().reason, reasons::MODEL_CONFLICT);
+    assert!(tuples(&world).is_empty(), "{:?}", there.tuples);
 }
 
 #[tokio::test]
@@ -212,12 +256,14 @@ async fn members_come_change_and_go_and_relations_of_applications_stay() {
 }
 
 #[tokio::test]
-async fn members_of_a_store_that_is_gone_are_gone() {
+async fn members_of_a_deleted_store_are_taken_out_because_it_still_answers() {
     let world = World::new();
     let want = members(&world, &[(user("ben"), Role::Viewer)]).await;
     ensure(&memberships(&world), &want).await.unwrap();
     world.lose(want.store.as_str());
     ensure_gone(&memberships(&world), &want).await.unwrap();
+    let of_workspace = |it: &&Tuple| it.object == format!("workspace:{FINANCE}");
+    assert_eq!(world.all_stores()[want.store.as_str()].tuples.keys().filter(of_workspace).count(), 0);
 }
 
 /// A life of a store with members, beside a store of somebody else's.
@@ -234,11 +280,16 @@ async fn live_through(world: &World) {
     persist(async || ensure(&memberships(world), &want).await).await;
     let known = StoreSpec { known: Some(seen.id), ..store() };
     persist(async || ensure(&stores(world), &known).await).await;
+    let going = StoreSpec { going: true, ..known.clone() };
     let ours: Vec<MemoryStore> = world.stores().into_values().filter(|it| it.name == store().name()).collect();
     assert_eq!(ours.iter().map(|it| (it.models.len(), it.tuples.len())).collect::<Vec<_>>(), [(1, 4)]);
     persist(async || ensure_gone(&memberships(world), &want).await).await;
-    persist(async || ensure_gone(&stores(world), &known).await).await;
+    assert!(persist(async || ensure_released(&stores(world), &going).await).await.unwrap().owners.is_empty());
+    persist(async || ensure(&stores(world), &known).await).await;
+    persist(async || ensure_gone(&stores(world), &going).await).await;
     assert_eq!(only(world).1.name, "another", "only ours went");
+    let left: usize = world.all_stores().values().map(|store| store.tuples.len()).sum();
+    assert_eq!(left, 0, "a deleted store still answers");
 }
 
 #[tokio::test]

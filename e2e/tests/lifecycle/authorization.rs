@@ -98,6 +98,32 @@ fn who_is_taken_off_the_lists_is_taken_out_of_the_store() -> Result<()> {
 }
 
 #[test]
+fn a_store_that_somebody_deleted_is_made_anew_and_the_old_one_forgets_the_members() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let (_, acme) = owned_by_anna(stage).await?;
+        let finance = workspace("finance").of_tenant(&acme).with("members", member("User", "ben", "editor"));
+        let finance = platform.applied(finance).await?;
+        platform.until_ready(&acme).await?;
+        platform.until_ready(&finance).await?;
+        let owner = identity(stage, &acme).await?;
+        let (lost, _) = stores(&stage.world, stage, &owner)?.pop_first().context("no store")?;
+        stage.world.lose(&lost);
+        // A change of the Tenant is looked at at once; without one the next look finds it.
+        platform.apply(&acme.clone().with("owners", json!([{ "kind": "User", "name": "carl" }]))).await?;
+        let moved = |seen: &Workspace| {
+            let store = seen.status.as_ref().and_then(|status| status.authorization.as_ref());
+            store.is_some_and(|store| store.store_id != lost && store.observed_at.is_some())
+        };
+        platform.until(&finance, "its members are in the new store", moved).await?;
+        let still = |id: &str| stage.world.all_stores()[id].tuples.keys().any(|it| it.object.starts_with("workspace:"));
+        let (new, _) = stores(&stage.world, stage, &owner)?.pop_first().context("no new store")?;
+        assert_eq!((still(&lost), still(&new)), (false, true));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_store_is_kept_or_deleted_with_its_tenant_as_the_deletion_policy_says() -> Result<()> {
     Stage::shared(Tier::One, async |stage| {
         let platform = &stage.platform;
@@ -158,6 +184,11 @@ fn a_class_gets_authorization_later_and_its_tenants_get_stores_but_it_cannot_los
         platform.apply(&plain.clone().with("authorization", openfga())).await?;
         let told = |seen: &Workspace| condition(seen, names::AUTHORIZATION_READY).is_some_and(|it| it.status == "True");
         platform.until(&finance, "its members are in a store", told).await?;
+        let names_it = |seen: &Tenant| {
+            let places = seen.status.as_ref().map(|status| &status.encryption);
+            places.is_some_and(|places| places.iter().any(|it| it.place == "authorization"))
+        };
+        platform.until(&acme, "says that names of people rest there", names_it).await?;
         let refused = platform.apply(&plain).await.unwrap_err();
         assert_tells(&format!("{refused:#}"), &["authorization cannot be removed"]);
         Ok(())

@@ -67,7 +67,7 @@ pub struct TenantSpec {
     pub quota: Option<TenantQuota>,
     /// What remains when the Tenant or one of its Workspaces is deleted. Retain: key, store of authorization and buckets stay, marked as
     /// released where they can be.
-    /// Delete: buckets are emptied and removed, the store of authorization is deleted, the key is disabled (never destroyed at once).
+    /// Delete: buckets are emptied and removed, the store of authorization is emptied and deleted, the key is disabled (never destroyed at once).
     #[serde(default)]
     #[schemars(default)]
     pub deletion_policy: DeletionPolicy,
@@ -125,10 +125,10 @@ impl TenantQuota {
 /// What remains when the object goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// Key, store of authorization and buckets stay.
+    /// Key, store of authorization and buckets stay, marked as released where they can be.
     #[default]
     Retain,
-    /// Buckets are emptied and removed, the store of authorization is deleted; the key is disabled, never destroyed at once.
+    /// Buckets are emptied and removed, the store of authorization is emptied and deleted; the key is disabled, never destroyed at once.
     Delete,
 }
 

@@ -11,7 +11,7 @@
 //! | who may do what in a workspace | [`MembershipSpec`] | [`TupleSeen`]s | [`Memberships`] |
 //! | use of one bucket for a while | [`IdentitySpec`] | [`IssuedCredentials`] | [`Identities`] |
 //!
-//! All but the last go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's) and [`ensure_gone`]
+//! All but the last go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's where it can be) and [`ensure_gone`]
 //! (take it away; keys are disabled, never destroyed). Each may be called again at any time, whatever happened before: nothing is
 //! remembered in between, and a thing that bears another owner's marks is never written to.
 //!

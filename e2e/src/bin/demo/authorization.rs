@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use api::{TenantClass, Workspace};
+use api::{TenantClass, Workspace, conditions::AUTHORIZATION_READY};
+use e2e::servers::REGION;
 use e2e::story::condition;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -22,7 +23,7 @@ pub(crate) async fn answers(show: &Show, scene: &Scene, stacks: &Stacks) -> Resu
     show.step("authorization", "Who may do what, for applications: OpenFGA's own answers");
     let client = scene.plane.admin()?;
     let mut place =
-        json!({ "authorization": { "openfga": { "region": "site-a", "credentials": { "secret": SECRET } } } });
+        json!({ "authorization": { "openfga": { "region": REGION, "credentials": { "secret": SECRET } } } });
     scene.servers.direct_here(&scene.plane, &mut place);
     let classes: Api<TenantClass> = Api::all(client.clone());
     let patch: Value = json!({ "spec": place });
@@ -33,7 +34,7 @@ pub(crate) async fn answers(show: &Show, scene: &Scene, stacks: &Stacks) -> Resu
     show.say("The class names an OpenFGA server from now on, so each customer gets a store there.");
     let told = async || {
         let all = Api::<Workspace>::all(client.clone()).list(&ListParams::default()).await?;
-        let is_told = |it: &Workspace| condition(it, "AuthorizationReady").is_some_and(|told| told.status == "True");
+        let is_told = |it: &Workspace| condition(it, AUTHORIZATION_READY).is_some_and(|told| told.status == "True");
         let waiting = all.iter().filter(|it| !is_told(it)).count();
         Ok(if waiting == 0 { Progress::Done(()) } else { Progress::Still(format!("{waiting} workspaces to go")) })
     };

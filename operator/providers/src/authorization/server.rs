@@ -139,4 +139,33 @@ impl Server {
     ) -> Result<(), Fault> {
         delegate!(self, inner => inner.write_tuples(about, id, model, changes).await)
     }
+
+    /// The tuples of an object in each of these relations. Others may be many, and are not ours to look at.
+    pub(super) async fn tuples_of(
+        &self,
+        about: &About<'_>,
+        store: &StoreId,
+        object: &str,
+        relations: &[&str],
+    ) -> Result<Vec<TupleSeen>, Fault> {
+        let mut all = Vec::new();
+        for relation in relations {
+            all.extend(self.tuples(about, store, Some((object, relation))).await?);
+        }
+        Ok(all)
+    }
+
+    /// Deletes what is not wanted, then writes what is missing.
+    pub(super) async fn put_right(
+        &self,
+        about: &About<'_>,
+        store: &StoreId,
+        model: &str,
+        changes: &Changes,
+    ) -> Result<(), Fault> {
+        for batch in changes.batches() {
+            self.write_tuples(about, store, model, &batch).await?;
+        }
+        Ok(())
+    }
 }

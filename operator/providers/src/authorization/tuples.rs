@@ -121,6 +121,23 @@ impl Changes {
     }
 }
 
+/// Those that can be written, and why another cannot.
+pub(crate) fn writable(tuples: impl Iterator<Item = Result<Tuple, Fault>>) -> (BTreeSet<Tuple>, Option<Fault>) {
+    let (mut fit, mut told) = (BTreeSet::new(), None);
+    for tuple in tuples {
+        match tuple {
+            Ok(tuple) => drop(fit.insert(tuple)),
+            Err(fault) => told = Some(fault),
+        }
+    }
+    (fit, told)
+}
+
+/// Whether all that is wanted can be written and stands there, and nothing else.
+pub(crate) fn is_all_there((wanted, unwritable): (BTreeSet<Tuple>, Option<Fault>), seen: &[TupleSeen]) -> bool {
+    unwritable.is_none() && Changes::between(&wanted, seen).is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -198,6 +198,18 @@ async fn of_two_that_were_made_at_once_the_oldest_stays() {
 }
 
 #[tokio::test]
+async fn a_twin_with_our_owners_in_it_is_emptied_before_it_is_deleted_because_it_still_answers() {
+    let world = World::new();
+    let [known, twin_of_it] = ["01000000000000000000000071", "01000000000000000000000072"];
+    twin(&world, known);
+    twin(&world, twin_of_it);
+    add_tuple(&world, twin_of_it, "user:mallory", "owner", &format!("tenant:{ACME}"));
+    let want = StoreSpec { known: Some(StoreId::new(known).unwrap()), ..store() };
+    ensure(&stores(&world), &want).await.unwrap();
+    assert!(world.all_stores()[twin_of_it].deleted && world.all_stores()[twin_of_it].tuples.is_empty());
+}
+
+#[tokio::test]
 async fn the_store_that_status_names_stays_and_a_twin_that_holds_something_is_not_deleted() {
     let world = World::new();
     let [older, known] = ["01000000000000000000000071", "01000000000000000000000072"];

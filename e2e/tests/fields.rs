@@ -35,6 +35,7 @@ fn full(tenant: &str) -> Facts {
             Member { kind: SubjectKind::User, name: "erin@acme.example".into(), role: Role::Editor },
         ],
         granted: Amounts { cpu: Some(16_000), memory: Some(64 << 30), storage: Some(500 << 30) },
+        database: None,
     }
 }
 

@@ -13,9 +13,9 @@ use api::{TenantClass, conditions as names, subject::SubjectKind};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use providers::{
-    Buckets, Keys, Memberships, Stores,
+    Buckets, Identities, Keys, Memberships, Stores,
     authorization::{Server, Subject},
-    memory::{MemoryBuckets, MemoryKeys, MemoryStores},
+    memory::{MemoryBuckets, MemoryIdentities, MemoryKeys, MemoryStores},
 };
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -91,6 +91,14 @@ impl Connections {
     /// The members of workspaces in these stores.
     pub async fn memberships(&self, class: &TenantClass) -> Result<Memberships, Fault> {
         self.authorization(class).await.map(Memberships)
+    }
+
+    /// Who issues identities for the buckets that the class names. Not kept: it is asked every few days.
+    pub async fn identities(&self, class: &TenantClass) -> Result<Identities, Fault> {
+        match &self.source {
+            ProviderSource::Memory(world) => Ok(Identities::Memory(MemoryIdentities::new(world))),
+            ProviderSource::Real => self.real_identities(class).await,
+        }
     }
 
     async fn authorization(&self, class: &TenantClass) -> Result<Server, Fault> {

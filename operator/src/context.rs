@@ -5,12 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{Identity, Installation, Tenant, TenantClass, Workspace};
+use desired::database::Reach;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource as _, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     clock,
     connections::Connections,
+    databases::Databases,
     enforcement::Enforcement,
     engine::{
         children::Children,
@@ -45,6 +47,10 @@ pub struct Context {
     pub fence: Fence,
     /// Whether the network does what policies say.
     pub enforcement: Enforcement,
+    /// What CloudNativePG says of databases.
+    pub databases: Databases,
+    /// Namespace and name of the operator's own ServiceAccount.
+    pub account: (String, String),
     /// Marks everything outside the cluster as ours.
     pub installation: Installation,
     /// How long a look at something outside the cluster counts as evidence. It is looked at again at half of it.
@@ -76,6 +82,14 @@ impl Context {
     pub fn identity_of_workspace(&self, workspace: &Workspace) -> Result<Identity, Fault> {
         let told = |other: &Workspace| format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
         identity::of(workspace, |fits| self.workspaces.store().find(|other| fits(other)).map(|other| told(&other)))
+    }
+
+    /// What the database of a Workspace may reach. `None` if it has none, or while that is not known.
+    pub fn reach(&self, class: &TenantClass, workspace: &Workspace) -> Option<Reach> {
+        if class.spec.database.is_none() || !workspace.spec.wants_database() {
+            return None;
+        }
+        Reach::of(class, self.databases.namespace(), self.account.clone(), self.databases.api_server())
     }
 
     /// How long until evidence of `observed` must be renewed; zero if it is time.

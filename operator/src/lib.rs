@@ -7,6 +7,7 @@ mod clock;
 pub mod config;
 pub mod connections;
 pub mod context;
+mod databases;
 pub mod enforcement;
 pub mod engine;
 pub mod fence;

@@ -37,6 +37,7 @@ use crate::{
     config::Config,
     connections::Connections,
     context::Context,
+    databases::{self, Databases},
     enforcement::{self, Enforcement},
     engine::{
         backoff::Backoff,
@@ -100,6 +101,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
 
     let probes = enforcement::follow(context.enforcement.clone(), client.clone(), config.namespace, wakes.clone());
     tasks.spawn(until(&stopping, probes));
+
+    let databases =
+        databases::follow(context.databases.clone(), client.clone(), context.children.clone(), wakes.clone());
+    tasks.spawn(until(&stopping, databases));
 
     let resigning = CancellationToken::new();
     tasks.spawn(candidate.run(client, resigning.clone().cancelled_owned()));
@@ -209,6 +214,8 @@ pub(crate) fn assemble(
         connections,
         fence,
         enforcement: Enforcement::default(),
+        databases: Databases::new("cnpg-system".to_owned()),
+        account: (config.namespace.clone(), config.service_account.clone()),
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,
     });

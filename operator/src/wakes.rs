@@ -110,6 +110,20 @@ impl Wakes {
         }
     }
 
+    /// What is known of databases in general matters to all Workspaces of classes that offer them.
+    pub fn databases_changed(&self) {
+        for class in self.known_classes.store().state_filter(|class| class.spec.database.is_some()) {
+            for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
+                self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    /// One Workspace, for which a child was made.
+    pub fn workspace(&self, parent: &Parent) {
+        send(&self.workspaces, ObjectRef::new(&parent.workspace).within(&parent.tenant));
+    }
+
     /// A Tenant matters to its Workspaces: all of it to all of them, an entry of its ledger to the one that it is about.
     pub fn tenant_changed(&self, change: &Change<Tenant>) {
         let Some(tenant) = either(change) else { return };
@@ -167,7 +181,7 @@ impl Wakes {
         let mut parents: Vec<Parent> = parents.collect();
         parents.dedup();
         for parent in parents {
-            send(&self.workspaces, ObjectRef::new(&parent.workspace).within(&parent.tenant));
+            self.workspace(&parent);
         }
     }
 

@@ -1,10 +1,11 @@
-//! The story of a Workspace: its stack first, isolated before anything else is made, then its bucket and its members'
-//! rights, and how it goes.
+//! The story of a Workspace: its stack first, isolated before anything else is made, then its bucket, its members'
+//! rights and its database, and how it goes.
 //!
 //! In: a Workspace, its Tenant, the Tenant's class. Out: a stack namespace with what isolates it, a bucket and tuples outside the cluster.
 
 mod authorize;
 mod cleanup;
+mod database;
 pub(crate) mod isolate;
 mod observe;
 mod provision;
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{
     Identity, Workspace, conditions as names,
+    database::DatabaseStatus,
     tenant::ResourceTextStatus,
     workspace::{BucketStatus, MembershipStatus, NamespaceStatus},
 };
@@ -47,8 +49,10 @@ pub struct Facts {
     pub bucket: Option<BucketStatus>,
     /// The members in the tenant's store as seen in this round.
     pub authorization: Option<MembershipStatus>,
-    /// Where data rests.
-    pub encryption: Option<Vec<api::status::EncryptionPlace>>,
+    /// The database as seen in this round.
+    pub database: Option<DatabaseStatus>,
+    /// Where data rests, as far as it was looked at in this round.
+    pub encryption: Vec<api::status::EncryptionPlace>,
 }
 
 /// The controller of Workspaces.
@@ -90,7 +94,9 @@ impl Story for Workspaces {
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-        match isolate::stack(context, &facts, &grant, round).await {
+        let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
+        let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
+        match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),
             Err(fault) => {
                 round.parts.push(Part::faulty(names::ISOLATED, fault));
@@ -103,6 +109,7 @@ impl Story for Workspaces {
         }
         provision::bucket(context, &tenant, workspace, &class, round).await;
         authorize::members(context, &tenant, workspace, &class, round).await;
+        database::database(context, &tenant, workspace, &class, &facts, round).await;
         Ok(())
     }
 

@@ -87,6 +87,7 @@ fn distinct_items(item: &Value, count: usize) -> Value {
     let distinct = |index: usize| {
         let mut item = item.clone();
         match &mut item {
+            Value::String(text) if text.contains('/') => *text = format!("10.0.{index}.0/24"),
             Value::String(text) => *text = format!("{text}{index}"),
             Value::Object(fields) => drop(fields.insert("name".into(), json!(format!("name-{index}")))),
             other => panic!("no way is known to make items like {other} distinct"),

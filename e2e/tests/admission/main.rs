@@ -11,6 +11,7 @@
 mod bounds;
 mod classes;
 mod crds;
+mod databases;
 mod examples;
 mod objects;
 mod rules;

@@ -34,6 +34,7 @@ pub fn full(kind: &str) -> Value {
             "buckets": { "s3": {
                 "region": "site-b",
                 "endpoint": "https://s3.example:9000",
+                "cidrs": ["192.0.2.0/24"],
                 "caBundle": CERTIFICATE,
                 "credentials": { "secret": "s3-credentials" },
                 "keyServer": { "kes": {
@@ -49,6 +50,14 @@ pub fn full(kind: &str) -> Value {
                 "caBundle": CERTIFICATE,
                 "credentials": { "secret": "openfga-credentials" },
             }},
+            "database": {
+                "image": "registry.example/postgresql:18.4",
+                "instances": 3,
+                "storage": { "size": "20Gi", "storageClass": "fast" },
+                "resources": { "cpu": "1", "memory": "2Gi" },
+                "rpo": "15m",
+                "backup": { "fullEvery": "2h", "retention": "30d" },
+            },
             "network": { "enforcement": "Assumed" },
         }),
         "Tenant" => json!({
@@ -65,6 +74,12 @@ pub fn full(kind: &str) -> Value {
             "quota": { "cpu": "16", "memory": "64Gi", "storage": "500Gi" },
             "members": [{ "kind": "User", "name": "ada@acme.example", "role": "viewer" }],
             "bucket": { "disabled": false },
+            "database": {
+                "disabled": false,
+                "instances": 3,
+                "storage": { "size": "20Gi" },
+                "resources": { "cpu": "1", "memory": "2Gi" },
+            },
             "paused": false,
         }),
         other => panic!("{other} is no kind of ours"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::objects::{answered, full, set};
 use crate::schema::{Demand, constraints};
 use crate::server::{Server, refuses};
-use crate::{classes, tenants, workspaces};
+use crate::{classes, databases, tenants, workspaces};
 
 /// Inputs for one rule.
 pub struct Case {
@@ -114,7 +114,7 @@ fn shortened(value: &Value) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [classes::cases(), tenants::cases(), workspaces::cases()].into_iter().flatten().collect()
+    [classes::cases(), databases::cases(), tenants::cases(), workspaces::cases()].into_iter().flatten().collect()
 }
 
 #[test]

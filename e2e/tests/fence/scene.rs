@@ -207,6 +207,7 @@ pub fn facts() -> Facts {
         owners: vec![Owner { kind: SubjectKind::Group, name: "acme-admins".into() }],
         members: vec![Member { kind: SubjectKind::Group, name: "acme-finance".into(), role: Role::Viewer }],
         granted: Amounts::parse(&amounts).unwrap(),
+        database: None,
     }
 }
 

@@ -47,6 +47,7 @@ impl World {
 fn spec(bucket: &BucketSpec, access: Access) -> IdentitySpec {
     IdentitySpec {
         bucket: bucket.name(),
+        purpose: bucket.purpose,
         key_name: bucket.key_name(),
         access,
         session_name: "finance@acme".to_owned(),

@@ -11,7 +11,9 @@ use e2e::{
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{Api, api::PostParams};
-use providers::{BucketSpec, Fault, Identity, Installation, KesConfig, S3Config, TokenSource, WantedEncryption};
+use providers::{
+    BucketSpec, Fault, Identity, Installation, KesConfig, Purpose, S3Config, TokenSource, WantedEncryption,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The installation in all these tests.
@@ -124,6 +126,7 @@ pub fn bucket_of(tenant: &Identity) -> BucketSpec {
         installation: installation(),
         tenant: tenant.clone(),
         workspace: identity(),
+        purpose: Purpose::Data,
         encryption: WantedEncryption::TenantKey,
     }
 }

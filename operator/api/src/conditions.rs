@@ -17,6 +17,10 @@ pub const ISOLATED: &str = "Isolated";
 pub const QUOTA_RESERVED: &str = "QuotaReserved";
 /// The bucket exists with its owner marks, key, versioning and policy.
 pub const BUCKET_READY: &str = "BucketReady";
+/// The database runs with all its instances, and one of them writes.
+pub const DATABASE_READY: &str = "DatabaseReady";
+/// The last full backup is young enough and the log is being archived, so that what the class promises could be restored.
+pub const BACKUP_FRESH: &str = "BackupFresh";
 /// The tenant's store of authorization exists and says who owns the Tenant, or who may do what in the Workspace.
 pub const AUTHORIZATION_READY: &str = "AuthorizationReady";
 
@@ -26,6 +30,8 @@ pub const KEYS_REACHABLE: &str = "KeysReachable";
 pub const BUCKETS_REACHABLE: &str = "BucketsReachable";
 /// The place for stores of authorization that a class names answers, knows us, and lets us look.
 pub const AUTHORIZATION_REACHABLE: &str = "AuthorizationReachable";
+/// CloudNativePG and its backup plugin are installed, in versions that can be used.
+pub const DATABASES_REACHABLE: &str = "DatabasesReachable";
 /// No packet passes that NetworkPolicies forbid, on any node.
 pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
 
@@ -36,9 +42,12 @@ pub const ORDER: &[&str] = &[
     ISOLATED,
     KEY_READY,
     BUCKET_READY,
+    DATABASE_READY,
+    BACKUP_FRESH,
     NETWORK_ENFORCED,
     KEYS_REACHABLE,
     BUCKETS_REACHABLE,
+    DATABASES_REACHABLE,
     AUTHORIZATION_READY,
     AUTHORIZATION_REACHABLE,
     RECONCILING,
@@ -128,6 +137,13 @@ reasons! {
     ENCRYPTION_UNSUPPORTED = "EncryptionUnsupported", Stalled, "The store cannot encrypt a bucket by default at all.", "Use a store that can, in a new class.";
     STORE_AMBIGUOUS = "StoreAmbiguous", Stalled, "Several stores of authorization with the tenant's name hold something, and none is known to be the right one.", "Find out which one applications use, and delete the others at the server.";
     MODEL_CONFLICT = "ModelConflict", Stalled, "The newest model of the tenant's store has a type of the name of one of Steading's that means something else.", "Write a model in which that type has another name, or is Steading's with relations added.";
+    DATABASE_OPERATOR_MISSING = "DatabaseOperatorMissing", Stalled, "The cluster lacks CloudNativePG or its Barman Cloud plugin, which the class's databases need.", "Install what the message names; Steading goes on by itself.";
+    DATABASE_OPERATOR_OUTDATED = "DatabaseOperatorOutdated", Stalled, "CloudNativePG is older than 1.30, in which the owner of one database can become superuser (CVE-2026-55769, CVE-2026-44477, CVE-2026-55765) and anybody who reaches a pod controls it (GHSA-7qwx-x8ff-3px9).", "Upgrade CloudNativePG to 1.30 or newer, with its CRDs.";
+    DATABASE_TOO_LARGE = "DatabaseTooLarge", Stalled, "The database needs more than the Workspace's quota grants, so its pods could not be made.", "Raise the Workspace's quota to what the message names, or make the database smaller.";
+    DATABASE_FAILING = "DatabaseFailing", Waiting, "CloudNativePG says that the database cannot go on by itself, or has no instance that writes; the message says why.", "See kubectl describe of the Cluster that the message names, and the pods of its namespace.";
+    BACKUP_PENDING = "BackupPending", Waiting, "No full backup is complete yet.", "Wait; the first one begins as soon as the database runs.";
+    BACKUP_OVERDUE = "BackupOverdue", Waiting, "The last full backup is older than two of its periods.", "See the Backups in the stack namespace that the message names, and whether the store answers.";
+    LOG_NOT_ARCHIVED = "LogNotArchived", Waiting, "The database cannot bring its write-ahead log to the backup bucket, so what was written since could be lost with it, and its volume fills up.", "See the message of CloudNativePG, and whether the store answers.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

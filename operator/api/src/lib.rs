@@ -7,6 +7,7 @@
 pub mod amounts;
 pub mod conditions;
 pub mod crds;
+pub mod database;
 pub mod duration;
 pub mod labels;
 pub mod names;

@@ -113,3 +113,22 @@ pub fn subject_characters() -> Rule {
         "subject names must have no control or invisible characters, no line breaks and no space at either end",
     )
 }
+
+/// The name of a StorageClass.
+pub fn storage_class() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("must be the name of a StorageClass: lower-case letters, digits, dashes and dots")
+}
+
+/// An image of PostgreSQL. CloudNativePG reads the major version off the tag.
+pub fn database_image() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[1-9][0-9]([._-][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$')").message(
+        "database.image must be host/path:tag whose tag begins with the major version, such as registry.example/postgresql:18.4, with or without @sha256: and 64 digits",
+    )
+}
+
+/// Address ranges. Wider ones would be no boundary.
+pub fn address_ranges() -> Rule {
+    Rule::new("self.all(r, isCIDR(r) && cidr(r).prefixLength() >= 8 && cidr(r) == cidr(r).masked())")
+        .message("each must be an address range of at least /8, such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set beyond its length")
+}

@@ -8,9 +8,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, rules, status::unobserved};
+use crate::{Duration, database::ClassDatabase, rules, status::unobserved};
 
-/// Where a tenant's things come from: residency, keys, buckets, authorization, and facts about the network.
+/// Where a tenant's things come from: residency, keys, buckets, authorization, databases, and facts about the network.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "steading.dev",
@@ -21,7 +21,7 @@ use crate::{Duration, rules, status::unobserved};
     category = "steading",
     status = "TenantClassStatus",
     derive = "PartialEq",
-    doc = "What the platform offers to tenants: where their keys and buckets are made, in which regions, on which network.",
+    doc = "What the platform offers to tenants: where their keys, buckets and databases are made, in which regions, on which network.",
     validation = rules::class_name(),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -39,7 +39,11 @@ use crate::{Duration, rules, status::unobserved};
     validation = Rule::new("!has(self.authorization) || !has(self.authorization.openfga) || self.authorization.openfga.region in self.residency.regions")
         .message("authorization.openfga.region must be one of residency.regions: who may do what is personal data too"),
     validation = Rule::new("!has(oldSelf.authorization) || has(self.authorization)")
-        .message("authorization cannot be removed: Tenants have stores there; create a new TenantClass without it")
+        .message("authorization cannot be removed: Tenants have stores there; create a new TenantClass without it"),
+    validation = Rule::new("!has(oldSelf.database) || has(self.database)")
+        .message("database cannot be removed: Workspaces have databases; create a new TenantClass without it"),
+    validation = Rule::new("!has(self.database) || !has(self.buckets.s3) || has(self.buckets.s3.cidrs) || self.buckets.s3.endpoint.matches('^https://([0-9]+[.][0-9]+[.][0-9]+[.][0-9]+(:[0-9]+)?/?$|\\\\[)')")
+        .message("database needs buckets.s3.cidrs, the address ranges of the store: NetworkPolicies know no names, and backups must get out to it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantClassSpec {
@@ -52,6 +56,9 @@ pub struct TenantClassSpec {
     /// Where each tenant gets a store of authorization. Left out, there is none. Can be added later, not removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
+    /// What databases Workspaces get. Left out, they get none. Can be added later, not removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<ClassDatabase>,
     /// What is known of the cluster's network.
     pub network: Network,
 }
@@ -203,6 +210,12 @@ pub struct S3 {
     #[schemars(length(min = 9, max = 253))]
     #[x_kube(validation = rules::endpoint(), validation = rules::immutable("buckets.s3.endpoint"))]
     pub endpoint: String,
+    /// Address ranges at which the store is reached from within the cluster, 1 to 16: databases may send their backups there and to no
+    /// other place outside. Not needed where the endpoint is an address itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 3, max = 43)))]
+    #[x_kube(validation = rules::address_ranges(), merge_strategy = ListMerge::Set)]
+    pub cidrs: Option<Vec<String>>,
     /// PEM certificates that are trusted for this address; the system's are used if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 27, max = 65536))]
@@ -317,7 +330,7 @@ pub struct TenantClassStatus {
     /// When the servers that the class names last answered as they should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
-    /// Ready, NetworkEnforced, KeysReachable, BucketsReachable, AuthorizationReachable; Reconciling and Stalled only while they are true.
+    /// Ready, NetworkEnforced, KeysReachable, BucketsReachable, AuthorizationReachable, DatabasesReachable; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

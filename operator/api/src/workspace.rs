@@ -1,4 +1,4 @@
-//! Workspace: a space of a Tenant with its own stack namespace, bucket and members.
+//! Workspace: a space of a Tenant with its own stack namespace, bucket, database and members.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amounts::ResourceText,
+    database::{Database, DatabaseStatus},
     rules,
     status::{EncryptionPlace, unobserved},
     subject::Member,
@@ -25,13 +26,15 @@ use crate::{
     category = "steading",
     status = "WorkspaceStatus",
     derive = "PartialEq",
-    doc = "A space of a Tenant with its own isolated stack namespace, its own bucket and its own members.",
+    doc = "A space of a Tenant with its own isolated stack namespace, its own bucket, its own database and its own members.",
     validation = rules::object_name(),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Stack", type_ = "string", json_path = ".status.namespace.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Bucket", type_ = "string", json_path = ".status.bucket.name", priority = 1),
+    printcolumn(name = "Database", type_ = "string", json_path = ".status.database.primary", priority = 1),
+    printcolumn(name = "Last Backup", type_ = "date", json_path = ".status.database.backup.lastFull", priority = 1),
     printcolumn(name = "CPU", type_ = "string", json_path = ".status.quota.cpu", priority = 1),
     printcolumn(name = "Memory", type_ = "string", json_path = ".status.quota.memory", priority = 1),
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.quota.storage", priority = 1),
@@ -40,7 +43,9 @@ use crate::{
 #[x_kube(
     validation = rules::identity_is_immutable(),
     validation = Rule::new("!(has(self.bucket) && has(self.bucket.disabled) && self.bucket.disabled) || (has(oldSelf.bucket) && has(oldSelf.bucket.disabled) && oldSelf.bucket.disabled)")
-        .message("bucket.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its Tenant's deletionPolicy decides what remains)")
+        .message("bucket.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its Tenant's deletionPolicy decides what remains)"),
+    validation = Rule::new("!(has(self.database) && has(self.database.disabled) && self.database.disabled) || (has(oldSelf.database) && has(oldSelf.database.disabled) && oldSelf.database.disabled)")
+        .message("database.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its Tenant's deletionPolicy decides what remains)")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceSpec {
@@ -61,6 +66,9 @@ pub struct WorkspaceSpec {
     /// The bucket. Left out, there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<Bucket>,
+    /// The database. Left out, there is one as the class says, if the class offers any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
     /// Stops all changes to the Workspace while true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -80,6 +88,12 @@ impl WorkspaceSpec {
     #[must_use]
     pub fn wants_bucket(&self) -> bool {
         !self.bucket.as_ref().is_some_and(|bucket| bucket.disabled)
+    }
+
+    /// Whether the Workspace has a database, if its class offers any.
+    #[must_use]
+    pub fn wants_database(&self) -> bool {
+        !self.database.as_ref().is_some_and(|database| database.disabled)
     }
 }
 
@@ -107,6 +121,9 @@ pub struct WorkspaceStatus {
     /// The bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketStatus>,
+    /// The database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
     /// Each place where data of the Workspace rests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -115,7 +132,7 @@ pub struct WorkspaceStatus {
     /// Who may do what, as it stands in the tenant's store of authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<MembershipStatus>,
-    /// Ready, Isolated, QuotaReserved, BucketReady, AuthorizationReady; Reconciling and Stalled only while they are true.
+    /// Ready, Isolated, QuotaReserved, BucketReady, DatabaseReady, BackupFresh, AuthorizationReady; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -131,6 +148,7 @@ impl Default for WorkspaceStatus {
             quota: None,
             quota_revision: None,
             bucket: None,
+            database: None,
             encryption: Vec::new(),
             authorization: None,
             conditions: Vec::new(),

@@ -22,12 +22,29 @@ pub enum Kind {
     LimitRange,
     /// RoleBinding.
     RoleBinding,
+    /// Cluster of CloudNativePG: instances of PostgreSQL.
+    Cluster,
+    /// ScheduledBackup of CloudNativePG.
+    ScheduledBackup,
+    /// ObjectStore of CloudNativePG's Barman Cloud plugin.
+    ObjectStore,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Namespace, Self::NetworkPolicy, Self::ResourceQuota, Self::LimitRange, Self::RoleBinding];
+    pub const ALL: [Self; 8] = [
+        Self::Namespace,
+        Self::NetworkPolicy,
+        Self::ResourceQuota,
+        Self::LimitRange,
+        Self::RoleBinding,
+        Self::Cluster,
+        Self::ScheduledBackup,
+        Self::ObjectStore,
+    ];
+
+    /// Those of CloudNativePG, which only clusters with databases have.
+    pub const DATABASE: [Self; 3] = [Self::Cluster, Self::ScheduledBackup, Self::ObjectStore];
 
     /// The API group; empty for the core group.
     #[must_use]
@@ -36,6 +53,8 @@ impl Kind {
             Self::Namespace | Self::ResourceQuota | Self::LimitRange => "",
             Self::NetworkPolicy => "networking.k8s.io",
             Self::RoleBinding => "rbac.authorization.k8s.io",
+            Self::Cluster | Self::ScheduledBackup => "postgresql.cnpg.io",
+            Self::ObjectStore => "barmancloud.cnpg.io",
         }
     }
 
@@ -54,6 +73,9 @@ impl Kind {
             Self::ResourceQuota => "ResourceQuota",
             Self::LimitRange => "LimitRange",
             Self::RoleBinding => "RoleBinding",
+            Self::Cluster => "Cluster",
+            Self::ScheduledBackup => "ScheduledBackup",
+            Self::ObjectStore => "ObjectStore",
         }
     }
 
@@ -66,6 +88,9 @@ impl Kind {
             Self::ResourceQuota => "resourcequotas",
             Self::LimitRange => "limitranges",
             Self::RoleBinding => "rolebindings",
+            Self::Cluster => "clusters",
+            Self::ScheduledBackup => "scheduledbackups",
+            Self::ObjectStore => "objectstores",
         }
     }
 
@@ -93,6 +118,8 @@ enum Shape {
     Map,
     /// A list of distinct scalars: each by its value.
     Set,
+    /// Whatever is below, as a CRD says it that marks nothing: structs and maps field by field, each list as a whole.
+    Plain,
     /// A list of structs that are told apart by these keys (sorted); each item is one field as a whole.
     Keyed(&'static [&'static str]),
 }
@@ -126,6 +153,8 @@ const RESOURCE_QUOTA: &[(&str, Shape)] = &[
     ("spec", Shape::Struct(&[("hard", Shape::Map), ("scopeSelector", Shape::Atomic), ("scopes", Shape::Atomic)])),
 ];
 const LIMIT_RANGE: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Struct(&[("limits", Shape::Atomic)]))];
+/// All kinds of CloudNativePG that are applied.
+const CUSTOM: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Plain)];
 const ROLE_BINDING: &[(&str, Shape)] = &[METADATA, ("roleRef", Shape::Atomic), ("subjects", Shape::Atomic)];
 
 /// The table of a kind.
@@ -136,6 +165,7 @@ const fn shape_of(kind: Kind) -> &'static [(&'static str, Shape)] {
         Kind::ResourceQuota => RESOURCE_QUOTA,
         Kind::LimitRange => LIMIT_RANGE,
         Kind::RoleBinding => ROLE_BINDING,
+        Kind::Cluster | Kind::ScheduledBackup | Kind::ObjectStore => CUSTOM,
     }
 }
 
@@ -162,6 +192,12 @@ fn of_field(shape: Shape, value: &Value) -> Option<Value> {
     let below = match shape {
         Shape::Atomic => return Some(leaf()),
         Shape::Struct(fields) => of_struct(fields, value),
+        Shape::Plain => match value {
+            Value::Object(map) => {
+                map.iter().filter_map(|(key, value)| Some((format!("f:{key}"), of_field(shape, value)?))).collect()
+            }
+            _ => return Some(leaf()),
+        },
         Shape::Map => value.as_object()?.keys().map(|key| (format!("f:{key}"), leaf())).collect(),
         Shape::Set => value.as_array()?.iter().map(|item| (format!("v:{item}"), leaf())).collect(),
         Shape::Keyed(keys) => value.as_array()?.iter().map(|item| (key_of(keys, item), leaf())).collect(),

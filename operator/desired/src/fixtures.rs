@@ -1,5 +1,7 @@
 //! Facts for tests, with names that show at once if two arguments were swapped.
 
+use std::collections::BTreeSet;
+
 use api::{
     Amounts,
     amounts::ResourceText,
@@ -8,7 +10,7 @@ use api::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::workspace::Facts;
+use crate::{database::Reach, workspace::Facts};
 
 /// Identity of the Workspace `acme/finance`.
 pub(crate) const IDENTITY: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
@@ -25,7 +27,20 @@ pub(crate) fn acme_finance() -> Facts {
             Member { kind: SubjectKind::User, name: "erin@acme.example".into(), role: Role::Editor },
         ],
         granted: amounts("16", "64Gi", "500Gi"),
+        database: None,
     }
+}
+
+/// The same with a database.
+pub(crate) fn acme_finance_with_database() -> Facts {
+    let reach = Reach {
+        operator_namespace: "cnpg-system".into(),
+        steading: ("steading-system".into(), "steading".into()),
+        api_server: BTreeSet::from(["10.0.0.1:6443".parse().unwrap()]),
+        store: BTreeSet::from(["192.0.2.7/32".into()]),
+        store_port: 9000,
+    };
+    Facts { database: Some(reach), ..acme_finance() }
 }
 
 /// Amounts as a spec writes them.

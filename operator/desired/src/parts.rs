@@ -3,11 +3,17 @@
 //! In: [`crate::workspace::Facts`]. Out: one typed object per function, complete with its labels. Lists that decide about
 //! isolation are present even when they are empty: only a field that we apply is ours, and only what is ours is put back.
 
+pub(crate) mod cluster;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod network_policy;
+pub(crate) mod object_store;
 pub(crate) mod resource_quota;
 pub(crate) mod role_binding;
+pub(crate) mod scheduled_backup;
+
+/// Value of the label `steading.dev/part` on the pods of a database.
+pub(crate) const DATABASE_PART: &str = "database";
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

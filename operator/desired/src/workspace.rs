@@ -18,6 +18,7 @@ use k8s_openapi::api::{
 pub use crate::parts::resource_quota::{Content, NAME as QUOTA, content};
 use serde_json::{Value, json};
 
+use crate::database::Reach;
 use crate::fields::Kind;
 use crate::parts::{limit_range, namespace, network_policy, resource_quota, role_binding};
 
@@ -36,6 +37,8 @@ pub struct Facts {
     pub members: Vec<Member>,
     /// What the ledger granted: all that the stack may use. A resource that is `None` is not limited.
     pub granted: Amounts,
+    /// What its database may reach, if it is to have one and that is known.
+    pub database: Option<Reach>,
 }
 
 /// A spec holds what admission should have refused.
@@ -74,6 +77,7 @@ impl Facts {
             owners,
             members,
             granted,
+            database: None,
         })
     }
 
@@ -119,6 +123,21 @@ pub struct Stack {
     pub viewers: RoleBinding,
     /// Members who look and read logs, and the Tenant's owners.
     pub editors: RoleBinding,
+    /// What its database needs.
+    pub database: Option<DatabaseAccess>,
+}
+
+/// What may pass to and from a database, and who may write its Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatabaseAccess {
+    /// Lets CloudNativePG in.
+    pub allow_operator: NetworkPolicy,
+    /// Lets the instances reach the API server.
+    pub allow_api_server: NetworkPolicy,
+    /// Lets the instances reach the store of their backups.
+    pub allow_store: NetworkPolicy,
+    /// Lets Steading write the credentials of the backup bucket.
+    pub steading: RoleBinding,
 }
 
 /// The children of the Workspace.
@@ -134,6 +153,12 @@ pub fn stack(facts: &Facts) -> Stack {
         limits: limit_range::limit_range(facts),
         viewers: role_binding::viewers(facts),
         editors: role_binding::editors(facts),
+        database: facts.database.as_ref().map(|reach| DatabaseAccess {
+            allow_operator: network_policy::allow_database_operator(facts, reach),
+            allow_api_server: network_policy::allow_database_api_server(facts, reach),
+            allow_store: network_policy::allow_database_store(facts, reach),
+            steading: role_binding::of_steading(facts, &reach.steading),
+        }),
     }
 }
 
@@ -153,8 +178,9 @@ impl Stack {
             limits,
             viewers,
             editors,
+            database,
         } = self;
-        vec![
+        let mut children = vec![
             (Kind::Namespace, json!(namespace)),
             (Kind::NetworkPolicy, json!(deny_all)),
             (Kind::NetworkPolicy, json!(allow_parts_ingress)),
@@ -164,7 +190,16 @@ impl Stack {
             (Kind::LimitRange, json!(limits)),
             (Kind::RoleBinding, json!(viewers)),
             (Kind::RoleBinding, json!(editors)),
-        ]
+        ];
+        if let Some(DatabaseAccess { allow_operator, allow_api_server, allow_store, steading }) = database {
+            children.extend([
+                (Kind::NetworkPolicy, json!(allow_operator)),
+                (Kind::NetworkPolicy, json!(allow_api_server)),
+                (Kind::NetworkPolicy, json!(allow_store)),
+                (Kind::RoleBinding, json!(steading)),
+            ]);
+        }
+        children
     }
 }
 

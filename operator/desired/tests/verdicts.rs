@@ -53,6 +53,7 @@ fn facts(tenant: &str, workspace: &str, number: u64) -> Facts {
         owners: Vec::new(),
         members: Vec::new(),
         granted: Amounts::default(),
+        database: None,
     }
 }
 

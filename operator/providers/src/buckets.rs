@@ -1,4 +1,4 @@
-//! A bucket for each workspace.
+//! Buckets for each workspace: one for its data, and apart from it one for the backups of its database.
 //!
 //! In: a [`BucketSpec`]. Out: a [`BucketObserved`]: which key encrypts it, whose key that is, and what protects it. Which store
 //! holds the bucket is chosen by [`Buckets`].
@@ -18,7 +18,7 @@ use crate::{
     external::External,
     fault::{Fault, reasons},
     memory::MemoryBuckets,
-    owner::{Claim, Identity, Installation, Marks, bucket, key_server_key},
+    owner::{Claim, Identity, Installation, Marks, backup_bucket, bucket, key_server_key},
 };
 
 pub mod kes;
@@ -37,8 +37,19 @@ pub struct BucketSpec {
     pub tenant: Identity,
     /// The workspace that it is for.
     pub workspace: Identity,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Under whose key it is encrypted.
     pub encryption: WantedEncryption,
+}
+
+/// What a bucket of a workspace is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// What the workspace and its consumers keep in it.
+    Data,
+    /// The backups of its database, which nobody but the database reaches.
+    Backup,
 }
 
 /// Under whose key a bucket is encrypted by default.
@@ -56,7 +67,10 @@ pub enum WantedEncryption {
 impl BucketSpec {
     /// Name of the bucket.
     pub fn name(&self) -> String {
-        bucket(&self.installation, &self.workspace)
+        match self.purpose {
+            Purpose::Data => bucket(&self.installation, &self.workspace),
+            Purpose::Backup => backup_bucket(&self.installation, &self.workspace),
+        }
     }
 
     /// Name of the tenant's key at the key server, if it shall have one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use crate::{fault::Fault, memory::MemoryIdentities};
+use crate::{buckets::Purpose, fault::Fault, memory::MemoryIdentities};
 
 pub mod policy;
 pub mod sts;
@@ -17,21 +17,26 @@ pub use sts::StsIdentities;
 
 /// Shortest life of an identity.
 pub const SHORTEST_LIFE: Duration = Duration::from_mins(15);
-/// Longest life of an identity.
+/// Longest life of an identity for data.
 pub const LONGEST_LIFE: Duration = Duration::from_hours(1);
+
+/// Longest life of an identity for backups: longer than an operator is away over a weekend, as backups go on without it.
+pub const LONGEST_BACKUP_LIFE: Duration = Duration::from_hours(7 * 24);
 
 /// The identity that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySpec {
     /// The one bucket.
     pub bucket: String,
+    /// What that bucket is for.
+    pub purpose: Purpose,
     /// The one key that it may name when it writes; `None` if the store encrypts under its own.
     pub key_name: Option<String>,
     /// What it may do.
     pub access: Access,
     /// Who it is for, as the store's log shows it: 2 to 64 letters, digits and `=,.@-`.
     pub session_name: String,
-    /// How long it lives: [`SHORTEST_LIFE`] to [`LONGEST_LIFE`].
+    /// How long it lives: [`SHORTEST_LIFE`] to [`LONGEST_LIFE`], for backups to [`LONGEST_BACKUP_LIFE`].
     pub life: Duration,
 }
 
@@ -52,8 +57,12 @@ impl IdentitySpec {
         if !name_is_legal {
             return Err(Fault::invalid("the session name of an identity must be 2 to 64 letters, digits and =,.@-_"));
         }
-        if !(SHORTEST_LIFE..=LONGEST_LIFE).contains(&self.life) {
-            return Err(Fault::invalid("an identity lives 15 minutes to 1 hour"));
+        let longest = match self.purpose {
+            Purpose::Data => LONGEST_LIFE,
+            Purpose::Backup => LONGEST_BACKUP_LIFE,
+        };
+        if !(SHORTEST_LIFE..=longest).contains(&self.life) {
+            return Err(Fault::invalid("an identity lives 15 minutes to 1 hour, one for backups to 7 days"));
         }
         let bucket_is_legal = (3..=63).contains(&self.bucket.len())
             && self.bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');

@@ -47,7 +47,7 @@ mod wire;
 
 pub use authorization::{MembershipSpec, Memberships, StoreObserved, StoreSpec, Stores, TupleSeen};
 pub use buckets::{
-    BucketObserved, BucketSpec, Buckets, DefaultEncryption, KesConfig, S3Buckets, S3Config, WantedEncryption,
+    BucketObserved, BucketSpec, Buckets, DefaultEncryption, KesConfig, Purpose, S3Buckets, S3Config, WantedEncryption,
 };
 pub use external::{External, ensure, ensure_gone, ensure_released};
 pub use fault::{Class, Fault, reasons};

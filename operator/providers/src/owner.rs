@@ -113,6 +113,11 @@ pub fn bucket(installation: &Installation, owner: &Identity) -> String {
     hashed("bucket", installation, owner)
 }
 
+/// Name of the bucket for the backups of an owner's database: like [`bucket`], and another.
+pub fn backup_bucket(installation: &Installation, owner: &Identity) -> String {
+    hashed("backup", installation, owner)
+}
+
 /// Name of the authorization store of a tenant: `steading-` and 32 characters of a hash, 41 in all (OpenFGA takes at most 64, too few for
 /// both ids). Stores carry no tags, so the name is the owner mark.
 pub fn store(installation: &Installation, tenant: &Identity) -> String {
@@ -237,13 +242,14 @@ mod tests {
         assert_eq!(transit_key(&longest, &identity(ACME)).len(), 86);
         assert_eq!(key_server_key(&longest, &identity(ACME)).len(), 79, "KES takes at most 80");
         assert_eq!(bucket(&longest, &identity(ACME)).len(), 41, "S3 takes at most 63");
+        assert_eq!(backup_bucket(&longest, &identity(ACME)).len(), 41, "S3 takes at most 63");
         assert_eq!(store(&longest, &identity(ACME)).len(), 41, "OpenFGA takes at most 64");
     }
 
     #[test]
     fn different_owners_get_different_names() {
         let pairs = [("a", ACME), ("a", FINANCE), ("a-a", ACME), ("aa", ACME)];
-        for make in [transit_key, key_server_key, bucket, store] {
+        for make in [transit_key, key_server_key, bucket, backup_bucket, store] {
             let names: std::collections::BTreeSet<String> =
                 pairs.iter().map(|(i, t)| make(&installation(i), &identity(t))).collect();
             assert_eq!(names.len(), pairs.len(), "{names:?}");
@@ -255,6 +261,11 @@ mod tests {
         let name = bucket(&installation("prod"), &identity(ACME));
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
         assert_eq!(name, "steading-omnvfvxe3ku55vkqp7h2dwdkxricsp7a");
+        assert_ne!(
+            backup_bucket(&installation("prod"), &identity(ACME)),
+            name,
+            "whoever has the data has not the backups"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::{TenantClass, conditions as names, tenant_class::S3};
 use kube::ResourceExt;
 use providers::{
-    Buckets, Keys,
+    Buckets, Identities, Keys, StsIdentities,
     authorization::{OpenFga, OpenFgaConfig, Server},
     buckets::{
         kes::KesConfig,
@@ -48,6 +48,11 @@ impl Connections {
         let Some(s3) = &class.spec.buckets.s3 else { return Err(nowhere(class, "buckets", "buckets.s3")) };
         let config = self.store(s3).await?;
         Ok(Buckets::S3(S3Buckets::new(&config)?))
+    }
+
+    pub(super) async fn real_identities(&self, class: &TenantClass) -> Result<Identities, Fault> {
+        let Some(s3) = &class.spec.buckets.s3 else { return Err(nowhere(class, "buckets", "buckets.s3")) };
+        Ok(Identities::Sts(StsIdentities::new(&self.store(s3).await?)?))
     }
 
     pub(super) async fn real_authorization(&self, class: &TenantClass) -> Result<Server, Fault> {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use api::{TenantClass, conditions as names};
 use providers::{
-    External as _, StoreSpec,
+    External as _, Purpose, StoreSpec,
     keys::{KeySpec, SHORTEST_ROTATION_PERIOD},
 };
 
@@ -41,7 +41,8 @@ pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<F
     let (before, generation) = (TenantClasses::conditions(class), class.metadata.generation);
     let wanted = [names::KEYS_REACHABLE, names::BUCKETS_REACHABLE]
         .into_iter()
-        .chain(class.spec.authorization.as_ref().map(|_| names::AUTHORIZATION_REACHABLE));
+        .chain(class.spec.authorization.as_ref().map(|_| names::AUTHORIZATION_REACHABLE))
+        .chain(class.spec.database.as_ref().map(|_| names::DATABASES_REACHABLE));
     let settled = wanted.into_iter().all(|name| conditions::holding(before, name, generation).is_some());
     let rest = context.until_next_look(observed);
     if settled && !rest.is_zero() {
@@ -54,6 +55,9 @@ pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<F
     ];
     if class.spec.authorization.is_some() {
         looks.push((names::AUTHORIZATION_REACHABLE, "authorization", authorization(context, class).await));
+    }
+    if class.spec.database.is_some() {
+        looks.push((names::DATABASES_REACHABLE, "databases", context.databases.look(&context.engine.client).await));
     }
     if looks.iter().all(|(_, _, look)| look.is_ok()) {
         round.facts.observed_at = Some(clock::now());
@@ -83,7 +87,7 @@ async fn keys(context: &Context, class: &TenantClass) -> Result<(), Fault> {
 }
 
 async fn buckets(context: &Context, class: &TenantClass) -> Result<(), Fault> {
-    let nobodys = bucket_spec(context, class, &NOBODY.parse()?, &NOBODY.parse()?)?;
+    let nobodys = bucket_spec(context, class, &NOBODY.parse()?, &NOBODY.parse()?, Purpose::Data)?;
     let seen = context.connections.buckets(class).await?.observe(&nobodys).await;
     connections::count(&context.engine.metrics, "buckets", "observe", &seen);
     seen.map(|_| ()).map_err(|fault| spreading(context.connections.failed(class, fault)))

@@ -1,4 +1,4 @@
-//! How a Workspace goes: its members' rights and its stack, so that nothing writes any more, then its bucket by the Tenant's deletion policy,
+//! How a Workspace goes: its members' rights and its stack, so that nothing writes any more, then its buckets by the Tenant's deletion policy,
 //! then the finalizer.
 //!
 //! It needs less than provisioning: a bad spec, a missing Tenant or a spent quota does not hold it up. Each step may be repeated.
@@ -8,9 +8,9 @@ use std::time::Duration;
 use api::{Identity, StackNamespace, Workspace, conditions as names, labels, tenant::DeletionPolicy};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
-use providers::external;
+use providers::{Purpose, external};
 
-use super::{Facts, Workspaces, authorize, isolate, observe, provision};
+use super::{Facts, Workspaces, authorize, database, isolate, observe, provision};
 use crate::{
     connections,
     context::Context,
@@ -39,7 +39,7 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
                 return Ok(());
             }
             revoked?;
-            bucket(context, workspace, &identity).await?;
+            buckets(context, workspace, &identity).await?;
         }
         // Whose identity another object holds never made anything.
         Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}
@@ -72,6 +72,7 @@ async fn stack(
             round.over = true;
             return Ok(());
         }
+        database::rest(context, workspace, name.as_str()).await?;
         let applier = isolate::applier(context, &identity.to_string());
         applier.delete(&isolate::namespace_key(name.as_str()), &namespace.uid().unwrap_or_default()).await?;
         return Err(Fault::waiting(
@@ -107,17 +108,35 @@ fn blocker(namespace: &Namespace) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; ").chars().take(400).collect())
 }
 
-/// Removes or releases the bucket. Status names it before it is made, so where none is named there is none.
-async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
-    let Some(named) = workspace.status.as_ref().and_then(|status| status.bucket.as_ref()) else { return Ok(()) };
+/// Removes or releases the buckets. Status names each before it is made, so where none is named there is none.
+async fn buckets(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
+    let status = workspace.status.as_ref();
+    let data = status.and_then(|status| status.bucket.as_ref()).map(|bucket| bucket.observed_at.is_some());
+    let backup = status.and_then(|status| status.database.as_ref()?.backup.as_ref());
+    let backup = backup.map(|backup| backup.observed_at.is_some());
+    for (purpose, was_seen) in [(Purpose::Data, data), (Purpose::Backup, backup)] {
+        if let Some(was_seen) = was_seen {
+            bucket(context, workspace, identity, purpose, was_seen).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn bucket(
+    context: &Context,
+    workspace: &Workspace,
+    identity: &Identity,
+    purpose: Purpose,
+    was_seen: bool,
+) -> Result<(), Fault> {
     let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else {
         // Nobody is left to say that data may go, so it stays.
-        tracing::warn!(workspace = %workspace.name_any(), "its Tenant is gone, so its bucket stays as it is");
+        tracing::warn!(workspace = %workspace.name_any(), "its Tenant is gone, so its buckets stay as they are");
         return Ok(());
     };
     let Some(owner) = tenant.status.as_ref().and_then(|status| status.identity.as_ref()) else { return Ok(()) };
     let class = observe::class(context, &tenant)?;
-    let spec = provision::spec(context, &class, &owner.parse()?, identity)?;
+    let spec = provision::spec(context, &class, &owner.parse()?, identity, purpose)?;
     let buckets = context.connections.buckets(&class).await?;
     let gone = match tenant.spec.deletion_policy {
         DeletionPolicy::Retain => external::ensure_released(&buckets, &spec).await.map(|_| ()),
@@ -126,7 +145,7 @@ async fn bucket(context: &Context, workspace: &Workspace, identity: &Identity) -
     connections::count(&context.engine.metrics, "buckets", "remove", &gone);
     match gone {
         // Somebody else got the name before us, so there was never a bucket of ours.
-        Err(fault) if fault.reason == names::FOREIGN && named.observed_at.is_none() => Ok(()),
+        Err(fault) if fault.reason == names::FOREIGN && !was_seen => Ok(()),
         gone => gone.map_err(|fault| context.connections.failed(&class, fault)),
     }
 }

@@ -30,6 +30,7 @@ pub async fn stack(
     context: &Context,
     facts: &StackFacts,
     grant: &Grant,
+    wants_database: bool,
     round: &mut Round<Facts>,
 ) -> Result<(), Fault> {
     let stack = desired_workspace::stack(facts);
@@ -49,9 +50,18 @@ pub async fn stack(
             round.facts.quota = Some((ledger::to_status(grant.amounts), grant.revision));
         }
     }
-    let wanted: Vec<Key> = children.iter().map(|(kind, child)| key_of(*kind, child)).collect();
+    let mut wanted: Vec<Key> = children.iter().map(|(kind, child)| key_of(*kind, child)).collect();
+    if wants_database {
+        wanted.extend(of_database(facts.namespace().as_str()));
+    }
     applier.prune(facts.namespace().as_str(), &wanted).await?;
     contested.map_or(Ok(()), Err)
+}
+
+/// All that only stacks with a database have: it stays also while something keeps it from being made or put right.
+fn of_database(namespace: &str) -> impl Iterator<Item = Key> {
+    let key = |(kind, name): (Kind, &str)| Key { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() };
+    desired::database::NAMES.into_iter().map(key)
 }
 
 /// Writes for this owner.

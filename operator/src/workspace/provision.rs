@@ -11,7 +11,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 use providers::{
     External as _,
-    buckets::{BucketObserved, BucketSpec, DefaultEncryption, WantedEncryption},
+    buckets::{BucketObserved, BucketSpec, DefaultEncryption, Purpose, WantedEncryption},
     external,
 };
 
@@ -54,7 +54,7 @@ pub async fn bucket(
                 names::AVAILABLE,
                 format!("bucket {} is as it must be", bucket.name),
             ));
-            round.facts.encryption = Some(vec![place(class, &bucket)]);
+            round.facts.encryption.push(place("bucket", class, &bucket));
             round.facts.bucket = Some(status(class, &spec, Some(clock::now())));
             round.look_again(context.evidence / 2);
         }
@@ -85,7 +85,7 @@ fn wanted(
 ) -> Result<BucketSpec, Fault> {
     let owner = tenant.status.as_ref().and_then(|status| status.identity.clone()).unwrap_or_default();
     let identity = identity.ok_or_else(|| Fault::transient(names::CONFLICT, "the Workspace has no identity yet"))?;
-    spec(context, class, &owner.parse()?, &identity)
+    spec(context, class, &owner.parse()?, &identity, Purpose::Data)
 }
 
 async fn look(
@@ -111,12 +111,13 @@ async fn look(
     Ok((seen.map_err(|fault| context.connections.failed(class, fault))?, spec))
 }
 
-/// The bucket as it must be.
+/// The bucket of this purpose as it must be.
 pub fn spec(
     context: &Context,
     class: &TenantClass,
     tenant: &Identity,
     workspace: &Identity,
+    purpose: Purpose,
 ) -> Result<BucketSpec, Fault> {
     let Some(s3) = &class.spec.buckets.s3 else {
         return Err(Fault::stalled(
@@ -132,6 +133,7 @@ pub fn spec(
         installation: connections::installation(&context.installation)?,
         tenant: connections::identity(tenant)?,
         workspace: connections::identity(workspace)?,
+        purpose,
         encryption,
     })
 }
@@ -149,7 +151,7 @@ fn status(class: &TenantClass, spec: &BucketSpec, observed: Option<Timestamp>) -
 }
 
 /// Where the Workspace's data rests, in the words of what the store itself answered.
-fn place(class: &TenantClass, bucket: &BucketObserved) -> EncryptionPlace {
+pub fn place(what: &str, class: &TenantClass, bucket: &BucketObserved) -> EncryptionPlace {
     let endpoint = class.spec.buckets.s3.as_ref().map_or("", |s3| s3.endpoint.as_str());
     let proof = if bucket.evidence.is_empty() { format!("read at {endpoint}") } else { bucket.evidence.clone() };
     let (key, owner, rotation) = match &bucket.settings.encryption {
@@ -159,5 +161,5 @@ fn place(class: &TenantClass, bucket: &BucketObserved) -> EncryptionPlace {
         DefaultEncryption::ProviderManaged => (None, KeyOwner::Provider, "unknown: the store keeps its key to itself"),
         DefaultEncryption::None => (None, KeyOwner::Unknown, "none"),
     };
-    EncryptionPlace { place: "bucket".to_owned(), key, owner, rotation: rotation.to_owned(), proof }
+    EncryptionPlace { place: what.to_owned(), key, owner, rotation: rotation.to_owned(), proof }
 }

@@ -1,6 +1,6 @@
 //! Status of a Workspace. Pure: what was seen in this round, and where nobody looked what was there before.
 
-use api::{Workspace, workspace::WorkspaceStatus};
+use api::{Workspace, status::EncryptionPlace, workspace::WorkspaceStatus};
 use serde_json::Value;
 
 use super::Facts;
@@ -15,6 +15,7 @@ pub fn status(workspace: &Workspace, facts: &Facts) -> Value {
         quota,
         quota_revision,
         bucket,
+        database,
         encryption,
         authorization,
         conditions: _,
@@ -30,9 +31,18 @@ pub fn status(workspace: &Workspace, facts: &Facts) -> Value {
         quota,
         quota_revision,
         bucket: facts.bucket.clone().or(bucket),
-        encryption: facts.encryption.clone().unwrap_or(encryption),
+        database: facts.database.clone().or(database),
+        encryption: merged(encryption, &facts.encryption),
         authorization: facts.authorization.clone().or(authorization),
         conditions: Vec::new(),
     };
     serde_json::to_value(status).unwrap_or_default()
+}
+
+/// The places that were looked at in this round instead of what was known of them; the others stay.
+fn merged(before: Vec<EncryptionPlace>, seen: &[EncryptionPlace]) -> Vec<EncryptionPlace> {
+    let is_seen = |place: &EncryptionPlace| seen.iter().any(|seen| seen.place == place.place);
+    let mut all: Vec<_> = before.into_iter().filter(|place| !is_seen(place)).chain(seen.iter().cloned()).collect();
+    all.sort_by(|one, other| one.place.cmp(&other.place));
+    all
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
 use e2e::servers::{Minio, REGION};
 use providers::identities::SHORTEST_LIFE;
-use providers::{Access, IdentitySpec, S3Config, StsIdentities};
+use providers::{Access, IdentitySpec, Purpose, S3Config, StsIdentities};
 use secrecy::ExposeSecret as _;
 
 use crate::objects::{CUSTOMER, OTHER_CUSTOMER, Stack, Stacks};
@@ -100,6 +100,7 @@ impl<'a> Store<'a> {
         });
         let spec = IdentitySpec {
             bucket: stack.bucket.clone(),
+            purpose: Purpose::Data,
             key_name: Some(stack.key.clone()),
             access: Access::ReadWrite,
             session_name: format!("{}@{customer}", stack.workspace),

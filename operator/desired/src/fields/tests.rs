@@ -62,6 +62,18 @@ fn subjects_are_one_field_even_if_there_are_none() {
 }
 
 #[test]
+fn a_custom_object_is_owned_field_by_field_and_its_lists_as_a_whole() {
+    let spec = json!({"instances": 3, "postgresql": {"parameters": {"a.b": "1"}, "pg_hba": ["x", "y"]}, "plugins": [{"name": "n"}]});
+    assert_eq!(
+        owned(Kind::Cluster, &json!({"spec": spec})),
+        json!({"f:spec": {
+            "f:instances": {}, "f:plugins": {},
+            "f:postgresql": {"f:parameters": {"f:a.b": {}}, "f:pg_hba": {}},
+        }})
+    );
+}
+
+#[test]
 fn what_is_told_apart_by_key_or_value_is_named_by_it() {
     let metadata = json!({
         "finalizers": ["steading.dev/cleanup", "a\"b"],
@@ -93,6 +105,9 @@ fn kinds_are_found_under_their_group_and_plural() {
             "v1 resourcequotas ResourceQuota",
             "v1 limitranges LimitRange",
             "rbac.authorization.k8s.io/v1 rolebindings RoleBinding",
+            "postgresql.cnpg.io/v1 clusters Cluster",
+            "postgresql.cnpg.io/v1 scheduledbackups ScheduledBackup",
+            "barmancloud.cnpg.io/v1 objectstores ObjectStore",
         ]
     );
 }

@@ -6,8 +6,8 @@
 use api::labels;
 use k8s_openapi::{
     api::networking::v1::{
-        NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
@@ -15,8 +15,11 @@ use k8s_openapi::{
     },
 };
 
-use super::metadata;
-use crate::workspace::Facts;
+use super::{DATABASE_PART, metadata};
+use crate::{
+    database::{Reach, range_of},
+    workspace::Facts,
+};
 
 /// The port of DNS. Policies see the port of the DNS pod, which listens on the same one.
 const DNS_PORT: i32 = 53;
@@ -31,6 +34,56 @@ pub(crate) fn deny_all(facts: &Facts) -> NetworkPolicy {
         egress: Some(Vec::new()),
     };
     NetworkPolicy { metadata: metadata(facts, "deny-all"), spec: Some(spec) }
+}
+
+/// The port at which CloudNativePG looks after an instance: its status and its orders. It never speaks to PostgreSQL itself.
+const INSTANCE_PORT: u16 = 8000;
+
+/// Lets CloudNativePG's own pods reach the instances of the database.
+pub(crate) fn allow_database_operator(facts: &Facts, reach: &Reach) -> NetworkPolicy {
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(labelled("kubernetes.io/metadata.name", &reach.operator_namespace)),
+        pod_selector: Some(labelled("app.kubernetes.io/name", "cloudnative-pg")),
+        ip_block: None,
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labelled(labels::PART, DATABASE_PART)),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(vec![NetworkPolicyIngressRule {
+            from: Some(vec![operator]),
+            ports: Some(vec![tcp(INSTANCE_PORT)]),
+        }]),
+        egress: None,
+    };
+    NetworkPolicy { metadata: metadata(facts, "allow-database-operator"), spec: Some(spec) }
+}
+
+/// Lets the instances of the database reach the API server, from which they read their orders.
+pub(crate) fn allow_database_api_server(facts: &Facts, reach: &Reach) -> NetworkPolicy {
+    let rules = reach.api_server.iter().map(|address| outwards(vec![range_of(address.ip())], address.port()));
+    egress_of_database(facts, "allow-database-api-server", rules.collect())
+}
+
+/// Lets the instances of the database send their backups.
+pub(crate) fn allow_database_store(facts: &Facts, reach: &Reach) -> NetworkPolicy {
+    let rule = outwards(reach.store.iter().cloned().collect(), reach.store_port);
+    egress_of_database(facts, "allow-database-store", vec![rule])
+}
+
+fn egress_of_database(facts: &Facts, name: &str, rules: Vec<NetworkPolicyEgressRule>) -> NetworkPolicy {
+    let spec =
+        NetworkPolicySpec { pod_selector: Some(labelled(labels::PART, DATABASE_PART)), ..egress_of_parts(rules) };
+    NetworkPolicy { metadata: metadata(facts, name), spec: Some(spec) }
+}
+
+fn outwards(ranges: Vec<String>, port: u16) -> NetworkPolicyEgressRule {
+    let block =
+        |cidr| NetworkPolicyPeer { ip_block: Some(IPBlock { cidr, except: None }), ..NetworkPolicyPeer::default() };
+    NetworkPolicyEgressRule { to: Some(ranges.into_iter().map(block).collect()), ports: Some(vec![tcp(port)]) }
+}
+
+fn tcp(port: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort { port: Some(IntOrString::Int(port.into())), protocol: Some("TCP".to_owned()), end_port: None }
 }
 
 /// Lets the stack's own parts be reached by its other parts. No namespace selector: only pods of the same namespace are meant.
@@ -48,7 +101,7 @@ pub(crate) fn allow_parts_ingress(facts: &Facts) -> NetworkPolicy {
 /// Lets the stack's own parts reach its other parts.
 pub(crate) fn allow_parts_egress(facts: &Facts) -> NetworkPolicy {
     let to_parts = NetworkPolicyEgressRule { to: Some(vec![parts_here()]), ports: None };
-    NetworkPolicy { metadata: metadata(facts, "allow-parts-egress"), spec: Some(egress_of_parts(to_parts)) }
+    NetworkPolicy { metadata: metadata(facts, "allow-parts-egress"), spec: Some(egress_of_parts(vec![to_parts])) }
 }
 
 /// Lets the stack's own parts ask the cluster's DNS, and nothing else in its namespace.
@@ -65,15 +118,15 @@ pub(crate) fn allow_dns(facts: &Facts) -> NetworkPolicy {
         ip_block: None,
     };
     let to_dns = NetworkPolicyEgressRule { to: Some(vec![dns_pods]), ports: Some(vec![port("UDP"), port("TCP")]) };
-    NetworkPolicy { metadata: metadata(facts, "allow-dns"), spec: Some(egress_of_parts(to_dns)) }
+    NetworkPolicy { metadata: metadata(facts, "allow-dns"), spec: Some(egress_of_parts(vec![to_dns])) }
 }
 
-fn egress_of_parts(rule: NetworkPolicyEgressRule) -> NetworkPolicySpec {
+fn egress_of_parts(rules: Vec<NetworkPolicyEgressRule>) -> NetworkPolicySpec {
     NetworkPolicySpec {
         pod_selector: Some(parts()),
         policy_types: Some(vec!["Egress".to_owned()]),
         ingress: None,
-        egress: Some(vec![rule]),
+        egress: Some(rules),
     }
 }
 

@@ -14,6 +14,8 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const VIEWER_ROLE: &str = "steading-stack-viewer";
 /// The chart's ClusterRole for what a viewer reads, and logs.
 const EDITOR_ROLE: &str = "steading-stack-editor";
+/// The chart's ClusterRole for writing the Secret of a database.
+const OPERATOR_ROLE: &str = "steading-stack-operator";
 
 /// A user or group once, in the order in which bindings list them.
 type Person = (SubjectKind, String);
@@ -37,6 +39,18 @@ fn editing(facts: &Facts) -> BTreeSet<Person> {
 
 fn members(facts: &Facts, role: Role) -> impl Iterator<Item = Person> {
     facts.members.iter().filter(move |member| member.role == role).map(|member| (member.kind, member.name.clone()))
+}
+
+/// Lets Steading's own operator write the one Secret of the stack's database. Only here: it has no right to Secrets in general.
+pub(crate) fn of_steading(facts: &Facts, (namespace, account): &(String, String)) -> RoleBinding {
+    let operator = Subject {
+        api_group: None,
+        kind: "ServiceAccount".to_owned(),
+        name: account.clone(),
+        namespace: Some(namespace.clone()),
+    };
+    let binding = binding(facts, "steading-operator", OPERATOR_ROLE, BTreeSet::new());
+    RoleBinding { subjects: Some(vec![operator]), ..binding }
 }
 
 /// A binding stands even if it binds nobody, with an empty list that is ours: so the last member is removed by the same apply

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    database::NAMES,
     fields::{self, Kind},
-    fixtures::{IDENTITY, acme_finance, amounts},
+    fixtures::{IDENTITY, acme_finance, acme_finance_with_database, amounts},
 };
 
 /// Every child with its kind, in the order of application.
@@ -25,7 +26,7 @@ fn children(facts: &Facts) -> Vec<(Kind, Value)> {
 fn varied() -> Vec<Facts> {
     let bare = Facts { owners: Vec::new(), members: Vec::new(), granted: Amounts::default(), ..acme_finance() };
     let tiny = Facts { granted: amounts("1m", "1Mi", "1Mi"), ..bare.clone() };
-    vec![acme_finance(), bare, tiny]
+    vec![acme_finance(), bare, tiny, acme_finance_with_database()]
 }
 
 #[test]
@@ -47,6 +48,10 @@ fn each_child_has_the_name_that_the_stack_gives_it() {
         (Kind::RoleBinding, "steading-editors"),
     ];
     assert_eq!(names, expected.map(|(kind, name)| (kind, name.to_owned())));
+    let with_database = children(&acme_finance_with_database());
+    let added = with_database.iter().skip(names.len());
+    let added: Vec<_> = added.map(|(kind, child)| (*kind, child["metadata"]["name"].as_str().unwrap())).collect();
+    assert_eq!(added, NAMES[3..], "what a database adds is known by name, so that it is never pruned");
 }
 
 #[test]
@@ -212,6 +217,7 @@ fn workspace(members: Vec<Member>) -> Workspace {
             quota: Some(ResourceText::default()),
             members,
             bucket: None,
+            database: None,
             paused: false,
         },
         status: None,

@@ -53,7 +53,7 @@ impl StsIdentities {
         spec.check()?;
         let what = format!("an identity for bucket `{}` at {}", spec.bucket, self.endpoint);
         let seconds =
-            i32::try_from(spec.life.as_secs()).map_err(|_| Fault::invalid("an identity lives 15 minutes to 1 hour"))?;
+            i32::try_from(spec.life.as_secs()).map_err(|_| Fault::invalid("an identity cannot live that long"))?;
         let asked = self
             .client
             .assume_role()

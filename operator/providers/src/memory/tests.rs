@@ -8,7 +8,7 @@ mod stores;
 
 use super::*;
 use crate::{
-    buckets::{Attribute, BucketSpec, Buckets, DefaultEncryption, WantedEncryption, drift},
+    buckets::{Attribute, BucketSpec, Buckets, DefaultEncryption, Purpose, WantedEncryption, drift},
     external::{External, ROUNDS, ensure, ensure_gone, ensure_released},
     fault::{Class, Fault, reasons},
     identities::{Access, Identities, IdentitySpec},
@@ -34,6 +34,7 @@ fn bucket_of(workspace: &str) -> BucketSpec {
         installation: Installation::new("prod").unwrap(),
         tenant: Identity::new(ACME).unwrap(),
         workspace: Identity::new(workspace).unwrap(),
+        purpose: Purpose::Data,
         encryption: WantedEncryption::TenantKey,
     }
 }
@@ -384,6 +385,7 @@ async fn identities_differ_and_show_no_secret() {
     let identities = Identities::Memory(MemoryIdentities::new(&world));
     let spec = IdentitySpec {
         bucket: "steading-x".to_owned(),
+        purpose: Purpose::Data,
         key_name: None,
         access: Access::Read,
         session_name: "finance".to_owned(),

@@ -51,7 +51,7 @@ proptest! {
             if same_installation { one.0.clone() } else { other.0 },
             if same_identity { one.1.clone() } else { other.1 },
         );
-        for make in [transit_key, key_server_key, bucket] {
+        for make in [transit_key, key_server_key, bucket, backup_bucket] {
             prop_assert_eq!(make(&one.0, &one.1) == make(&other.0, &other.1), one == other);
         }
     }
@@ -63,7 +63,7 @@ proptest! {
         other in any_identity(),
     ) {
         prop_assume!(one != other);
-        for make in [transit_key, key_server_key, bucket] {
+        for make in [transit_key, key_server_key, bucket, backup_bucket] {
             prop_assert!(!make(&installation, &one).starts_with(&make(&installation, &other)));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    buckets::WantedEncryption,
+    buckets::{Purpose, WantedEncryption},
     owner::{Identity, Installation},
 };
 
@@ -11,6 +11,7 @@ fn spec(encryption: WantedEncryption) -> BucketSpec {
         installation: Installation::new("prod").unwrap(),
         tenant: Identity::new("11111111-1111-4111-8111-111111111111").unwrap(),
         workspace: Identity::new("22222222-2222-4222-8222-222222222222").unwrap(),
+        purpose: Purpose::Data,
         encryption,
     }
 }

@@ -11,7 +11,7 @@ use aws_smithy_types::body::SdkBody;
 
 use super::*;
 use crate::{
-    buckets::{Attribute, DefaultEncryption},
+    buckets::{Attribute, DefaultEncryption, Purpose},
     external::{ensure, ensure_gone, ensure_released},
     fault::{Class, reasons},
     owner::{Identity, Installation, tags},
@@ -106,6 +106,7 @@ fn spec() -> BucketSpec {
         installation: Installation::new("prod").unwrap(),
         tenant: Identity::new("11111111-1111-4111-8111-111111111111").unwrap(),
         workspace: Identity::new("22222222-2222-4222-8222-222222222222").unwrap(),
+        purpose: Purpose::Data,
         encryption: WantedEncryption::ProviderManaged { consented: true },
     }
 }

@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::json;
 
 use super::*;
+use crate::buckets::Purpose;
 
 fn spec(access: Access) -> IdentitySpec {
     IdentitySpec {
         bucket: "steading-blue".to_owned(),
+        purpose: Purpose::Data,
         key_name: Some("s-prod-green".to_owned()),
         access,
         session_name: "finance".to_owned(),
@@ -110,9 +112,19 @@ fn a_name_that_could_widen_the_policy_is_refused() {
 }
 
 #[test]
-fn an_identity_lives_fifteen_minutes_to_an_hour() {
-    for (seconds, legal) in [(0, false), (899, false), (900, true), (3600, true), (3601, false)] {
-        let spec = IdentitySpec { life: Duration::from_secs(seconds), ..spec(Access::Read) };
-        assert_eq!(spec.check().is_ok(), legal, "{seconds} s");
+fn an_identity_lives_fifteen_minutes_to_an_hour_and_one_for_backups_to_a_week() {
+    for (seconds, data, backup) in [
+        (0, false, false),
+        (899, false, false),
+        (900, true, true),
+        (3600, true, true),
+        (3601, false, true),
+        (604_800, false, true),
+        (604_801, false, false),
+    ] {
+        for (purpose, legal) in [(Purpose::Data, data), (Purpose::Backup, backup)] {
+            let spec = IdentitySpec { life: Duration::from_secs(seconds), purpose, ..spec(Access::Read) };
+            assert_eq!(spec.check().is_ok(), legal, "{purpose:?} {seconds} s");
+        }
     }
 }

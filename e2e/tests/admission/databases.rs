@@ -1,0 +1,182 @@
+//! The CEL rules of databases, in TenantClass and Workspace.
+
+use serde_json::{Value, json};
+
+use crate::objects::{at, full};
+use crate::rules::{Case, HOSTILE};
+use crate::tenants::{BYTES, CPU, DURATION};
+
+const IMAGE: &str = "database.image must be host/path:tag whose tag begins with the major version, such as \
+    registry.example/postgresql:18.4, with or without @sha256: and 64 digits";
+const RANGES: &str = "each must be an address range of at least /8, such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set \
+    beyond its length";
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = whole();
+    cases.extend([image(), ranges()]);
+    cases.extend(class());
+    cases.extend(amounts());
+    cases
+}
+
+fn of(path: &'static str, message: &'static str) -> Case {
+    Case::of("TenantClass", path, message)
+}
+
+/// Databases come and stay.
+fn whole() -> Vec<Case> {
+    let there = at(&mut full("TenantClass"), "spec.database").clone();
+    let s3 = |endpoint: &str, ranges: Value| {
+        let mut s3 = at(&mut full("TenantClass"), "spec.buckets.s3").clone();
+        s3["endpoint"] = json!(endpoint);
+        s3["cidrs"] = ranges;
+        if s3["cidrs"].is_null() {
+            s3.as_object_mut().unwrap().remove("cidrs");
+        }
+        s3
+    };
+    let disabled = || json!({ "disabled": true });
+    vec![
+        of("spec", "database cannot be removed: Workspaces have databases; create a new TenantClass without it")
+            .refuses_change(there.clone(), Value::Null)
+            .at("spec.database")
+            .takes_change(Value::Null, there)
+            .at("spec.database"),
+        of(
+            "spec",
+            "database needs buckets.s3.cidrs, the address ranges of the store: NetworkPolicies know no names, and backups must \
+             get out to it",
+        )
+        .refuses(s3("https://s3.example:9000", Value::Null))
+        .at("spec.buckets.s3")
+        .refuses(s3("https://192.0.2.7.example", Value::Null))
+        .at("spec.buckets.s3")
+        .takes(s3("https://192.0.2.7:9000", Value::Null))
+        .at("spec.buckets.s3")
+        .takes(s3("https://192.0.2.7/", Value::Null))
+        .at("spec.buckets.s3")
+        .takes(s3("https://[2001:db8::7]:9000", Value::Null))
+        .at("spec.buckets.s3")
+        .takes(s3("https://s3.example", json!(["192.0.2.0/24"])))
+        .at("spec.buckets.s3"),
+        Case::of(
+            "Workspace",
+            "spec",
+            "database.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its \
+             Tenant's deletionPolicy decides what remains)",
+        )
+        .refuses_change(json!({ "disabled": false }), disabled())
+        .at("spec.database")
+        .refuses_change(json!({}), disabled())
+        .at("spec.database")
+        .refuses_change(Value::Null, disabled())
+        .at("spec.database")
+        .takes_change(disabled(), disabled())
+        .at("spec.database")
+        .takes_change(disabled(), Value::Null)
+        .at("spec.database"),
+    ]
+}
+
+fn image() -> Case {
+    let digest = format!("@sha256:{}", "a".repeat(64));
+    of("spec.database.image", IMAGE)
+        .refuses_all(HOSTILE.map(|text| if text.len() < 4 { "a b c" } else { text }))
+        .refuses_all([
+            "postgresql:18",
+            "registry.example/postgresql",
+            "registry.example/postgresql:latest",
+            "registry.example/postgresql:v18",
+            "registry.example/postgresql:1",
+            "registry.example/postgresql:180",
+            "https://registry.example/postgresql:18",
+            "registry.example/PostgreSQL:18",
+            "registry.example/postgresql:18@sha256:abc",
+            "registry.example/postgresql@sha256:18",
+            "registry.example/postgresql:18 ",
+        ])
+        .refuses(format!("registry.example/postgresql{digest}"))
+        .takes_all([
+            "registry.example/postgresql:18",
+            "registry.example:5000/team/postgresql:18.4-standard-trixie",
+            "localhost/postgresql:17.2",
+        ])
+        .takes(format!("registry.example/postgresql:18.4{digest}"))
+}
+
+fn ranges() -> Case {
+    let hostile =
+        HOSTILE.into_iter().chain(["192.0.2.7", "0.0.0.0/0", "128.0.0.0/1", "::/0", "192.0.2.7/24", "192.0.2.0/33"]);
+    hostile
+        .fold(of("spec.buckets.s3.cidrs", RANGES), |case, text| case.refuses(json!(["192.0.2.0/24", text])))
+        .takes(json!(["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "2001:db8::7/128"]))
+}
+
+fn class() -> Vec<Case> {
+    let storage = |class: Value| {
+        let mut storage = json!({ "size": "20Gi", "storageClass": class });
+        if class.is_null() {
+            storage.as_object_mut().unwrap().remove("storageClass");
+        }
+        storage
+    };
+    let full_every = "database.backup.fullEvery must be a part of a day: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h";
+    let retention = "database.backup.retention must be whole days, such as 30d";
+    vec![
+        of(
+            "spec.database.storage",
+            "database.storage.storageClass is immutable, because volumes do not move: create a new TenantClass to use another",
+        )
+        .refuses_change(storage(json!("fast")), storage(json!("slow")))
+        .refuses_change(storage(json!("fast")), storage(Value::Null))
+        .refuses_change(storage(Value::Null), storage(json!("fast")))
+        .takes_change(storage(json!("fast")), storage(json!("fast"))),
+        of(
+            "spec.database.storage.storageClass",
+            "must be the name of a StorageClass: lower-case letters, digits, dashes and dots",
+        )
+        .refuses_all(HOSTILE)
+        .refuses_all(["Fast", "-a", "a-", ".a"])
+        .takes_all(["a", "ebs.fast-1"]),
+        of("spec.database.rpo", DURATION).refuses_all(["0m", "-1m", "1w", "1.5h", "90", "15M"]),
+        of("spec.database.rpo", "database.rpo must be 3m to 24h, in minutes or hours, such as 15m")
+            .refuses_all(["2m", "1441m", "25h", "1d", "99999h"])
+            .takes_all(["3m", "15m", "1440m", "24h"]),
+        of("spec.database.backup.fullEvery", full_every)
+            .refuses_all(["5h", "2m", "1d", "48h", "02h", "0h"])
+            .takes_all(["1h", "2h", "24h"]),
+        of("spec.database.backup.retention", retention)
+            .refuses_all(["30m", "24h", "0d", "1w", "30"])
+            .takes_all(["1d", "30d", "9999d"]),
+    ]
+}
+
+fn amounts() -> Vec<Case> {
+    let small = "memory of a database must be at least 256Mi";
+    let bad_bytes = ["0Gi", "-1Gi", "1.5Gi", "1GiB", "01Gi", "1Ki", "1e9", "1000"];
+    let mut cases = vec![
+        of("spec.database.storage.size", BYTES).refuses_all(bad_bytes).takes_all(["1Mi", "999999Ti"]),
+        Case::of("Workspace", "spec.database.storage.size", BYTES)
+            .refuses_all(bad_bytes)
+            .takes_all(["1Mi", "999999Ti"]),
+        Case::of("Workspace", "spec.database.storage.size", "database.storage.size cannot shrink: volumes only grow")
+            .refuses_change("20Gi", "19Gi")
+            .refuses_change("1Ti", "1023Gi")
+            .takes_change("20Gi", "20480Mi")
+            .takes_change("20Gi", "1Ti"),
+    ];
+    for kind in ["TenantClass", "Workspace"] {
+        cases.push(
+            Case::of(kind, "spec.database.resources.cpu", CPU)
+                .refuses_all(["0", "-1", "1.5", "1e9", "m", "1k"])
+                .takes_all(["1", "250m"]),
+        );
+        cases.push(Case::of(kind, "spec.database.resources.memory", BYTES).refuses_all(bad_bytes));
+        cases.push(
+            Case::of(kind, "spec.database.resources.memory", small)
+                .refuses_all(["1Mi", "255Mi"])
+                .takes_all(["256Mi", "1Gi"]),
+        );
+    }
+    cases
+}

@@ -1,0 +1,185 @@
+//! What a TenantClass offers of databases, what a Workspace asks for, and what was observed.
+//!
+//! Databases are clusters of PostgreSQL run by CloudNativePG. Every field here is honoured: it decides about a field of a
+//! `Cluster`, a `ScheduledBackup` or an `ObjectStore` in the stack namespace.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{KubeSchema, core::Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, rules};
+
+/// What Workspaces of a class get, unless they ask for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassDatabase {
+    /// Image of PostgreSQL that CloudNativePG can run. Its tag begins with the major version; with a digest it is pinned as well, such as
+    /// `registry.example/postgresql:18.4@sha256:…`. Another minor version is rolled out instance by instance.
+    #[schemars(length(min = 4, max = 512))]
+    #[x_kube(validation = rules::database_image())]
+    pub image: String,
+    /// How many instances: one writes, the others follow. From 3 on a write counts only once it is on two of them. 1 to 9.
+    #[schemars(range(min = 1, max = 9))]
+    pub instances: i32,
+    /// The volume of each instance.
+    pub storage: ClassStorage,
+    /// What each instance may use, and is promised.
+    pub resources: DatabaseResources,
+    /// How much may be lost with all instances: what was written is in the backup bucket after a third of it. 3m to 24h.
+    #[x_kube(validation = rules::duration(), validation = rpo_in_bounds())]
+    pub rpo: Duration,
+    /// Full backups.
+    pub backup: ClassBackup,
+}
+
+/// `3m` to `24h`; malformed text is left to the rule of durations.
+fn rpo_in_bounds() -> Rule {
+    let minutes = "int(self.substring(0, size(self) - 1)) * (self.endsWith('h') ? 60 : 1)";
+    Rule::new(format!(
+        "!self.matches('^[1-9][0-9]{{0,4}}(m|h|d)$') || (!self.endsWith('d') && {minutes} >= 3 && {minutes} <= 1440)"
+    ))
+    .message("database.rpo must be 3m to 24h, in minutes or hours, such as 15m")
+}
+
+/// The volumes of databases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.storageClass) == has(oldSelf.storageClass) && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)")
+        .message("database.storage.storageClass is immutable, because volumes do not move: create a new TenantClass to use another")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStorage {
+    /// Size of each volume, in Mi, Gi or Ti. It can grow where the StorageClass lets volumes grow; an instance never shrinks.
+    #[schemars(length(min = 3, max = 8))]
+    #[x_kube(validation = rules::bytes())]
+    pub size: String,
+    /// StorageClass of the volumes; the cluster's default if it is left out. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::storage_class())]
+    pub storage_class: Option<String>,
+}
+
+/// What an instance may use. Requests and limits are the same, so that it is among the last to be evicted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseResources {
+    /// Cores, whole or in millicores.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(validation = rules::cpu())]
+    pub cpu: String,
+    /// Memory in Mi, Gi or Ti; a quarter of it is PostgreSQL's own cache. At least 256Mi.
+    #[schemars(length(min = 3, max = 8))]
+    #[x_kube(
+        validation = rules::bytes(),
+        validation = Rule::new("!self.matches('^[1-9][0-9]{0,5}Mi$') || int(self.substring(0, size(self) - 2)) >= 256")
+            .message("memory of a database must be at least 256Mi")
+    )]
+    pub memory: String,
+}
+
+/// Full backups of databases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassBackup {
+    /// Time between two full backups: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h.
+    #[x_kube(validation = Rule::new("self in ['1h', '2h', '3h', '4h', '6h', '8h', '12h', '24h']")
+        .message("database.backup.fullEvery must be a part of a day: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h"))]
+    pub full_every: Duration,
+    /// For how long any moment can be gone back to, in days: `30d`. Full backups and logs that it does not need are deleted.
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,3}d$')")
+        .message("database.backup.retention must be whole days, such as 30d"))]
+    pub retention: Duration,
+}
+
+/// The database of a Workspace. What is left out is as the class says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Database {
+    /// No database at all. Can be turned off later, not on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// How many instances, 1 to 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
+    pub instances: Option<i32>,
+    /// The volume of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<DatabaseStorage>,
+    /// What each instance may use, and is promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<DatabaseResources>,
+}
+
+/// The volume of each instance of a Workspace's database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStorage {
+    /// Its size in Mi, Gi or Ti. It can grow where the StorageClass lets volumes grow, and never shrinks.
+    #[schemars(length(min = 3, max = 8))]
+    #[x_kube(
+        validation = rules::bytes(),
+        validation = Rule::new("!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0")
+            .message("database.storage.size cannot shrink: volumes only grow")
+    )]
+    pub size: String,
+}
+
+/// The database of a Workspace as CloudNativePG last told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// Where applications connect to write: a Service of the stack namespace.
+    #[schemars(length(max = 253))]
+    pub service: String,
+    /// How many instances there are to be.
+    pub instances: i32,
+    /// How many of them are ready.
+    pub ready_instances: i32,
+    /// Size of the volume of each instance as it was last asked for. It never shrinks.
+    #[schemars(length(max = 8))]
+    pub storage: String,
+    /// The instance that writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub primary: Option<String>,
+    /// The image that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image: Option<String>,
+    /// Where its backups are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
+}
+
+/// The backups of a Workspace's database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// The bucket, which holds nothing else and which nobody but the database can use.
+    #[schemars(length(max = 63))]
+    pub bucket: String,
+    /// Address of the store.
+    #[schemars(length(max = 253))]
+    pub endpoint: String,
+    /// The key under which new objects are encrypted by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub key: Option<String>,
+    /// When the bucket was last looked at. Absent before it was ever seen: it stands in status before it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+    /// Until when the database can write to the bucket, if nobody renews its credentials. They are renewed at half their life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
+    /// When the last full backup was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_full: Option<Time>,
+    /// The earliest moment that can be gone back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recoverable_since: Option<Time>,
+    /// When a full backup last failed, if none has succeeded since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Time>,
+}

@@ -1,0 +1,179 @@
+//! Tests of databases: what is read off specs, what it takes, and the objects as reviewed.
+
+use std::path::Path;
+
+use api::{
+    database::{ClassBackup, ClassStorage, Database as Asked, DatabaseResources, DatabaseStorage},
+    tenant_class::SecretReference,
+    workspace::WorkspaceSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::fields;
+use crate::fixtures::{acme_finance_with_database, amounts};
+
+fn offered() -> ClassDatabase {
+    ClassDatabase {
+        image: "registry.example/postgresql:18.4".into(),
+        instances: 3,
+        storage: ClassStorage { size: "20Gi".into(), storage_class: Some("fast".into()) },
+        resources: DatabaseResources { cpu: "1".into(), memory: "2Gi".into() },
+        rpo: "15m".parse().unwrap(),
+        backup: ClassBackup { full_every: "2h".parse().unwrap(), retention: "30d".parse().unwrap() },
+    }
+}
+
+fn workspace(database: Option<Asked>) -> Workspace {
+    let spec =
+        WorkspaceSpec { identity: None, quota: None, members: Vec::new(), bucket: None, database, paused: false };
+    Workspace { metadata: ObjectMeta::default(), spec, status: None }
+}
+
+fn place() -> BackupPlace {
+    BackupPlace { bucket: "steading-backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca: true }
+}
+
+fn of(asked: Option<Asked>, have: Option<&str>) -> Result<Database, InvalidDatabase> {
+    Database::of(&offered(), &workspace(asked), have)
+}
+
+#[test]
+fn a_workspace_that_asks_for_nothing_gets_what_the_class_offers() {
+    let expected = Database {
+        image: "registry.example/postgresql:18.4".into(),
+        instances: 3,
+        storage: 20 << 30,
+        storage_class: Some("fast".into()),
+        cpu: 1_000,
+        memory: 2 << 30,
+        rpo: Duration::from_mins(15),
+        full_every: 2,
+        retention: 30,
+    };
+    assert_eq!(of(None, None).unwrap(), expected);
+    assert_eq!(of(Some(Asked::default()), Some("20Gi")).unwrap(), expected);
+}
+
+#[test]
+fn a_workspace_gets_what_it_asks_for() {
+    let asked = Asked {
+        disabled: false,
+        instances: Some(1),
+        storage: Some(DatabaseStorage { size: "1Ti".into() }),
+        resources: Some(DatabaseResources { cpu: "250m".into(), memory: "512Mi".into() }),
+    };
+    let database = of(Some(asked), Some("20Gi")).unwrap();
+    assert_eq!((database.instances, database.storage, database.cpu, database.memory), (1, 1 << 40, 250, 512 << 20));
+}
+
+#[test]
+fn volumes_never_shrink_whoever_makes_them_smaller() {
+    let message = of(None, Some("21Gi")).unwrap_err().to_string();
+    assert!(message.contains("20Gi") && message.contains("21Gi"), "{message}");
+    assert!(of(None, Some("20480Mi")).is_ok(), "the same in other words");
+    assert!(of(None, Some("nonsense")).is_ok(), "a status that nobody can read holds nothing up");
+}
+
+#[test]
+fn what_admission_should_have_refused_is_refused() {
+    let period = |text: &str| ClassBackup { full_every: text.parse().unwrap(), ..offered().backup };
+    for class in [
+        ClassDatabase { instances: 0, ..offered() },
+        ClassDatabase { instances: 10, ..offered() },
+        ClassDatabase { instances: -1, ..offered() },
+        ClassDatabase { backup: period("5h"), ..offered() },
+        ClassDatabase { backup: period("30m"), ..offered() },
+        ClassDatabase { resources: DatabaseResources { cpu: "0".into(), memory: "1Gi".into() }, ..offered() },
+    ] {
+        assert!(Database::of(&class, &workspace(None), None).is_err(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_quota_must_hold_all_instances_with_what_runs_beside_them() {
+    let database = of(None, None).unwrap();
+    assert_eq!(database.needs().to_string(), "cpu 4500m, memory 6912Mi, storage 60Gi");
+    assert!(database.fits(Amounts::default()), "what is not limited is enough");
+    assert!(database.fits(amounts("4500m", "6912Mi", "60Gi")));
+    for (cpu, memory, storage) in [("4499m", "7Gi", "60Gi"), ("5", "6911Mi", "60Gi"), ("5", "7Gi", "59Gi")] {
+        assert!(!database.fits(amounts(cpu, memory, storage)), "{cpu} {memory} {storage}");
+    }
+}
+
+fn s3(endpoint: &str, cidrs: Option<Vec<&str>>) -> S3 {
+    S3 {
+        region: "site-a".into(),
+        endpoint: endpoint.into(),
+        cidrs: cidrs.map(|ranges| ranges.into_iter().map(str::to_owned).collect()),
+        ca_bundle: None,
+        credentials: SecretReference { secret: "s3".into() },
+        key_server: None,
+        allow_provider_managed_encryption: true,
+    }
+}
+
+#[test]
+fn the_store_is_reached_at_its_address_or_in_the_ranges_that_the_class_names() {
+    let cases = [
+        ("https://192.0.2.7:9000", None, Some(("192.0.2.7/32", 9000))),
+        ("https://192.0.2.7/", None, Some(("192.0.2.7/32", 443))),
+        ("https://[2001:db8::7]:9000", None, Some(("2001:db8::7/128", 9000))),
+        ("https://[2001:db8::7]", None, Some(("2001:db8::7/128", 443))),
+        ("https://s3.example:9000", Some(vec!["192.0.2.0/24"]), Some(("192.0.2.0/24", 9000))),
+        ("https://192.0.2.7:9000", Some(vec!["192.0.2.0/24"]), Some(("192.0.2.0/24", 9000))),
+        ("https://s3.example:9000", None, None),
+    ];
+    for (endpoint, cidrs, expected) in cases {
+        let expected = expected.map(|(range, port)| (BTreeSet::from([range.to_owned()]), port));
+        assert_eq!(store_addresses(&s3(endpoint, cidrs)), expected, "{endpoint}");
+    }
+}
+
+#[test]
+fn the_objects_are_as_reviewed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/database/acme-finance.json");
+    let facts = acme_finance_with_database();
+    let access = crate::workspace::stack(&facts).children().into_iter().skip(9);
+    let objects = objects(&facts, &of(None, None).unwrap(), &place());
+    let now: Vec<_> = objects.into_iter().chain(access).map(|(_, object)| object).collect();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, format!("{:#}\n", Value::Array(now.clone()))).unwrap();
+    }
+    let reviewed: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(now, reviewed, "if this is meant, run the test with UPDATE_SNAPSHOTS=1 and review the difference");
+}
+
+#[test]
+fn each_object_says_what_it_is_bears_our_marks_and_is_known_by_name() {
+    let facts = acme_finance_with_database();
+    for ((kind, object), (named, name)) in objects(&facts, &of(None, None).unwrap(), &place()).into_iter().zip(NAMES) {
+        assert_eq!((kind, object["metadata"]["name"].as_str()), (named, Some(name)));
+        let told = (object["apiVersion"].as_str(), object["kind"].as_str());
+        assert_eq!(told, (Some(&*kind.api_version()), Some(kind.name())));
+        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "steading");
+        assert_eq!(object["metadata"]["namespace"], json!(facts.namespace().as_str()));
+        assert!(fields::owned(kind, &object)["f:spec"].as_object().is_some_and(|spec| !spec.is_empty()));
+    }
+}
+
+#[test]
+fn one_instance_or_two_never_wait_for_another_and_three_always_do() {
+    for (instances, waits) in [(1, false), (2, false), (3, true), (9, true)] {
+        let database = Database { instances, ..of(None, None).unwrap() };
+        let cluster = json!(cluster::cluster(&acme_finance_with_database(), &database));
+        assert_eq!(cluster.pointer("/spec/postgresql/synchronous").is_some(), waits, "{instances}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn backups_are_spread_and_those_of_one_identity_are_always_at_the_same_moment(
+        identity in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    ) {
+        let identity: Identity = identity.parse().unwrap();
+        prop_assert!(spread(&identity, 86_400) < 86_400);
+        prop_assert_eq!(spread(&identity, 86_400), spread(&identity, 86_400));
+    }
+}

@@ -1,0 +1,240 @@
+//! The `Cluster` of a database: instances of PostgreSQL, spread over zones, that let nobody in without a certificate.
+
+use std::collections::BTreeMap;
+
+use api::{
+    amounts::{format_bytes, format_cpu},
+    labels,
+};
+use k8s_openapi::{
+    api::core::v1::TopologySpreadConstraint,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use serde::Serialize;
+
+use super::{DATABASE_PART, metadata};
+use crate::database::{BACKUP, CLUSTER, Database};
+use crate::workspace::Facts;
+
+/// The plugin that makes backups.
+pub(crate) const BARMAN: &str = "barman-cloud.cloudnative-pg.io";
+
+/// From so many instances on, a write counts only once it is on two of them: with two, one that is away would stop all writes.
+const SYNCHRONOUS_FROM: u32 = 3;
+
+/// Seconds that clients have to end by themselves when an instance stops, and all that it has to stop.
+const POLITE_SECONDS: u32 = 15;
+const STOP_SECONDS: u32 = 120;
+
+/// Seconds that an instance may take to start, as for replaying a long log.
+const START_SECONDS: u32 = 3600;
+
+/// `postgresql.cnpg.io/v1`, as far as it is applied.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cluster {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: ObjectMeta,
+    spec: Spec,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    instances: u32,
+    image_name: String,
+    inherited_metadata: Inherited,
+    bootstrap: Bootstrap,
+    storage: Storage,
+    resources: Resources,
+    affinity: Spread,
+    topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    postgresql: PostgreSql,
+    plugins: Vec<Plugin>,
+    #[serde(rename = "enablePDB")]
+    enable_pdb: bool,
+    enable_superuser_access: bool,
+    probes: Probes,
+    smart_shutdown_timeout: u32,
+    stop_delay: u32,
+}
+
+/// How often the kubelet asks. The defaults find out only after ten seconds that an instance is there.
+#[derive(Serialize)]
+struct Probes {
+    startup: Probe,
+    readiness: Probe,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    period_seconds: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_threshold: Option<u32>,
+}
+
+/// A reference to something in the same namespace, or to a plugin.
+#[derive(Serialize)]
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+}
+
+/// Labels of all that CloudNativePG makes. Not ours of children: what it makes is its own.
+#[derive(Serialize)]
+struct Inherited {
+    labels: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+struct Bootstrap {
+    initdb: InitDb,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InitDb {
+    database: &'static str,
+    owner: &'static str,
+    data_checksums: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Storage {
+    size: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_class: Option<String>,
+}
+
+/// What a container is promised, and what it may use.
+#[derive(Serialize)]
+pub(crate) struct Resources {
+    requests: Amounts,
+    limits: Amounts,
+}
+
+impl Resources {
+    pub(crate) fn between(requests: Amounts, limits: Amounts) -> Self {
+        Self { requests, limits }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Amounts {
+    cpu: String,
+    memory: String,
+}
+
+impl Amounts {
+    /// Of millicores and bytes.
+    pub(crate) fn of(cpu: u64, memory: u64) -> Self {
+        Self { cpu: format_cpu(cpu), memory: format_bytes(memory) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spread {
+    enable_pod_anti_affinity: bool,
+    pod_anti_affinity_type: &'static str,
+    topology_key: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PostgreSql {
+    parameters: BTreeMap<&'static str, String>,
+    #[serde(rename = "pg_hba")]
+    pg_hba: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synchronous: Option<Synchronous>,
+    enable_alter_system: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Synchronous {
+    method: &'static str,
+    number: u32,
+    data_durability: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plugin {
+    name: &'static str,
+    #[serde(rename = "isWALArchiver")]
+    is_wal_archiver: bool,
+    parameters: BTreeMap<&'static str, &'static str>,
+}
+
+/// The instances.
+pub(crate) fn cluster(facts: &Facts, database: &Database) -> Cluster {
+    let amounts = || Amounts::of(database.cpu, database.memory);
+    Cluster {
+        api_version: "postgresql.cnpg.io/v1",
+        kind: "Cluster",
+        metadata: metadata(facts, CLUSTER),
+        spec: Spec {
+            instances: database.instances,
+            image_name: database.image.clone(),
+            inherited_metadata: Inherited { labels: BTreeMap::from([(labels::PART, DATABASE_PART)]) },
+            bootstrap: Bootstrap { initdb: InitDb { database: "app", owner: "app", data_checksums: true } },
+            storage: Storage { size: format_bytes(database.storage), storage_class: database.storage_class.clone() },
+            resources: Resources::between(amounts(), amounts()),
+            affinity: Spread {
+                enable_pod_anti_affinity: true,
+                pod_anti_affinity_type: "preferred",
+                topology_key: "kubernetes.io/hostname",
+            },
+            topology_spread_constraints: vec![over_zones()],
+            postgresql: postgresql(database),
+            plugins: vec![Plugin {
+                name: BARMAN,
+                is_wal_archiver: true,
+                parameters: BTreeMap::from([("barmanObjectName", BACKUP)]),
+            }],
+            enable_pdb: true,
+            enable_superuser_access: false,
+            probes: Probes {
+                startup: Probe { period_seconds: 1, failure_threshold: Some(START_SECONDS) },
+                readiness: Probe { period_seconds: 2, failure_threshold: None },
+            },
+            smart_shutdown_timeout: POLITE_SECONDS,
+            stop_delay: STOP_SECONDS,
+        },
+    }
+}
+
+/// A zone that has none is preferred, and a cluster of one zone is no obstacle.
+fn over_zones() -> TopologySpreadConstraint {
+    let instances = [("cnpg.io/cluster", CLUSTER), ("cnpg.io/podRole", "instance")];
+    let instances = instances.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector { match_labels: Some(instances), match_expressions: None }),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn postgresql(database: &Database) -> PostgreSql {
+    // A log file that nobody fills is closed after a third of what may be lost: the rest is for sending it.
+    let archive_timeout = (database.rpo.as_secs() / 3).max(1);
+    let synchronous = Synchronous { method: "any", number: 1, data_durability: "required" };
+    PostgreSql {
+        parameters: BTreeMap::from([
+            ("archive_timeout", format!("{archive_timeout}s")),
+            ("shared_buffers", format!("{}MB", (database.memory >> 22).max(16))),
+            ("ssl_max_protocol_version", "TLSv1.3".to_owned()),
+            ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
+        ]),
+        // CloudNativePG lets its own roles in before these, and anybody with a password after them.
+        pg_hba: vec!["hostssl all all all cert", "host all all all reject"],
+        synchronous: (database.instances >= SYNCHRONOUS_FROM).then_some(synchronous),
+        enable_alter_system: false,
+    }
+}

@@ -1,0 +1,196 @@
+//! Following databases. In: watches. Out: what [`Databases`] and [`Children`] know, and a wake for each Workspace whose database changed.
+
+use std::{collections::BTreeSet, fmt::Debug, net::SocketAddr};
+
+use desired::fields::Kind;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta, PartialObjectMetaExt as _},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Databases, Known, Stage,
+    seen::{Cluster, ObjectStore, ScheduledBackup},
+};
+use crate::{
+    client,
+    engine::{
+        children::{Child, ChildMirror, Children},
+        watches::{self, Change, Mirror, Reflected},
+    },
+    wakes::Wakes,
+};
+
+/// Where the API server tells its own addresses.
+const API_SERVER_NAMESPACE: &str = "default";
+const API_SERVER_SELECTOR: &str = "kubernetes.io/service-name=kubernetes";
+
+/// Follows databases from when a class first offers any, until the future is dropped.
+pub async fn follow(databases: Databases, client: Client, children: Children, wakes: Wakes) {
+    databases.until(Stage::Wanted).await;
+    tokio::join!(api_server(&databases, &client, &wakes), async {
+        databases.until(Stage::Installed).await;
+        tokio::join!(
+            kind::<Cluster>(Kind::Cluster, &databases, &client, &children, &wakes, |known, namespace, object| {
+                put(&mut known.clusters, namespace, object.and_then(|object| object.status))
+            }),
+            kind::<ObjectStore>(
+                Kind::ObjectStore,
+                &databases,
+                &client,
+                &children,
+                &wakes,
+                |known, namespace, object| {
+                    put(&mut known.stores, namespace, object.and_then(|object| object.status))
+                }
+            ),
+            kind::<ScheduledBackup>(Kind::ScheduledBackup, &databases, &client, &children, &wakes, |_, _, _| false),
+        );
+    });
+}
+
+/// Follows the addresses of the API server.
+async fn api_server(databases: &Databases, client: &Client, wakes: &Wakes) {
+    let (mirror, store) = Reflected::<EndpointSlice>::new();
+    let api = Api::<DeserializeGuard<EndpointSlice>>::namespaced(client.clone(), API_SERVER_NAMESPACE);
+    let config = watcher::Config::default().labels(API_SERVER_SELECTOR).timeout(client::WATCH_SECONDS);
+    let note = || {
+        let addresses = store.state().iter().flat_map(|slice| addresses_of(slice)).collect();
+        let before = std::mem::replace(&mut databases.write().api_server, addresses);
+        if databases.read().api_server != before {
+            wakes.databases_changed();
+        }
+    };
+    watches::follow("EndpointSlice", watcher(api, config).default_backoff(), mirror, |_| note(), note).await;
+}
+
+/// Every address with every port. An endpoint that is not ready is let through as well: it may be before the watch tells.
+fn addresses_of(slice: &EndpointSlice) -> BTreeSet<SocketAddr> {
+    let ports = slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok());
+    let ports: Vec<u16> = ports.collect();
+    let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let addresses = addresses.filter_map(|address| address.parse().ok());
+    addresses.flat_map(|address| ports.iter().map(move |port| SocketAddr::new(address, *port))).collect()
+}
+
+/// Follows one kind; `note` takes in what became of an object, and says whether that matters to its Workspace.
+async fn kind<K>(
+    kind: Kind,
+    databases: &Databases,
+    client: &Client,
+    children: &Children,
+    wakes: &Wakes,
+    note: fn(&mut Known, &str, Option<K>) -> bool,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let config = watcher::Config::default().labels(api::labels::MANAGED_SELECTOR).timeout(client::WATCH_SECONDS);
+    let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config).default_backoff();
+    let children = ChildMirror::<K>::new(kind, children.clone());
+    let mirror = Followed { children, databases: databases.clone(), wakes: wakes.clone(), note };
+    let tell = |change: &Change<Child>| wakes.child_changed(change);
+    let synced = || {
+        databases.write().synced.insert(kind);
+        wakes.databases_changed();
+    };
+    watches::follow(kind.name(), stream, mirror, tell, synced).await;
+}
+
+/// A mirror of children of which more is kept than of others.
+struct Followed<K> {
+    children: ChildMirror<K>,
+    databases: Databases,
+    wakes: Wakes,
+    note: fn(&mut Known, &str, Option<K>) -> bool,
+}
+
+impl<K> Followed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn note(&self, guard: &DeserializeGuard<K>, is_gone: bool) {
+        // What this version cannot read stays as it was last read.
+        let Ok(object) = &guard.0 else { return };
+        let namespace = object.namespace().unwrap_or_default();
+        let now = (!is_gone).then(|| object.clone());
+        let matters = (self.note)(&mut self.databases.write(), &namespace, now);
+        if let Some(parent) = Child::of(object).parent.filter(|_| matters) {
+            self.wakes.workspace(&parent);
+        }
+    }
+}
+
+impl<K> Mirror for Followed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    type Object = DeserializeGuard<K>;
+    type Kept = Child;
+
+    fn absorb(&mut self, event: watcher::Event<DeserializeGuard<K>>) -> Vec<Change<Child>> {
+        match &event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => self.note(object, false),
+            watcher::Event::Delete(object) => self.note(object, true),
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+        self.children.absorb(metadata_only(event))
+    }
+}
+
+fn metadata_only<K: Resource<DynamicType = ()>>(
+    event: watcher::Event<DeserializeGuard<K>>,
+) -> watcher::Event<PartialObjectMeta<K>> {
+    let bare = |guard: DeserializeGuard<K>| guard.meta().clone().into_response_partial::<K>();
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(bare(object)),
+        watcher::Event::Apply(object) => watcher::Event::Apply(bare(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(bare(object)),
+    }
+}
+
+/// Keeps the status, and says whether it is another than before.
+fn put<S: PartialEq>(all: &mut std::collections::HashMap<String, S>, namespace: &str, status: Option<S>) -> bool {
+    let before = match status {
+        Some(status) => {
+            if all.get(namespace) == Some(&status) {
+                return false;
+            }
+            all.insert(namespace.to_owned(), status);
+            return true;
+        }
+        None => all.remove(namespace),
+    };
+    before.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort};
+
+    use super::*;
+
+    #[test]
+    fn every_address_of_the_api_server_counts_with_every_port() {
+        let endpoint = |address: &str| Endpoint { addresses: vec![address.to_owned()], ..Endpoint::default() };
+        let slice = EndpointSlice {
+            endpoints: vec![endpoint("10.0.0.1"), endpoint("fd00::1"), endpoint("not an address")],
+            ports: Some(vec![EndpointPort { port: Some(6443), ..EndpointPort::default() }]),
+            ..EndpointSlice::default()
+        };
+        let found: Vec<String> = addresses_of(&slice).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.0.0.1:6443", "[fd00::1]:6443"]);
+    }
+
+    #[test]
+    fn only_a_status_that_is_another_matters() {
+        let mut all = std::collections::HashMap::new();
+        let told: Vec<bool> =
+            [Some(1), Some(1), Some(2), None, None].map(|status| put(&mut all, "stack", status)).into();
+        assert_eq!(told, [true, false, true, true, false]);
+    }
+}

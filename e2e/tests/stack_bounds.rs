@@ -34,6 +34,7 @@ async fn stand(client: &Client, granted: Amounts) -> String {
         owners: Vec::new(),
         members: Vec::new(),
         granted,
+        database: None,
     };
     let namespace = facts.namespace().to_string();
     // Policies and bindings bound nothing here.

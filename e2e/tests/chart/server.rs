@@ -93,6 +93,7 @@ impl Stack {
             owners: vec![Owner { kind: SubjectKind::Group, name: owners.clone() }],
             members: vec![member(&viewers, Role::Viewer), member(&editors, Role::Editor)],
             granted: api::Amounts { cpu: None, memory: None, storage: None },
+            database: None,
         };
         let operator = installation.operator_client(plane).await.unwrap();
         let stack = Self { namespace: facts.namespace().to_string(), viewers, editors, owners };

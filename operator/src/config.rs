@@ -21,6 +21,8 @@ pub struct Config {
     pub service_account: String,
     /// Groups whose members may change what is in stack namespaces: what the chart's `fence.breakGlassGroups` says.
     pub break_glass_groups: Vec<String>,
+    /// Where CloudNativePG runs and as whom: what the chart's `cloudNativePG` says.
+    pub cloud_native_pg: CloudNativePg,
     /// Distinguishes this process from its replicas in the Lease; unique for each process that was ever started.
     pub instance: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served. Port 0 takes any free one.
@@ -37,6 +39,28 @@ pub struct Config {
     pub kube: Option<kube::Config>,
     /// Where keys and buckets are made.
     pub providers: ProviderSource,
+}
+
+/// Where CloudNativePG and its plugin for backups run, and as whom. The fence lets these two into stacks with a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudNativePg {
+    /// Their namespace. A DNS label.
+    pub namespace: String,
+    /// ServiceAccount of CloudNativePG's operator there. A DNS label.
+    pub operator_service_account: String,
+    /// ServiceAccount of the plugin's operator there. A DNS label.
+    pub plugin_service_account: String,
+}
+
+impl Default for CloudNativePg {
+    /// As their own manifests have it.
+    fn default() -> Self {
+        Self {
+            namespace: arguments::CNPG_NAMESPACE.to_owned(),
+            operator_service_account: arguments::CNPG_SERVICE_ACCOUNT.to_owned(),
+            plugin_service_account: arguments::CNPG_PLUGIN_SERVICE_ACCOUNT.to_owned(),
+        }
+    }
 }
 
 /// Where keys and buckets are made.
@@ -119,6 +143,7 @@ impl Config {
             namespace: arguments::NAMESPACE.to_owned(),
             service_account: arguments::SERVICE_ACCOUNT.to_owned(),
             break_glass_groups: Vec::new(),
+            cloud_native_pg: CloudNativePg::default(),
             instance: instance("operator"),
             http_address: SocketAddr::from(([0, 0, 0, 0], 8080)),
             log: Log { format: LogFormat::Json, filter: arguments::LOG_FILTER.to_owned() },
@@ -192,6 +217,7 @@ impl fmt::Debug for Config {
             .field("namespace", &self.namespace)
             .field("service_account", &self.service_account)
             .field("break_glass_groups", &self.break_glass_groups)
+            .field("cloud_native_pg", &self.cloud_native_pg)
             .field("instance", &self.instance)
             .field("http_address", &self.http_address)
             .field("log", &self.log)

@@ -66,7 +66,7 @@ impl Fence {
             client,
             period: config.timings.canary,
             probes: probes::all(&config.namespace),
-            policies: expected::policies(&config.namespace, &config.break_glass_groups),
+            policies: expected::policies(&config.namespace, &config.break_glass_groups, &config.cloud_native_pg),
             verdict: Mutex::new(Verdict::NotLooked),
             turns: watch::channel(false).0,
         };

@@ -100,7 +100,10 @@ async fn the_operator_reads_every_policy_and_binding_of_the_fence() {
         let expected = policy["spec"]
             .to_string()
             .replace("__OPERATOR_NAMESPACE__", OWN_NAMESPACE)
-            .replace("__BREAK_GLASS_GROUPS__", "[]");
+            .replace("__BREAK_GLASS_GROUPS__", "[]")
+            .replace("__CNPG_NAMESPACE__", "cnpg-system")
+            .replace("__CNPG_OPERATOR__", "cnpg-manager")
+            .replace("__CNPG_PLUGIN__", "plugin-barman-cloud");
         assert_eq!(found["spec"], serde_json::from_str::<Value>(&expected).unwrap(), "{name}");
         let binding = get(&operator, &format!("{group}/validatingadmissionpolicybindings/{name}")).await.unwrap();
         assert_eq!(binding["spec"], json!({ "policyName": name, "validationActions": ["Deny"] }));

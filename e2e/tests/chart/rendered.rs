@@ -131,12 +131,18 @@ fn environment(objects: &[Value]) -> Vec<(String, Value)> {
 
 #[tokio::test]
 async fn the_operator_is_told_what_the_chart_was_told() {
-    let values = json!({ "installation": "acme-test", "fence": { "breakGlassGroups": ["fire brigade", "vets"] }, "log": { "format": "text" } });
+    let values = json!({
+        "installation": "acme-test", "fence": { "breakGlassGroups": ["fire brigade", "vets"] }, "log": { "format": "text" },
+        "cloudNativePG": { "namespace": "wells", "operatorServiceAccount": "keeper", "pluginServiceAccount": "digger" },
+    });
     let told = environment(&render("steading", &with(values)).await);
     for (name, value) in [
         ("STEADING_INSTALLATION", "acme-test"),
         ("STEADING_BREAK_GLASS_GROUPS", "fire brigade,vets"),
         ("STEADING_LOG_FORMAT", "text"),
+        ("STEADING_CNPG_NAMESPACE", "wells"),
+        ("STEADING_CNPG_SERVICE_ACCOUNT", "keeper"),
+        ("STEADING_CNPG_PLUGIN_SERVICE_ACCOUNT", "digger"),
         ("STEADING_HTTP_ADDRESS", "0.0.0.0:8080"),
     ] {
         assert!(told.contains(&(name.to_owned(), json!(value))), "{name} in {told:?}");
@@ -171,6 +177,26 @@ async fn the_break_glass_groups_stand_in_the_policies_as_text_and_nothing_else()
         }
     }
     assert_eq!(seen, 3);
+}
+
+#[tokio::test]
+async fn the_keepers_of_databases_stand_in_the_policies_and_are_by_default_those_that_the_operator_knows() {
+    let known = operator::config::CloudNativePg::default();
+    let given = json!({ "namespace": "wells", "operatorServiceAccount": "keeper", "pluginServiceAccount": "digger" });
+    for (values, namespace, accounts) in [
+        (json!({}), known.namespace.as_str(), [&known.operator_service_account, &known.plugin_service_account]),
+        (json!({ "cloudNativePG": given }), "wells", [&"keeper".to_owned(), &"digger".to_owned()]),
+    ] {
+        let objects = render("steading", &with(values)).await;
+        let stacks = one(&objects, "ValidatingAdmissionPolicy", "steading-stacks");
+        for account in accounts {
+            let user = format!("request.userInfo.username == 'system:serviceaccount:{namespace}:{account}'");
+            let variables = stacks["spec"]["variables"].as_array().unwrap();
+            assert!(variables.iter().any(|it| it["expression"] == json!(user)), "{user} in {variables:#?}");
+        }
+        let operator = one(&objects, "ValidatingAdmissionPolicy", "steading-operator").to_string();
+        assert!(operator.contains(&format!("'kubernetes.io/metadata.name'].orValue('') == '{namespace}'")));
+    }
 }
 
 #[tokio::test]

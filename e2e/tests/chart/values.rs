@@ -7,6 +7,7 @@ use crate::helm::{chart, render, template, with};
 /// Values that must be refused, with what Helm says. Every property of the schema that can be wrong is among them.
 fn refused() -> Vec<(Value, &'static str)> {
     let image = |key: &str, value: Value| with(json!({ "image": { key: value } }));
+    let cnpg = |key: &str, value: Value| with(json!({ "cloudNativePG": { key: value } }));
     let glass = |group: &str| with(json!({ "fence": { "breakGlassGroups": [group] } }));
     vec![
         (json!({ "image": { "repository": "a" } }), "at '': missing property 'installation'"),
@@ -52,6 +53,17 @@ fn refused() -> Vec<(Value, &'static str)> {
             "at '/fence/breakGlassGroups': items at 0 and 1 are equal",
         ),
         (with(json!({ "fence": { "breakGlassGroups": "a" } })), "at '/fence/breakGlassGroups': got string, want array"),
+        (cnpg("namespace", json!("")), "at '/cloudNativePG/namespace': minLength: got 0, want 1"),
+        (cnpg("namespace", json!("Cnpg")), "at '/cloudNativePG/namespace': 'Cnpg' does not match pattern"),
+        (cnpg("namespace", json!("kube-system")), "at '/cloudNativePG/namespace': 'not' failed"),
+        (cnpg("namespace", json!("steading-system")), "steading-system is Steading's own namespace"),
+        (cnpg("operatorServiceAccount", json!("a' || true || 'b")), "at '/cloudNativePG/operatorServiceAccount': 'a"),
+        (
+            cnpg("operatorServiceAccount", json!("a".repeat(64))),
+            "at '/cloudNativePG/operatorServiceAccount': maxLength: got 64, want 63",
+        ),
+        (cnpg("pluginServiceAccount", json!("a:b")), "at '/cloudNativePG/pluginServiceAccount': 'a:b' does not match"),
+        (cnpg("enabled", json!(true)), "at '/cloudNativePG': additional properties 'enabled' not allowed"),
         (
             with(json!({ "resources": { "limits": { "gpu": "1" } } })),
             "at '/resources/limits': additional properties 'gpu' not allowed",

@@ -14,6 +14,18 @@ fn watched(namespace: &str) -> Vec<(String, Value)> {
         (core("resourcequotas"), json!({ "apiVersion": "v1", "kind": "ResourceQuota", "spec": {} })),
         (core("limitranges"), json!({ "apiVersion": "v1", "kind": "LimitRange", "spec": { "limits": [] } })),
         (
+            group("postgresql.cnpg.io", "clusters"),
+            json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "spec": {} }),
+        ),
+        (
+            group("postgresql.cnpg.io", "scheduledbackups"),
+            json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "ScheduledBackup", "spec": {} }),
+        ),
+        (
+            group("barmancloud.cnpg.io", "objectstores"),
+            json!({ "apiVersion": "barmancloud.cnpg.io/v1", "kind": "ObjectStore", "spec": {} }),
+        ),
+        (
             group("networking.k8s.io", "networkpolicies"),
             json!({
                 "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",

@@ -1,20 +1,25 @@
 //! The fence is attacked: every rule, as everybody who might try, with every right that RBAC can give.
 //!
-//! One file per policy of `charts/steading/files/fence.yaml`, and `works` for what must go on working. `fence-negate` runs these
-//! tests once for each rule with that rule made always true, and fails unless one of them notices.
+//! Files are named after the policies of `charts/steading/files/fence.yaml` that they attack, and `works` is for what must go on
+//! working. `fence-negate` runs these tests once for each rule with that rule made always true, and fails unless one of them notices.
 
 // Helpers of tests are tests: clippy.toml lets only functions marked as tests unwrap.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod caller;
+mod kinds;
 mod labels;
 mod namespaces;
 mod operator;
+mod operator_database;
+mod operator_database_policies;
 mod operator_policies;
 mod requests;
 mod rules;
 mod scene;
 mod stacks;
+mod stacks_database;
+mod stacks_keepers;
 mod status;
 mod works;
 

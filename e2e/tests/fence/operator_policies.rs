@@ -3,24 +3,25 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Request, apply, create, delete, every_change};
+use crate::kinds;
 use crate::rules::{
     OPERATOR_ALLOW_PEERS, OPERATOR_ALLOW_SELECTS, OPERATOR_ALLOW_WORLD, OPERATOR_DENY_ALL, OPERATOR_OUTSIDE_STACK,
     OPERATOR_UNPROTECTS,
 };
 use crate::scene::{OWN_NAMESPACE, Scene, Stood};
 
-const NETWORKING: &str = "networking.k8s.io/v1";
+pub const NETWORKING: &str = "networking.k8s.io/v1";
 
-fn parts() -> Value {
+pub fn parts() -> Value {
     json!({ "matchExpressions": [{ "key": "steading.dev/part", "operator": "Exists" }] })
 }
 
-fn policy(name: &str, spec: &Value) -> Value {
+pub fn policy(name: &str, spec: &Value) -> Value {
     json!({ "apiVersion": NETWORKING, "kind": "NetworkPolicy", "metadata": { "name": name }, "spec": spec })
 }
 
 /// Every way to have a policy of this spec in a stack: a new one, and one that is there already.
-async fn ways(scene: &Scene, stack: &Stood, existing: &str, new: &str, spec: &Value) -> Vec<Request> {
+pub async fn ways(scene: &Scene, stack: &Stood, existing: &str, new: &str, spec: &Value) -> Vec<Request> {
     let path = stack.of(NETWORKING, "networkpolicies");
     let mut ways = vec![apply(&format!("{path}/{existing}"), policy(existing, spec))];
     if new != existing {
@@ -58,8 +59,11 @@ async fn the_operators_token_writes_children_in_stacks_only() {
                 of("rbac.authorization.k8s.io/v1", "rolebindings"),
                 json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "roleRef": viewer, "subjects": [] }),
             ),
+            (core("secrets"), json!({ "apiVersion": "v1", "kind": "Secret" })),
         ];
-        for (path, mut object) in kinds {
+        let of_database = [kinds::CLUSTER, kinds::SCHEDULED_BACKUP, kinds::OBJECT_STORE]
+            .map(|kind| (of(kind.api, kind.plural), kind.object("x", &json!({}))));
+        for (path, mut object) in kinds.into_iter().chain(of_database) {
             object["metadata"] = json!({ "name": e2e::unique("theirs") });
             let item = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
             let mut attacks = vec![create(&path, object.clone()), apply(&item, object.clone())];

@@ -34,6 +34,18 @@ pub const WAY_INTO_STACK: Rule = rule("steading-stacks", "opens a way into a sta
 pub const QUOTA_STATUS: Rule = rule("steading-stacks", "the status of a stack's ResourceQuota is written only by");
 /// Metadata smuggled in with a status.
 pub const STATUS_WITH_METADATA: Rule = rule("steading-stacks", "a status write in a stack namespace may not touch");
+/// What CloudNativePG has nothing to do with.
+pub const KEEPER_NAME: Rule = rule("steading-stacks", "writes in a stack only what bears the name of its Cluster");
+/// Labels of Steading on what CloudNativePG makes.
+pub const KEEPER_LABELS: Rule = rule("steading-stacks", "of Steading's labels CloudNativePG gives only");
+/// A Cluster turned into another.
+pub const KEEPER_CLUSTER: Rule = rule("steading-stacks", "changes nothing that Steading said of a Cluster");
+/// A binding of others than the instances.
+pub const KEEPER_BINDING: Rule = rule("steading-stacks", "CloudNativePG binds in a stack only the Role of");
+/// A pod, or a token, of another ServiceAccount.
+pub const KEEPER_ACCOUNT: Rule = rule("steading-stacks", "runs pods in a stack only as the ServiceAccount");
+/// A Service that leads elsewhere.
+pub const KEEPER_SERVICE: Rule = rule("steading-stacks", "a Service that CloudNativePG makes in a stack leads to");
 
 /// A kind that the operator has nothing to do with.
 pub const OPERATOR_KIND: Rule = rule("steading-operator", "the operator has no business with ");
@@ -55,6 +67,17 @@ pub const OPERATOR_NAMESPACE_LABELS: Rule =
 pub const OPERATOR_ROLE: Rule = rule("steading-operator", "the operator binds only the ClusterRoles");
 /// A subject that is no person.
 pub const OPERATOR_SUBJECT: Rule = rule("steading-operator", "the operator binds only users and groups");
+/// Another object of the kinds that a database takes.
+pub const OPERATOR_DATABASE_NAME: Rule =
+    rule("steading-operator", "of what CloudNativePG reads the operator writes in a stack only");
+/// A Secret into which the cluster would write a token.
+pub const OPERATOR_SECRET_TYPE: Rule =
+    rule("steading-operator", "the Secret of a database's backups is of type Opaque");
+/// A Cluster that opens a way.
+pub const OPERATOR_CLUSTER: Rule = rule("steading-operator", "a stack's Cluster has no superuser access");
+/// Orders to CloudNativePG.
+pub const OPERATOR_DATABASE_METADATA: Rule =
+    rule("steading-operator", "gives what CloudNativePG reads no labels and annotations but");
 /// A deny-all that does not.
 pub const OPERATOR_DENY_ALL: Rule =
     rule("steading-operator", "the network policy deny-all of a stack selects every pod");
@@ -66,6 +89,12 @@ pub const OPERATOR_ALLOW_WORLD: Rule =
 /// An allow policy with peers outside.
 pub const OPERATOR_ALLOW_PEERS: Rule =
     rule("steading-operator", "let through only pods of the same stack and, outwards");
+/// A policy of a database for any port.
+pub const OPERATOR_DATABASE_PORTS: Rule =
+    rule("steading-operator", "every rule of a database's network policies names its ports");
+/// A policy of a database for half the world.
+pub const OPERATOR_DATABASE_RANGES: Rule =
+    rule("steading-operator", "a database reaches single addresses of the API server");
 /// Isolation taken away while the stack stands.
 pub const OPERATOR_UNPROTECTS: Rule = rule("steading-operator", "stands as long as its stack namespace");
 /// What belongs to those who ask.
@@ -97,7 +126,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 34] = [
+pub const ALL: [Rule; 46] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -107,6 +136,12 @@ pub const ALL: [Rule; 34] = [
     WAY_INTO_STACK,
     QUOTA_STATUS,
     STATUS_WITH_METADATA,
+    KEEPER_NAME,
+    KEEPER_LABELS,
+    KEEPER_CLUSTER,
+    KEEPER_BINDING,
+    KEEPER_ACCOUNT,
+    KEEPER_SERVICE,
     OPERATOR_KIND,
     OPERATOR_OUTSIDE_STACK,
     OPERATOR_FOREIGN_NAMESPACE,
@@ -115,10 +150,16 @@ pub const ALL: [Rule; 34] = [
     OPERATOR_NAMESPACE_LABELS,
     OPERATOR_ROLE,
     OPERATOR_SUBJECT,
+    OPERATOR_DATABASE_NAME,
+    OPERATOR_SECRET_TYPE,
+    OPERATOR_CLUSTER,
+    OPERATOR_DATABASE_METADATA,
     OPERATOR_DENY_ALL,
     OPERATOR_ALLOW_SELECTS,
     OPERATOR_ALLOW_WORLD,
     OPERATOR_ALLOW_PEERS,
+    OPERATOR_DATABASE_PORTS,
+    OPERATOR_DATABASE_RANGES,
     OPERATOR_UNPROTECTS,
     OPERATOR_SPEC,
     OPERATOR_LEASE,

@@ -92,6 +92,44 @@ impl Scene {
         self.caller("somebody who broke the glass", "grace", &[BREAK_GLASS, ALMIGHTY])
     }
 
+    /// CloudNativePG's operator.
+    pub fn cnpg(&self) -> Caller {
+        self.caller(
+            "CloudNativePG's operator",
+            "system:serviceaccount:cnpg-system:cnpg-manager",
+            &["system:serviceaccounts:cnpg-system", ALMIGHTY],
+        )
+    }
+
+    /// The operator of its plugin for backups.
+    pub fn plugin(&self) -> Caller {
+        self.caller(
+            "the plugin's operator",
+            "system:serviceaccount:cnpg-system:plugin-barman-cloud",
+            &["system:serviceaccounts:cnpg-system", ALMIGHTY],
+        )
+    }
+
+    /// An instance of the database of a stack, or of whatever calls itself so elsewhere.
+    pub fn instance(&self, namespace: &str) -> Caller {
+        let group = format!("system:serviceaccounts:{namespace}");
+        self.caller("an instance", &format!("system:serviceaccount:{namespace}:database"), &[&group, ALMIGHTY])
+    }
+
+    /// Those who are called like the keepers of databases and are none.
+    pub fn namesakes(&self) -> Vec<Caller> {
+        let account = |user: &str| self.caller("a namesake", &format!("system:serviceaccount:{user}"), &[ALMIGHTY]);
+        [
+            "acme:cnpg-manager",
+            "acme:plugin-barman-cloud",
+            "cnpg-system:default",
+            "cnpg-system:database",
+            "acme:database",
+        ]
+        .map(account)
+        .into()
+    }
+
     /// A controller of the cluster.
     pub fn controller(&self) -> Caller {
         self.caller(
@@ -269,7 +307,9 @@ pub fn ours(namespace: &str, plural: &str) -> String {
 
 async fn set_up(plane: &'static Plane) {
     let admin = Caller::new("the cluster administrator", plane.admin().unwrap());
+    // The chart comes first: it must not need these kinds.
     install_chart(plane).await;
+    crate::kinds::define(&admin).await;
     let everything = json!({
         "metadata": { "name": ALMIGHTY },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Request, apply, changes_through, create, delete, every_change, merge, patch, read, replace};
+use crate::kinds;
 use crate::rules::{QUOTA_STATUS, STATUS_WITH_METADATA, WAY_INTO_STACK, WRITE_IN_STACK};
 use crate::scene::{Scene, Stood};
 
@@ -23,12 +24,12 @@ fn pod_spec() -> Value {
     })
 }
 
-fn template() -> Value {
+pub fn template() -> Value {
     json!({ "metadata": { "labels": { "app": "x" } }, "spec": pod_spec() })
 }
 
 /// One valid object of each kind that can stand in a namespace, by the path of its kind.
-fn one_of_each(stack: &Stood) -> Vec<(String, Value)> {
+pub fn one_of_each(stack: &Stood) -> Vec<(String, Value)> {
     let selector = json!({ "matchLabels": { "app": "x" } });
     let set = json!({ "replicas": 1, "selector": selector, "template": template() });
     let mut job_template = template();
@@ -88,6 +89,9 @@ fn one_of_each(stack: &Stood) -> Vec<(String, Value)> {
         (of("resource.k8s.io/v1", "resourceclaimtemplates"), json!({ "spec": { "spec": {} } })),
         (of("storage.k8s.io/v1", "csistoragecapacities"), json!({ "storageClassName": "x" })),
     ]
+    .into_iter()
+    .chain(kinds::ALL.map(|kind| (of(kind.api, kind.plural), kind.object("x", &json!({})))))
+    .collect()
 }
 
 /// Objects in a stack that others than Steading made, for attacks on them: by break-glass, as nobody else can.
@@ -193,7 +197,7 @@ async fn outsiders_change_and_remove_nothing_that_isolates_a_stack() {
 }
 
 /// Every way to weaken or remove one of the objects that isolate a stack.
-async fn attacks_on(scene: &Scene, path: &str) -> Vec<Request> {
+pub async fn attacks_on(scene: &Scene, path: &str) -> Vec<Request> {
     let current = scene.admin().get(path).await;
     let (pointer, weak) = match current["kind"].as_str().unwrap() {
         "NetworkPolicy" => ("/spec/ingress", json!([{}])),

@@ -5,10 +5,13 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use api::Installation;
 use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 
-use super::{Config, Log, LogFormat, ProviderSource, Timings, instance};
+use super::{CloudNativePg, Config, Log, LogFormat, ProviderSource, Timings, instance};
 
 pub(super) const NAMESPACE: &str = "steading-system";
 pub(super) const SERVICE_ACCOUNT: &str = "steading";
+pub(super) const CNPG_NAMESPACE: &str = "cnpg-system";
+pub(super) const CNPG_SERVICE_ACCOUNT: &str = "cnpg-manager";
+pub(super) const CNPG_PLUGIN_SERVICE_ACCOUNT: &str = "plugin-barman-cloud";
 /// The client library logs every failed request as an error, without saying for what; the reconcile that made it says it
 /// better, once.
 pub(super) const LOG_FILTER: &str = "info,kube_client::client::builder=off";
@@ -45,6 +48,15 @@ struct Arguments {
         value_parser = groups
     )]
     break_glass_groups: Groups,
+    /// Namespace in which CloudNativePG and its plugin for backups run
+    #[arg(long, env = "STEADING_CNPG_NAMESPACE", value_name = "NAME", default_value = CNPG_NAMESPACE, value_parser = dns_label)]
+    cnpg_namespace: String,
+    /// ServiceAccount of CloudNativePG's operator there
+    #[arg(long, env = "STEADING_CNPG_SERVICE_ACCOUNT", value_name = "NAME", default_value = CNPG_SERVICE_ACCOUNT, value_parser = dns_label)]
+    cnpg_service_account: String,
+    /// ServiceAccount of the plugin's operator there
+    #[arg(long, env = "STEADING_CNPG_PLUGIN_SERVICE_ACCOUNT", value_name = "NAME", default_value = CNPG_PLUGIN_SERVICE_ACCOUNT, value_parser = dns_label)]
+    cnpg_plugin_service_account: String,
     /// Name of this process in the Lease, usually that of its pod; a random
     /// part is added
     #[arg(long, env = "STEADING_INSTANCE", value_name = "NAME", default_value = "operator", value_parser = instance_name)]
@@ -127,6 +139,11 @@ impl From<Arguments> for Config {
             namespace: read.namespace,
             service_account: read.service_account,
             break_glass_groups: read.break_glass_groups.0,
+            cloud_native_pg: CloudNativePg {
+                namespace: read.cnpg_namespace,
+                operator_service_account: read.cnpg_service_account,
+                plugin_service_account: read.cnpg_plugin_service_account,
+            },
             instance: instance(&read.instance),
             http_address: read.http_address,
             log: Log { format: read.log_format, filter: read.log_filter },

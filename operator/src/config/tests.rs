@@ -29,6 +29,9 @@ fn each_flag_lands_in_its_own_field() {
         "--namespace=farm",
         "--service-account=farmer",
         "--break-glass-groups=vets,fire brigade",
+        "--cnpg-namespace=wells",
+        "--cnpg-service-account=well-keeper",
+        "--cnpg-plugin-service-account=well-digger",
         "--instance=pod-7",
         "--kubeconfig=/k",
         "--http-address=127.0.0.1:9",
@@ -46,6 +49,12 @@ fn each_flag_lands_in_its_own_field() {
     .unwrap();
     assert_eq!((config.namespace.as_str(), config.service_account.as_str()), ("farm", "farmer"));
     assert_eq!(config.break_glass_groups, ["vets", "fire brigade"]);
+    let expected = CloudNativePg {
+        namespace: "wells".into(),
+        operator_service_account: "well-keeper".into(),
+        plugin_service_account: "well-digger".into(),
+    };
+    assert_eq!(config.cloud_native_pg, expected);
     assert!(config.instance.starts_with("pod-7_"), "{}", config.instance);
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
     assert_eq!(config.http_address, SocketAddr::from(([127, 0, 0, 1], 9)));
@@ -86,6 +95,9 @@ fn refusals_name_the_flag_and_what_to_write() {
         (&["--installation=a", "--service-account=-a"], "lower-case letters, digits and dashes"),
         (&["--installation=a", "--instance=a b"], "without spaces"),
         (&["--installation=a", "--break-glass-groups=a,b'] || true || ['"], "is no group"),
+        (&["--installation=a", "--cnpg-namespace=cnpg' || true || '"], "lower-case letters, digits and dashes"),
+        (&["--installation=a", "--cnpg-service-account="], "lower-case letters, digits and dashes"),
+        (&["--installation=a", "--cnpg-plugin-service-account=a:b"], "lower-case letters, digits and dashes"),
         (&["--installation=a", "--workers=0"], "1..=256"),
         (&["--installation=a", "--lease-duration=15"], "write it like 500ms, 15s"),
         (&["--installation=a", "--lease-duration=-15s"], "write it like 500ms, 15s"),

@@ -1,7 +1,9 @@
-//! The fence as the chart of this version installs it. Pure. In: the file compiled in, the two things that differ between
-//! clusters. Out: for each policy, the specs that it and its binding must have.
+//! The fence as the chart of this version installs it. Pure. In: the file compiled in, what differs between clusters. Out: for
+//! each policy, the specs that it and its binding must have.
 
 use serde_json::{Value, json};
+
+use crate::config::CloudNativePg;
 
 /// The same file that the chart installs.
 const FILE: &str = include_str!("../../../charts/steading/files/fence.yaml");
@@ -14,12 +16,15 @@ pub(super) struct Policy {
     pub binding: Value,
 }
 
-/// The policies for an operator in `namespace` and these break-glass groups, in the order of the file.
-pub(super) fn policies(namespace: &str, groups: &[String]) -> Result<Vec<Policy>, String> {
+/// The policies for an operator in `namespace`, these break-glass groups and this CloudNativePG, in the order of the file.
+pub(super) fn policies(namespace: &str, groups: &[String], cnpg: &CloudNativePg) -> Result<Vec<Policy>, String> {
     let groups: Vec<String> = groups.iter().map(|group| format!("'{group}'")).collect();
     let text = FILE
         .replace("__OPERATOR_NAMESPACE__", namespace)
-        .replace("__BREAK_GLASS_GROUPS__", &format!("[{}]", groups.join(", ")));
+        .replace("__BREAK_GLASS_GROUPS__", &format!("[{}]", groups.join(", ")))
+        .replace("__CNPG_NAMESPACE__", &cnpg.namespace)
+        .replace("__CNPG_OPERATOR__", &cnpg.operator_service_account)
+        .replace("__CNPG_PLUGIN__", &cnpg.plugin_service_account);
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| error.to_string())?;
     documents.iter().map(policy).collect()
 }
@@ -62,7 +67,12 @@ mod tests {
     use super::*;
 
     fn named(namespace: &str, groups: &[&str]) -> Vec<Policy> {
-        policies(namespace, &groups.iter().map(|group| (*group).to_owned()).collect::<Vec<_>>()).unwrap()
+        let cnpg = CloudNativePg {
+            namespace: "wells".to_owned(),
+            operator_service_account: "well-keeper".to_owned(),
+            plugin_service_account: "well-digger".to_owned(),
+        };
+        policies(namespace, &groups.iter().map(|group| (*group).to_owned()).collect::<Vec<_>>(), &cnpg).unwrap()
     }
 
     #[test]
@@ -81,6 +91,9 @@ mod tests {
         .unwrap();
         assert!(text.contains("system:serviceaccount:farm:steading"), "{text}");
         assert!(text.contains("group in ['vets', 'fire brigade']"), "{text}");
+        assert!(text.contains("'system:serviceaccount:wells:well-keeper'"), "{text}");
+        assert!(text.contains("'system:serviceaccount:wells:well-digger'"), "{text}");
+        assert!(text.contains("'kubernetes.io/metadata.name'].orValue('') == 'wells'"), "{text}");
         assert!(!text.contains("__"), "a placeholder was left");
         let without = serde_json::to_string(&named("farm", &[])[0].spec).unwrap();
         assert!(without.contains("group in []"), "{without}");

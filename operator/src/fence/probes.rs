@@ -125,6 +125,7 @@ mod tests {
     use kube::core::{Status, response::StatusSummary};
 
     use super::*;
+    use crate::config::CloudNativePg;
 
     fn refused(code: u16, message: &str) -> Result<Value, kube::Error> {
         Err(kube::Error::Api(Box::new(Status {
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_fence_has_a_rule_with_the_words_of_each_probe() {
-        let policies = super::super::expected::policies("farm", &[]).unwrap();
+        let policies = super::super::expected::policies("farm", &[], &CloudNativePg::default()).unwrap();
         let operator = policies.iter().find(|policy| POLICY.contains(&format!("'{}'", policy.name))).unwrap();
         let rules = operator.spec["validations"].as_array().unwrap();
         for probe in all("farm") {

@@ -5,6 +5,7 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::*;
+use crate::config::CloudNativePg;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -25,7 +26,7 @@ struct Site {
 impl Server {
     fn sound() -> Self {
         let mut specs = BTreeMap::new();
-        for policy in expected::policies("farm", &["vets".to_owned()]).unwrap() {
+        for policy in expected::policies("farm", &["vets".to_owned()], &CloudNativePg::default()).unwrap() {
             specs.insert(format!("validatingadmissionpolicies/{}", policy.name), policy.spec);
             specs.insert(format!("validatingadmissionpolicybindings/{}", policy.name), policy.binding);
         }
@@ -147,11 +148,33 @@ async fn a_binding_that_only_audits_is_no_fence() {
 async fn break_glass_groups_that_the_operator_was_not_told_of_are_a_difference() {
     let server = Server::sound();
     server.change(|site| {
-        for policy in expected::policies("farm", &["vets".into(), "everybody".into()]).unwrap() {
+        for policy in
+            expected::policies("farm", &["vets".into(), "everybody".into()], &CloudNativePg::default()).unwrap()
+        {
             site.specs.insert(format!("validatingadmissionpolicies/{}", policy.name), policy.spec);
         }
     });
     assert!(why_not(&server).await.contains("variables"));
+}
+
+#[tokio::test]
+async fn another_cloudnativepg_than_the_operator_was_told_of_is_a_difference() {
+    let cnpg = CloudNativePg::default();
+    let others = [
+        CloudNativePg { namespace: "wells".into(), ..cnpg.clone() },
+        CloudNativePg { operator_service_account: "mallory".into(), ..cnpg.clone() },
+        CloudNativePg { plugin_service_account: "mallory".into(), ..cnpg },
+    ];
+    for other in others {
+        let server = Server::sound();
+        server.change(|site| {
+            for policy in expected::policies("farm", &["vets".into()], &other).unwrap() {
+                site.specs.insert(format!("validatingadmissionpolicies/{}", policy.name), policy.spec);
+            }
+        });
+        let why = why_not(&server).await;
+        assert!(why.contains("steading-stacks differs") && why.contains("variables"), "{other:?}: {why}");
+    }
 }
 
 const PROBED: [&str; 7] = [

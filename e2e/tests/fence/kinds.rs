@@ -1,0 +1,116 @@
+//! The kinds of CloudNativePG and of its plugin, as little of them as the fence needs to see. In: nothing. Out: definitions that let
+//! every field through, and objects as Steading writes them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, create, read};
+
+/// One kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its group and version.
+    pub api: &'static str,
+    /// As paths name it.
+    pub plural: &'static str,
+    name: &'static str,
+}
+
+const fn kind(api: &'static str, plural: &'static str, name: &'static str) -> Kind {
+    Kind { api, plural, name }
+}
+
+const POSTGRESQL: &str = "postgresql.cnpg.io/v1";
+
+pub const CLUSTER: Kind = kind(POSTGRESQL, "clusters", "Cluster");
+pub const SCHEDULED_BACKUP: Kind = kind(POSTGRESQL, "scheduledbackups", "ScheduledBackup");
+pub const BACKUP: Kind = kind(POSTGRESQL, "backups", "Backup");
+pub const FAILOVER_QUORUM: Kind = kind(POSTGRESQL, "failoverquorums", "FailoverQuorum");
+/// One with which Steading has nothing to do.
+pub const POOLER: Kind = kind(POSTGRESQL, "poolers", "Pooler");
+pub const OBJECT_STORE: Kind = kind("barmancloud.cnpg.io/v1", "objectstores", "ObjectStore");
+
+/// All of them.
+pub const ALL: [Kind; 6] = [CLUSTER, SCHEDULED_BACKUP, BACKUP, FAILOVER_QUORUM, POOLER, OBJECT_STORE];
+
+impl Kind {
+    /// An object of this kind.
+    pub fn object(self, name: &str, spec: &Value) -> Value {
+        json!({ "apiVersion": self.api, "kind": self.name, "metadata": { "name": name }, "spec": spec })
+    }
+
+    fn definition(self) -> Value {
+        let group = self.api.trim_end_matches("/v1");
+        let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let version = json!({
+            "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": schema },
+            "subresources": { "status": {} },
+        });
+        json!({
+            "metadata": { "name": format!("{}.{group}", self.plural) },
+            "spec": {
+                "group": group, "scope": "Namespaced", "versions": [version],
+                "names": { "kind": self.name, "plural": self.plural, "singular": self.name.to_lowercase() },
+            },
+        })
+    }
+}
+
+/// Makes the API server know them.
+pub async fn define(admin: &Caller) {
+    for kind in ALL {
+        admin.may(&create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kind.definition())).await;
+    }
+    for kind in ALL {
+        e2e::wait::until("the kinds of CloudNativePG are served", Duration::from_secs(30), async || {
+            Ok(admin.tries(&read(&format!("/apis/{}/{}", kind.api, kind.plural))).await.is_ok())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// A Cluster as Steading asks for it.
+pub fn cluster() -> Value {
+    CLUSTER.object(
+        "database",
+        &json!({
+            "instances": 3,
+            "imageName": "registry.example/postgresql:18.4",
+            "inheritedMetadata": { "labels": { "steading.dev/part": "database" } },
+            "bootstrap": { "initdb": { "database": "app", "owner": "app" } },
+            "storage": { "size": "10Gi" },
+            "resources": { "requests": { "cpu": "500m" } },
+            "affinity": { "podAntiAffinityType": "preferred" },
+            "postgresql": {
+                "parameters": { "shared_buffers": "256MB" },
+                "pg_hba": ["host all all all reject"],
+                "enableAlterSystem": false,
+            },
+            "plugins": [{ "name": "barman-cloud.cloudnative-pg.io", "isWALArchiver": true }],
+            "enablePDB": true,
+            "enableSuperuserAccess": false,
+        }),
+    )
+}
+
+/// The Secret with the credentials of the backups.
+pub fn credentials() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "database-backup" }, "type": "Opaque",
+        "stringData": { "accessKeyID": "a" },
+    })
+}
+
+/// What the operator writes for a database, in its order, by the paths of the kinds.
+pub fn of_steading(namespace: &str) -> Vec<(String, Value)> {
+    let of = |kind: Kind| format!("/apis/{}/namespaces/{namespace}/{}", kind.api, kind.plural);
+    let schedule = json!({ "schedule": "0 0 */2 * * *", "cluster": { "name": "database" } });
+    vec![
+        (format!("/api/v1/namespaces/{namespace}/secrets"), credentials()),
+        (of(OBJECT_STORE), OBJECT_STORE.object("database-backup", &json!({ "retentionPolicy": "30d" }))),
+        (of(CLUSTER), cluster()),
+        (of(SCHEDULED_BACKUP), SCHEDULED_BACKUP.object("database-backup", &schedule)),
+    ]
+}

@@ -1,0 +1,189 @@
+//! `steading-operator`: how far a thief of the operator's token could open the network of a stack's database.
+
+use serde_json::{Value, json};
+
+use crate::caller::{apply, every_change};
+use crate::operator_policies::{NETWORKING, parts, policy, ways};
+use crate::rules::{
+    OPERATOR_ALLOW_PEERS, OPERATOR_ALLOW_SELECTS, OPERATOR_ALLOW_WORLD, OPERATOR_DATABASE_PORTS,
+    OPERATOR_DATABASE_RANGES, Rule,
+};
+use crate::scene::{Scene, Stood};
+
+const INTO: &str = "allow-database-operator";
+const API: &str = "allow-database-api-server";
+const STORE: &str = "allow-database-store";
+
+fn instances() -> Value {
+    json!({ "matchLabels": { "steading.dev/part": "database" } })
+}
+
+/// CloudNativePG's operator.
+fn keeper() -> Value {
+    json!({
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "cnpg-system" } },
+        "podSelector": { "matchLabels": { "app.kubernetes.io/name": "cloudnative-pg" } },
+    })
+}
+
+fn into(peers: &Value, ports: &Value) -> Value {
+    json!({ "podSelector": instances(), "policyTypes": ["Ingress"], "ingress": [{ "from": peers, "ports": ports }] })
+}
+
+fn out(ranges: &[&str], ports: &Value) -> Value {
+    let peers: Vec<Value> = ranges.iter().map(|range| json!({ "ipBlock": { "cidr": range } })).collect();
+    json!({ "podSelector": instances(), "policyTypes": ["Egress"], "egress": [{ "to": peers, "ports": ports }] })
+}
+
+fn port(number: u16) -> Value {
+    json!({ "protocol": "TCP", "port": number })
+}
+
+/// The policies of a database as the operator writes them.
+fn good() -> [(&'static str, Value); 3] {
+    [
+        (INTO, into(&json!([keeper()]), &json!([port(8000), port(5432)]))),
+        (API, out(&["192.0.2.7/32", "2001:db8::7/128"], &json!([port(6443)]))),
+        (STORE, out(&["10.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"], &json!([port(9000)]))),
+    ]
+}
+
+/// A stack with the policies of a database.
+async fn opened(scene: &Scene) -> Stood {
+    let stack = scene.stack().await;
+    let operator = scene.operator().await;
+    for (name, spec) in good() {
+        let path = stack.of(NETWORKING, &format!("networkpolicies/{name}"));
+        operator.may(&apply(&path, policy(name, &spec))).await;
+    }
+    stack
+}
+
+/// Asserts that the operator can have no policy of this name and spec, neither made nor changed.
+async fn refused(scene: &Scene, stack: &Stood, name: &str, spec: &Value, rule: Rule) {
+    let ways = ways(scene, stack, name, name, spec).await;
+    scene.operator().await.may_not_any(&ways, rule).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_opens_for_a_database_only_the_pods_of_its_instances() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    for (name, spec) in good() {
+        for selector in [
+            json!({}),
+            parts(),
+            json!({ "matchLabels": { "steading.dev/part": "agent" } }),
+            json!({ "matchLabels": { "app": "x" } }),
+            json!({ "matchExpressions": [{ "key": "steading.dev/part", "operator": "In", "values": ["database", "agent"] }] }),
+        ] {
+            let mut spec = spec.clone();
+            spec["podSelector"] = selector;
+            refused(&scene, &stack, name, &spec, OPERATOR_ALLOW_SELECTS).await;
+        }
+        let mut both = spec.clone();
+        both["policyTypes"] = json!(["Ingress", "Egress"]);
+        refused(&scene, &stack, name, &both, OPERATOR_ALLOW_SELECTS).await;
+        // Under other names the old rules hold.
+        let operator = scene.operator().await;
+        let elsewhere = ways(&scene, &stack, "allow-parts-egress", "opening", &spec).await;
+        operator.may_not_any(&elsewhere, OPERATOR_ALLOW_SELECTS).await;
+        let mut parts_only = spec.clone();
+        parts_only["podSelector"] = parts();
+        let elsewhere = ways(&scene, &stack, "allow-parts-egress", "opening", &parts_only).await;
+        operator.may_not_any(&elsewhere, OPERATOR_ALLOW_PEERS).await;
+    }
+}
+
+#[tokio::test]
+async fn the_operators_token_lets_only_cloudnativepgs_operator_in_to_a_database() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    let with = |key: &str, value: Value| {
+        let mut peer = keeper();
+        peer[key] = value;
+        peer
+    };
+    let named = |name: &str| json!({ "matchLabels": { "kubernetes.io/metadata.name": name } });
+    let ports = json!([port(5432)]);
+    for peer in [
+        with("namespaceSelector", json!({})),
+        with("namespaceSelector", named("globex")),
+        with("namespaceSelector", json!({ "matchLabels": { "team": "cnpg-system" } })),
+        with("podSelector", json!({})),
+        with("podSelector", json!({ "matchExpressions": [{ "key": "x", "operator": "DoesNotExist" }] })),
+        json!({ "namespaceSelector": named("cnpg-system") }),
+        json!({ "ipBlock": { "cidr": "192.0.2.7/32" } }),
+    ] {
+        let spec = into(&json!([keeper(), peer]), &ports);
+        refused(&scene, &stack, INTO, &spec, OPERATOR_ALLOW_PEERS).await;
+    }
+    for name in [API, STORE] {
+        refused(&scene, &stack, name, &into(&json!([keeper()]), &ports), OPERATOR_ALLOW_PEERS).await;
+    }
+    refused(&scene, &stack, INTO, &into(&json!([]), &ports), OPERATOR_ALLOW_WORLD).await;
+    refused(&scene, &stack, INTO, &out(&["192.0.2.7/32"], &ports), OPERATOR_ALLOW_PEERS).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_opens_a_database_by_named_ports_only() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    for ports in [
+        json!([]),
+        json!([port(22)]),
+        json!([port(8000), port(22)]),
+        json!([{ "protocol": "TCP" }]),
+        json!([{ "protocol": "TCP", "port": "metrics" }]),
+        json!([{ "protocol": "TCP", "port": 5432, "endPort": 9000 }]),
+    ] {
+        refused(&scene, &stack, INTO, &into(&json!([keeper()]), &ports), OPERATOR_DATABASE_PORTS).await;
+    }
+    for name in [API, STORE] {
+        for ports in
+            [json!([]), json!([{ "protocol": "TCP" }]), json!([{ "protocol": "TCP", "port": 1, "endPort": 65535 }])]
+        {
+            refused(&scene, &stack, name, &out(&["192.0.2.7/32"], &ports), OPERATOR_DATABASE_PORTS).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_operators_token_lets_a_database_out_to_no_range_that_is_no_boundary() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    let ports = json!([port(443)]);
+    let bad = [
+        "0.0.0.0/0",
+        "128.0.0.0/1",
+        "10.0.0.0/7",
+        "::/0",
+        "2000::/3",
+        "fc00::/7",
+        "169.254.169.254/32",
+        "169.254.0.0/16",
+        "169.0.0.0/8",
+        "169.254.170.23/32",
+        "fe80::1/128",
+        "fd00:ec2::254/128",
+        "fd00:ec2::/32",
+    ];
+    for range in bad {
+        for name in [API, STORE] {
+            let spec = out(&["192.0.2.7/32", range], &ports);
+            refused(&scene, &stack, name, &spec, OPERATOR_DATABASE_RANGES).await;
+        }
+    }
+    for range in ["192.0.2.0/31", "10.0.0.0/8", "2001:db8::/127"] {
+        refused(&scene, &stack, API, &out(&[range], &ports), OPERATOR_DATABASE_RANGES).await;
+    }
+    let many: Vec<String> = (1..=17).map(|first| format!("{first}.0.0.0/8")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(&scene, &stack, STORE, &out(&many, &ports), OPERATOR_DATABASE_RANGES).await;
+    let mut rules = out(&["10.0.0.0/8"], &ports);
+    rules["egress"] = json!([rules["egress"][0], rules["egress"][0]]);
+    refused(&scene, &stack, STORE, &rules, OPERATOR_DATABASE_RANGES).await;
+    let path = stack.of(NETWORKING, &format!("networkpolicies/{STORE}"));
+    let whole = every_change(&scene.admin(), &path, "/spec", out(&many[..16], &ports)).await;
+    scene.operator().await.may(&whole[2]).await;
+}

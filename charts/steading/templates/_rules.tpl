@@ -1,6 +1,6 @@
 {{/*
-What a member reads in a stack: every built-in kind of a namespace but Secrets and pods/log. A list, no wildcard: a new kind
-or subresource (exec among them) must not come in by itself.
+What a member reads in a stack: every built-in kind of a namespace but Secrets and pods/log, and what a database is made of. A
+list, no wildcard: a new kind or subresource (exec among them) must not come in by itself.
 */}}
 {{- define "steading.stack-reader" -}}
 # The stack namespace itself, with what Pod Security it has. A list of namespaces is not of one namespace, so it is not here.
@@ -26,6 +26,9 @@ or subresource (exec among them) must not come in by itself.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch]
+- apiGroups: [barmancloud.cnpg.io]
+  resources: [objectstores]
+  verbs: [get, list, watch]
 - apiGroups: [batch]
   resources: [cronjobs, jobs]
   verbs: [get, list, watch]
@@ -40,6 +43,9 @@ or subresource (exec among them) must not come in by itself.
   verbs: [get, list, watch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch]
+- apiGroups: [postgresql.cnpg.io]
+  resources: [backups, clusters, scheduledbackups]
   verbs: [get, list, watch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings, roles]

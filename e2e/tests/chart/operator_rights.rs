@@ -50,6 +50,11 @@ async fn rbac_alone_keeps_the_operator_from_what_it_has_no_business_with() {
         ("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases".into()),
         ("GET", format!("/apis/coordination.k8s.io/v1/namespaces/{OWN_NAMESPACE}/leases/other")),
         ("DELETE", format!("/apis/coordination.k8s.io/v1/namespaces/{OWN_NAMESPACE}/leases/steading-operator")),
+        ("GET", "/apis/discovery.k8s.io/v1/endpointslices".into()),
+        ("GET", "/api/v1/namespaces/default/secrets/x".into()),
+        ("POST", stack.core("secrets")),
+        ("MERGE", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/clusters/database/status", stack.namespace)),
+        ("POST", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/backups", stack.namespace)),
     ];
     for (verb, path) in refused {
         let body = if verb == "GET" { Value::Null } else { json!({}) };
@@ -73,6 +78,51 @@ async fn the_operator_cannot_bind_a_role_that_it_does_not_hold() {
         let refusal = ask(&operator, "POST", &path, binding).await.unwrap_err();
         assert!(refusal.is_by_rbac(), "{role}: {refusal:?}");
     }
+}
+
+/// What RBAC and the fence together leave of Secrets in stacks.
+#[tokio::test]
+async fn the_operator_writes_one_secret_where_it_binds_itself_and_none_elsewhere() {
+    let (plane, installation) = installed(Tier::One).await;
+    let (stack, other) = (Stack::stand(plane, installation).await, Stack::stand(plane, installation).await);
+    let operator = installation.operator_client(plane).await.unwrap();
+    let binding = json!({
+        "metadata": { "name": "steading-operator" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "steading-stack-operator" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "steading", "namespace": OWN_NAMESPACE }],
+    });
+    let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", stack.namespace);
+    ask(&operator, "POST", &path, binding).await.unwrap();
+    let secret =
+        |name: &str| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": "Opaque" });
+    e2e::wait::until("the binding is in force", std::time::Duration::from_secs(30), async || {
+        Ok(ask(&operator, "POST", &stack.core("secrets"), secret("database-backup")).await.is_ok())
+    })
+    .await
+    .unwrap();
+    let one = stack.core("secrets/database-backup");
+    ask(&operator, "APPLY", &format!("{one}?fieldManager=x&force=true"), secret("database-backup")).await.unwrap();
+    get(&operator, &one).await.unwrap();
+    let by_fence = ask(&operator, "POST", &stack.core("secrets"), secret("database-app")).await.unwrap_err();
+    assert!(by_fence.message.contains("steading: of what CloudNativePG reads"), "{by_fence:?}");
+    for (verb, path) in [
+        ("GET", stack.core("secrets")),
+        ("GET", stack.core("secrets/database-app")),
+        ("DELETE", stack.core("secrets/database-app")),
+        ("GET", other.core("secrets/database-backup")),
+        ("POST", other.core("secrets")),
+    ] {
+        let refusal = ask(&operator, verb, &path, json!({})).await.expect_err(&path);
+        assert!(refusal.is_by_rbac(), "{verb} {path}: {refusal:?}");
+    }
+    ask(&operator, "DELETE", &one, json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_operator_sees_where_the_api_server_is() {
+    let (plane, installation) = installed(Tier::One).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    get(&operator, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices").await.unwrap();
 }
 
 #[tokio::test]

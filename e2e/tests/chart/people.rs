@@ -55,9 +55,10 @@ async fn members_read_every_kind_in_their_stack_and_nothing_in_another() {
                     );
                 } else if resource != "pods/log" {
                     let path = |namespace: &str| format!("{}/namespaces/{namespace}/{resource}", root(&api));
-                    get(&person, &path(&stack.namespace))
-                        .await
-                        .unwrap_or_else(|no| panic!("{role} {resource}: {no:?}"));
+                    let read = get(&person, &path(&stack.namespace)).await;
+                    // Databases have kinds that are not installed here; then nobody is refused, but there is nothing.
+                    let is_absent = |no: &Refusal| api.ends_with("cnpg.io") && no.code == 404;
+                    assert!(read.as_ref().err().is_none_or(is_absent), "{role} {resource}: {read:?}");
                     refused_by_rbac(get(&person, &path(&other.namespace)).await, &resource);
                     refused_by_rbac(get(&person, &format!("{}/{resource}", root(&api))).await, &resource);
                 }

@@ -214,7 +214,7 @@ pub(crate) fn assemble(
         connections,
         fence,
         enforcement: Enforcement::default(),
-        databases: Databases::new("cnpg-system".to_owned()),
+        databases: Databases::new(config.cloud_native_pg.namespace.clone()),
         account: (config.namespace.clone(), config.service_account.clone()),
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,

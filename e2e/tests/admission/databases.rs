@@ -8,8 +8,8 @@ use crate::tenants::{BYTES, CPU, DURATION};
 
 const IMAGE: &str = "database.image must be host/path:tag whose tag begins with the major version, such as \
     registry.example/postgresql:18.4, with or without @sha256: and 64 digits";
-const RANGES: &str = "each must be an address range of at least /8, such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set \
-    beyond its length";
+const RANGES: &str = "each must be an address range of at least /8 (IPv6: /16), such as 10.20.0.0/24 or 10.20.0.7/32, with no \
+    bit set beyond its length, and hold no link-local or metadata addresses";
 
 pub fn cases() -> Vec<Case> {
     let mut cases = whole();
@@ -105,8 +105,20 @@ fn image() -> Case {
 }
 
 fn ranges() -> Case {
-    let hostile =
-        HOSTILE.into_iter().chain(["192.0.2.7", "0.0.0.0/0", "128.0.0.0/1", "::/0", "192.0.2.7/24", "192.0.2.0/33"]);
+    let hostile = HOSTILE.into_iter().chain([
+        "192.0.2.7",
+        "0.0.0.0/0",
+        "128.0.0.0/1",
+        "::/0",
+        "192.0.2.7/24",
+        "192.0.2.0/33",
+        "2000::/8",
+        "169.254.0.0/16",
+        "169.254.169.254/32",
+        "fe80::/64",
+        "fd00::/8",
+        "fd00:ec2::/32",
+    ]);
     hostile
         .fold(of("spec.buckets.s3.cidrs", RANGES), |case, text| case.refuses(json!(["192.0.2.0/24", text])))
         .takes(json!(["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "2001:db8::7/128"]))

@@ -163,6 +163,11 @@ async fn the_operators_token_gives_cloudnativepg_no_orders_by_annotation_or_labe
     let mut hashed = kinds::cluster();
     hashed["metadata"]["annotations"] = json!({ "steading.dev/desired-hash": "x" });
     operator.may(&apply(&cluster, hashed)).await;
+    // By this alone of all of CloudNativePG's orders a database is stopped before its stack goes.
+    let stopped = json!({ "metadata": { "annotations": { "cnpg.io/hibernation": "on" } } });
+    operator.may(&merge(&cluster, stopped.clone())).await;
+    let scheduled = stack.of(SCHEDULED_BACKUP.api, "scheduledbackups/database-backup");
+    operator.may_not_any(&[merge(&scheduled, stopped)], OPERATOR_DATABASE_METADATA).await;
 }
 
 /// The operator's binding of itself.

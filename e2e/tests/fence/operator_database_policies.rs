@@ -42,7 +42,7 @@ fn port(number: u16) -> Value {
 /// The policies of a database as the operator writes them.
 fn good() -> [(&'static str, Value); 3] {
     [
-        (INTO, into(&json!([keeper()]), &json!([port(8000), port(5432)]))),
+        (INTO, into(&json!([keeper()]), &json!([port(8000)]))),
         (API, out(&["192.0.2.7/32", "2001:db8::7/128"], &json!([port(6443)]))),
         (STORE, out(&["10.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"], &json!([port(9000)]))),
     ]
@@ -105,7 +105,7 @@ async fn the_operators_token_lets_only_cloudnativepgs_operator_in_to_a_database(
         peer
     };
     let named = |name: &str| json!({ "matchLabels": { "kubernetes.io/metadata.name": name } });
-    let ports = json!([port(5432)]);
+    let ports = json!([port(8000)]);
     for peer in [
         with("namespaceSelector", json!({})),
         with("namespaceSelector", named("globex")),
@@ -133,9 +133,10 @@ async fn the_operators_token_opens_a_database_by_named_ports_only() {
         json!([]),
         json!([port(22)]),
         json!([port(8000), port(22)]),
+        json!([port(5432)]),
         json!([{ "protocol": "TCP" }]),
         json!([{ "protocol": "TCP", "port": "metrics" }]),
-        json!([{ "protocol": "TCP", "port": 5432, "endPort": 9000 }]),
+        json!([{ "protocol": "TCP", "port": 8000, "endPort": 9000 }]),
     ] {
         refused(&scene, &stack, INTO, &into(&json!([keeper()]), &ports), OPERATOR_DATABASE_PORTS).await;
     }

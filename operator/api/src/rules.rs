@@ -129,6 +129,6 @@ pub fn database_image() -> Rule {
 
 /// Address ranges. Wider ones would be no boundary.
 pub fn address_ranges() -> Rule {
-    Rule::new("self.all(r, isCIDR(r) && cidr(r).prefixLength() >= 8 && cidr(r) == cidr(r).masked())")
-        .message("each must be an address range of at least /8, such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set beyond its length")
+    Rule::new("self.all(r, isCIDR(r) && cidr(r) == cidr(r).masked() && cidr(r).prefixLength() >= (cidr(r).ip().family() == 4 ? 8 : 16) && !cidr('169.254.0.0/16').containsIP(cidr(r).ip()) && !cidr('fe80::/10').containsIP(cidr(r).ip()) && !cidr(r).containsIP('fd00:ec2::254'))")
+        .message("each must be an address range of at least /8 (IPv6: /16), such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set beyond its length, and hold no link-local or metadata addresses")
 }

@@ -20,6 +20,7 @@ use crate::slots::{Kind, Slot};
 
 pub use access::Identity;
 pub use audit::{Calls, Entry, Mark, Object};
+pub(crate) use real::provide;
 pub use real::{GVISOR, MARK, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
 
 /// How much of a cluster is there.
@@ -147,9 +148,9 @@ impl Plane {
         &self.host
     }
 
-    /// Gives its real nodes the image in this archive.
-    pub fn import_image(&self, archive: &Path) -> Result<()> {
-        self.real.as_ref().context(NO_REAL_NODES)?.import(archive)
+    /// Gives its real nodes the images in this archive.
+    pub async fn import_image(&self, archive: &Path) -> Result<()> {
+        self.real.as_ref().context(NO_REAL_NODES)?.import(archive).await
     }
 
     /// The authority that signed the API server's certificate; its clients' certificates are signed by it too.

@@ -7,21 +7,19 @@
 //! JSON: the usual types keep annotations in maps without order, which would make two archives out of one image.
 
 mod archive;
+mod layout;
 pub mod operator;
 mod roots;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use archive::Archive;
+use layout::{Layout, Packing};
 
 /// A file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +30,19 @@ pub struct File {
     pub content: Vec<u8>,
 }
 
-/// An image of one layer, for Linux.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An image for Linux: one layer of files, and perhaps one beneath it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Its name with tag, such as `localhost/steading/operator:0.1.0`.
     pub name: String,
     /// For which processor, as Go calls it: `amd64`, `arm64`.
     pub architecture: String,
+    /// What lies beneath its files: an archive (tar, not compressed), which becomes a layer as it is.
+    pub base: Option<PathBuf>,
     /// Its files by path, without leading slash. Directories come by themselves.
     pub files: BTreeMap<String, File>,
+    /// Its symbolic links by path, each with where it leads.
+    pub links: BTreeMap<String, String>,
     /// Program and arguments.
     pub entrypoint: Vec<String>,
     /// As whom it runs, such as `65532:65532`.
@@ -50,7 +52,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Writes its files into a new folder, as an engine copies them.
+    /// Writes its own files and links into a new folder, as an engine copies them.
     ///
     /// # Errors
     /// If the folder is there already, or a file cannot be written.
@@ -65,6 +67,14 @@ impl Image {
             fs::write(&path, &file.content).with_context(failed)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).with_context(failed)?;
         }
+        for (path, target) in &self.links {
+            let path = root.join(path);
+            let failed = || format!("cannot write {}", path.display());
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).with_context(failed)?;
+            }
+            symlink(target, &path).with_context(failed)?;
+        }
         Ok(())
     }
 
@@ -73,63 +83,23 @@ impl Image {
     /// # Errors
     /// If `out` cannot be written, or a path of a file does not fit into an archive.
     pub fn write(&self, out: impl Write) -> Result<String> {
-        let mut layer = Archive::new(Vec::new());
-        for (path, file) in &self.files {
-            layer.file(path, file.mode, &file.content)?;
-        }
-        let layer = layer.end()?;
-        let unpacked = digest(&layer);
-        let mut layout = Archive::new(out);
-        let version = json!({ "imageLayoutVersion": "1.0.0" });
-        layout.file("oci-layout", 0o644, version.to_string().as_bytes())?;
-
-        let layer = blob(&mut layout, "application/vnd.oci.image.layer.v1.tar+gzip", &compressed(&layer)?)?;
-        let configuration = json!({
-            "architecture": self.architecture,
-            "os": "linux",
-            "config": {
-                "Entrypoint": self.entrypoint, "User": self.user, "WorkingDir": "/", "Labels": self.labels,
-            },
-            "rootfs": { "type": "layers", "diff_ids": [unpacked] },
-        });
-        let configuration =
-            blob(&mut layout, "application/vnd.oci.image.config.v1+json", configuration.to_string().as_bytes())?;
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest =
-            json!({ "schemaVersion": 2, "mediaType": kind, "config": configuration, "layers": [layer] }).to_string();
-        let digest = digest(manifest.as_bytes());
-        let mut manifest = blob(&mut layout, kind, manifest.as_bytes())?;
-        let tag = self.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
-        if let Some(described) = manifest.as_object_mut() {
-            // The first is the specification's, the second is by what containerd names an image that it imports.
-            let names = json!({ "org.opencontainers.image.ref.name": tag, "io.containerd.image.name": self.name });
-            described.insert("annotations".to_owned(), names);
-        }
-        let index = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest],
-        });
-        layout.file("index.json", 0o644, index.to_string().as_bytes())?;
-        layout.end()?.flush().context("cannot write the image")?;
+        let mut layout = Layout::begin(out)?;
+        let digest = layout.add(self, Packing::Small)?;
+        layout.end()?;
         Ok(digest)
     }
 }
 
-/// Adds a blob to the layout and describes it.
-fn blob(layout: &mut Archive<impl Write>, kind: &str, content: &[u8]) -> Result<Value> {
-    let digest = digest(content);
-    let (_, hexadecimal) = digest.split_once(':').unwrap_or_default();
-    layout.file(&format!("blobs/sha256/{hexadecimal}"), 0o644, content)?;
-    Ok(json!({ "mediaType": kind, "digest": digest, "size": content.len() }))
-}
-
-fn digest(content: &[u8]) -> String {
-    format!("sha256:{}", data_encoding::HEXLOWER.encode(&Sha256::digest(content)))
-}
-
-fn compressed(content: &[u8]) -> Result<Vec<u8>> {
-    // Without a time and a name in its header.
-    let mut compressor = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-    compressor.write_all(content).and_then(|()| compressor.finish()).context("cannot compress the layer")
+/// Writes the archive of a layout with all these images, none of it compressed: for the machine that packs them. Layers that they share
+/// are in it once. Each can be had by its name, or by its repository and its digest; the digests are returned.
+///
+/// # Errors
+/// If `out` cannot be written, a base cannot be read, or a path of a file does not fit into an archive.
+pub fn write_plain(images: &[Image], out: impl Write) -> Result<Vec<String>> {
+    let mut layout = Layout::begin(out)?;
+    let digests = images.iter().map(|image| layout.add(image, Packing::Plain)).collect::<Result<_>>()?;
+    layout.end()?;
+    Ok(digests)
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub fn image(name: &str, operator: Vec<u8>, probe: Vec<u8>) -> Result<Image> {
         entrypoint: vec![format!("/{OPERATOR}")],
         user: USER.to_owned(),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ..Image::default()
     })
 }
 

@@ -47,7 +47,7 @@ impl OperatorPods {
         let archive = nursery.directory().join("operator.tar");
         let target = archive.clone();
         tokio::task::spawn_blocking(move || pack(&target)).await??;
-        plane.import_image(&archive)?;
+        plane.import_image(&archive).await?;
         // Probes only where somebody looks at them: they take their part of a small machine.
         let mut ours = json!({
             "replicas": 2, "image": { "repository": REPOSITORY, "tag": TAG }, "probe": { "enabled": false },

@@ -22,7 +22,7 @@ pub async fn with_probes(plane: &Plane, values: &Value) -> Result<Value> {
     let archive = nursery.directory().join("probe.tar");
     let target = archive.clone();
     tokio::task::spawn_blocking(move || pack(&target)).await??;
-    plane.import_image(&archive)?;
+    plane.import_image(&archive).await?;
     let mut all = probe_values();
     merge(&mut all, values);
     Ok(all)
@@ -53,8 +53,8 @@ fn pack(archive: &Path) -> Result<()> {
         files: BTreeMap::from([("probe".to_owned(), File { mode: 0o755, content })]),
         entrypoint: vec!["/probe".to_owned()],
         user: "65532:65532".to_owned(),
-        labels: BTreeMap::new(),
+        ..Image::default()
     };
     let out = std::fs::File::create(archive).with_context(|| format!("cannot write {}", archive.display()))?;
-    image.write(std::io::BufWriter::new(out)).map(drop)
+    image::write_plain(&[image], std::io::BufWriter::new(out)).map(drop)
 }

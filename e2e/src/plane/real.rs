@@ -25,6 +25,7 @@ use ground::Ground;
 use node::{Node, Site};
 
 pub use ground::{MARK, METADATA, OUTSIDE, OUTSIDE_PORTS};
+pub(crate) use host::provide;
 pub use host::why_not;
 pub use images::PACKETS;
 
@@ -48,7 +49,7 @@ pub(super) struct Real {
 impl Real {
     /// Takes the ground: from here on its address can be bound.
     pub(super) async fn prepare(nursery: &mut Nursery) -> Result<Self> {
-        host::complete(say)?;
+        host::complete()?;
         let ground = Ground::take(nursery.directory()).await?;
         let (name, value) = ground.mark();
         nursery.mark(name, value);
@@ -66,9 +67,13 @@ impl Real {
         self.ground.host()
     }
 
-    /// Gives all nodes the image in this archive.
-    pub(super) fn import(&self, archive: &Path) -> Result<()> {
-        self.nodes.iter().try_for_each(|node| node.import(archive))
+    /// Gives all nodes the images in this archive, beside each other.
+    pub(super) async fn import(&self, archive: &Path) -> Result<()> {
+        let imports = self.nodes.iter().map(async |node| {
+            let (node, archive) = (node.clone(), archive.to_owned());
+            tokio::task::spawn_blocking(move || node.import(&archive)).await.context("an import ended early")?
+        });
+        futures::future::try_join_all(imports).await.map(drop)
     }
 
     /// Ends what enforces NetworkPolicies on the node of this number.

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::say;
+
 /// Programs that are not built from source, and the package that has them in Debian and Ubuntu.
 const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
@@ -31,7 +33,7 @@ pub fn why_not() -> Option<String> {
     if !Path::new("/sys/fs/cgroup").is_dir() {
         return Some("real nodes need cgroups in /sys/fs/cgroup".to_owned());
     }
-    let missing = missing();
+    let missing = missing(&PROGRAMS);
     if !missing.is_empty() && find("apt-get").is_none() {
         let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
         return Some(format!("real nodes need programs that this machine lacks: install {}", programs.join(", ")));
@@ -47,16 +49,24 @@ pub fn why_not() -> Option<String> {
 }
 
 /// Installs what is missing, after saying so.
-pub(super) fn complete(say: fn(&str)) -> Result<()> {
+pub(super) fn complete() -> Result<()> {
     if let Some(reason) = why_not() {
         bail!("{reason}");
     }
+    provide(&PROGRAMS)
+}
+
+/// Installs what is missing of these programs or files, each with the package that has it, after saying so.
+pub(crate) fn provide(needs: &[(&'static str, &'static str)]) -> Result<()> {
+    let missing = || missing(needs);
     let mut packages: Vec<_> = missing().into_iter().map(|(_, package)| package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
     }
-    say(&format!("installing packages that real nodes need: {}", packages.join(", ")));
+    let packages_in_words = packages.join(", ");
+    ensure!(find("apt-get").is_some(), "this machine lacks what is in these packages of Debian: {packages_in_words}");
+    say(&format!("installing packages that real nodes need: {packages_in_words}"));
     let mut install = Command::new("apt-get");
     install
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -65,18 +75,18 @@ pub(super) fn complete(say: fn(&str)) -> Result<()> {
     if output_of(&mut install).is_err() {
         // The list of packages may be missing or old.
         output_of(Command::new("apt-get").arg("update"))?;
-        output_of(&mut install).with_context(|| format!("cannot install {}", packages.join(", ")))?;
+        output_of(&mut install).with_context(|| format!("cannot install {packages_in_words}"))?;
     }
     let still: Vec<_> = missing().into_iter().map(|(program, _)| program).collect();
-    ensure!(still.is_empty(), "these programs are missing though their packages were installed: {}", still.join(", "));
+    ensure!(still.is_empty(), "these are missing though their packages were installed: {}", still.join(", "));
     Ok(())
 }
 
-fn missing() -> Vec<(&'static str, &'static str)> {
-    PROGRAMS.into_iter().filter(|(program, _)| find(program).is_none()).collect()
+fn missing(needs: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    needs.iter().copied().filter(|(need, _)| find(need).is_none()).collect()
 }
 
-/// The path of a program, looked for where administrators' programs are too.
+/// The path of a program, looked for where administrators' programs are too; or of a file whose path is known.
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);

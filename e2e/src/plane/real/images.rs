@@ -46,10 +46,10 @@ fn write(program: &Path, name: &str, arguments: &[&str], archive: &Path) -> Resu
         files: BTreeMap::from([(executable.to_owned(), File { mode: 0o755, content })]),
         entrypoint: entrypoint.collect(),
         user: "65532:65532".to_owned(),
-        labels: BTreeMap::new(),
+        ..Image::default()
     };
     let partial = archive.with_extension(format!("partial-{}", uuid::Uuid::new_v4().simple()));
     let out = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    image.write(std::io::BufWriter::new(out))?;
+    image::write_plain(&[image], std::io::BufWriter::new(out))?;
     std::fs::rename(&partial, archive).with_context(|| format!("cannot write {}", archive.display()))
 }

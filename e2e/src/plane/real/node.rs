@@ -112,7 +112,7 @@ impl Node {
         images.iter().try_for_each(|image| self.import(image))
     }
 
-    /// Gives it the image in this archive.
+    /// Gives it the images in this archive.
     pub(super) fn import(&self, archive: &Path) -> Result<()> {
         let asks = self.ctr()?;
         let path = archive.to_str().context("the path of an image is no text")?;

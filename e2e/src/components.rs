@@ -67,6 +67,10 @@ pub enum Component {
     CoreDns,
     /// Server and client by which packets are judged.
     Packets,
+    /// The operator of databases, which is also what manages each of them from within its pod.
+    CloudNativePg,
+    /// Its plugin for backups, which is also what archives from within a database's pod.
+    BarmanCloud,
 }
 
 impl Component {
@@ -102,6 +106,9 @@ impl Component {
         Component::CoreDns,
         Component::Packets,
     ];
+
+    /// What databases need besides.
+    pub const DATABASE: [Component; 2] = [Component::CloudNativePg, Component::BarmanCloud];
 
     /// File name of the executable, which is also the name in progress lines and log files.
     pub fn executable(self) -> &'static str {
@@ -146,6 +153,12 @@ impl Component {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("modules").join(self.recipe().module)
     }
 
+    /// Where the sources of the module lie that the executable is built from, downloaded first if they are not there. What is not a
+    /// program, such as manifests, is read from there, so that it always fits the executable.
+    pub async fn sources(self) -> Result<PathBuf> {
+        tokio::task::spawn_blocking(move || build::sources(self)).await.context("the task ended early")?
+    }
+
     /// The YAML files that tell kwok how fake nodes and pods behave, joined into one file beside its executable.
     ///
     /// They come from kwok's own module, so they always fit the executable.
@@ -186,7 +199,7 @@ mod tests {
     use super::*;
 
     fn every() -> impl Iterator<Item = Component> {
-        Component::ALL.into_iter().chain(Component::NODE)
+        Component::ALL.into_iter().chain(Component::NODE).chain(Component::DATABASE)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -99,20 +99,29 @@ pub(crate) fn attend(process: &mut Process, what: &str) -> Result<ExitStatus> {
     }
 }
 
+/// Where the sources of the module lie that `component` is built from.
+pub(super) fn sources(component: Component) -> Result<PathBuf> {
+    let recipe = component.recipe();
+    let module = recipe.package.split("/cmd/").next().unwrap_or(recipe.package);
+    let directory = component.module_directory();
+    go::check_version(&directory)?;
+    let output = go::command(&directory)
+        .args(["mod", "download", "-json", module])
+        .output()
+        .with_context(|| format!("cannot run `go mod download` for {module}"))?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
+        format!("`go mod download` gave no JSON for {module}: {}", String::from_utf8_lossy(&output.stderr).trim())
+    })?;
+    let lies_at = answer.get("Dir").and_then(serde_json::Value::as_str);
+    Ok(lies_at.with_context(|| format!("{module} has no directory: {answer}"))?.into())
+}
+
 /// Joins the stages of kwok's module that make nodes and pods healthy into one file of YAML documents.
 pub(super) fn kwok_stages(target: &Path) -> Result<()> {
-    let directory = Component::Kwok.module_directory();
-    let output = go::command(&directory)
-        .args(["mod", "download", "-json", "sigs.k8s.io/kwok"])
-        .output()
-        .context("cannot run `go mod download` for kwok's stages")?;
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
-        format!("`go mod download` gave no JSON for kwok: {}", String::from_utf8_lossy(&output.stderr).trim())
-    })?;
-    let module = answer.get("Dir").and_then(serde_json::Value::as_str).context("kwok's module has no directory")?;
+    let module = sources(Component::Kwok)?;
     let mut joined = String::new();
     for stage in ["node/fast", "node/heartbeat-with-lease", "pod/fast"] {
-        let folder = Path::new(module).join("kustomize").join("stage").join(stage);
+        let folder = module.join("kustomize").join("stage").join(stage);
         let mut files = std::fs::read_dir(&folder)
             .with_context(|| format!("kwok's module lacks {}", folder.display()))?
             .map(|entry| entry.map(|entry| entry.path()))

@@ -70,6 +70,18 @@ impl Component {
             }
             Component::CoreDns => Recipe::named("coredns", "github.com/coredns/coredns", 165),
             Component::Packets => Recipe { source: Some("main.go"), ..Recipe::new("packets", ".", "packets", 5) },
+            Component::CloudNativePg => Recipe::new(
+                "cloudnative-pg",
+                "github.com/cloudnative-pg/cloudnative-pg/cmd/manager",
+                "cloudnative-pg",
+                185,
+            ),
+            Component::BarmanCloud => Recipe::new(
+                "barman-cloud",
+                "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager",
+                "barman-cloud",
+                230,
+            ),
         }
     }
 }

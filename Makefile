@@ -31,7 +31,7 @@ TIER ?= 2
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: TIER (cluster-up), KEEP (demo),"
+	@echo "Variables: TIER, DATABASES=1 (cluster-up), KEEP (demo),"
 	@echo "           CLUSTER=current, CLASS, YES=1 (demo: on a cluster of yours),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
 	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE, OUTPUT (image),"
@@ -186,8 +186,9 @@ musl: ## Get what static programs need.
 	need "the Rust standard library for $(musl)" "1" \
 	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"
 
+# DATABASES=1 adds CloudNativePG with its plugin for backups, on real nodes.
 cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 to 3).
-	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)"
+	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)" $(if $(DATABASES),--databases)
 
 cluster-down: ## End the cluster that cluster-up started.
 	@cargo run --locked -q -p e2e --bin cluster -- down

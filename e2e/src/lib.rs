@@ -42,9 +42,11 @@
 
 pub mod certificates;
 pub mod components;
+pub mod databases;
 pub mod faults;
 pub mod history;
 pub mod install;
+mod manifests;
 pub mod nursery;
 pub mod packets;
 pub mod plane;

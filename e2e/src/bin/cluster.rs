@@ -47,8 +47,8 @@ enum Action {
     Down,
     /// Build all programs beforehand, so that later starts take seconds
     Build {
-        /// Also the operator's image and the operator of the commit before,
-        /// which tests on real nodes need
+        /// Also the operator's image, the operator of the commit before and
+        /// databases, which tests on real nodes need
         #[arg(long)]
         for_tests: bool,
     },
@@ -64,6 +64,9 @@ struct Wish {
     /// nodes; 3: two real nodes (Linux, root)
     #[arg(long, default_value_t = 2, value_name = "1|2|3")]
     tier: u8,
+    /// Also CloudNativePG with its plugin for backups; real nodes only
+    #[arg(long)]
+    databases: bool,
     /// Leave out the operator, to run your own build of it with
     /// target/cluster/operator.kubeconfig
     #[arg(long)]
@@ -72,6 +75,9 @@ struct Wish {
 
 impl Wish {
     fn tier(self) -> Result<Tier> {
+        if self.databases && self.tier != 3 {
+            bail!("databases need real nodes: use TIER=3");
+        }
         match self.tier {
             1 => Ok(Tier::One),
             2 => Ok(Tier::Two),
@@ -117,7 +123,8 @@ async fn act(action: Action) -> Result<()> {
                     let nursery = e2e::nursery::Nursery::new("image")?;
                     let archive = nursery.directory().join("operator.tar");
                     tokio::task::spawn_blocking(move || e2e::install::pack(&archive)).await??;
-                    e2e::install::Earlier::build().await.map(drop)
+                    e2e::install::Earlier::build().await?;
+                    e2e::databases::CloudNativePg::build().await
                 }
                 Some(reason) => {
                     say(&format!("what real nodes need is not built: {reason}"));
@@ -161,6 +168,9 @@ fn start_keeper(wish: Wish, folder: &Folder) -> Result<Child> {
     command.args(["keep", "--tier", &wish.tier.to_string()]);
     if wish.without_operator {
         command.arg("--without-operator");
+    }
+    if wish.databases {
+        command.arg("--databases");
     }
     command
         .process_group(0)

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use e2e::components::Component;
+use e2e::databases::CloudNativePg;
 use e2e::site::{CLASS, Site, SiteOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,8 +26,14 @@ pub(crate) async fn keep(wish: Wish) -> Result<()> {
     };
     tokio::pin!(stop);
     let options = SiteOptions { with_operator: !wish.without_operator, ..SiteOptions::default() };
-    let site = tokio::select! {
-        site = Site::start(tier, options, say) => site?,
+    let start = async {
+        let site = Site::start(tier, options, say).await?;
+        // Volumes are made as long as it lives.
+        let databases = if wish.databases { Some(CloudNativePg::install(&site.plane).await?) } else { None };
+        anyhow::Ok((site, databases))
+    };
+    let (site, _databases) = tokio::select! {
+        started = start => started?,
         () = &mut stop => return Ok(()),
     };
     write_kubeconfigs(&site, &folder).await?;

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
+use crate::manifests;
 use crate::wait::until;
 
 const MANIFEST: &str = include_str!("addons.yaml");
@@ -18,19 +17,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Applies all of it.
 pub(super) async fn apply(client: &Client) -> Result<()> {
-    let objects: Vec<DynamicObject> = serde_saphyr::from_multiple(MANIFEST).context("addons.yaml cannot be read")?;
-    for object in objects {
-        let types = object.types.clone().context("an object of addons.yaml has no kind")?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        let name = object.name_any();
-        let parameters = PatchParams::apply("steading-e2e").force();
-        api.patch(&name, &parameters, &Patch::Apply(&object))
-            .await
-            .with_context(|| format!("cannot apply {} {name}", types.kind))?;
+    for object in manifests::parse("addons.yaml", MANIFEST)? {
+        manifests::apply(client, &object).await?;
     }
     Ok(())
 }

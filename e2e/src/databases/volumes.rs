@@ -1,0 +1,171 @@
+//! Volumes on real nodes. In: claims whose pod has a node. Out: a volume for each, a directory on that node, which goes with its claim.
+//!
+//! The directories lie where the node keeps its files, so that whatever is left of them ends with the plane.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Config, ResourceExt as _};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::manifests;
+use crate::plane::Plane;
+
+/// A class of volumes that go with their claims. Classes with other rules may name its provisioner too.
+pub const STORAGE_CLASS: &str = "directories";
+
+/// What makes the volumes, as a StorageClass names it.
+const PROVISIONER: &str = "steading.test/directories";
+
+/// By these the claim says who is to make its volume, and on which node. Controller and scheduler write them.
+const WANTED_OF: &str = "volume.kubernetes.io/storage-provisioner";
+const WANTED_ON: &str = "volume.kubernetes.io/selected-node";
+/// By this the controller knows that a volume is removed by somebody else.
+const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+/// Makes and removes volumes as long as it lives: in a thread of its own, because a plane may outlive the test that gave it volumes.
+pub(super) struct Volumes {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Volumes {
+    /// Makes the class, and volumes of it from now on.
+    pub(super) async fn provide(plane: &Plane) -> Result<Self> {
+        let class = json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": { "name": STORAGE_CLASS },
+            "provisioner": PROVISIONER,
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "reclaimPolicy": "Delete",
+        });
+        manifests::apply(&plane.admin()?, &serde_json::from_value(class)?).await?;
+        let (config, nodes) = (plane.config(plane.admin_identity())?, plane.directory().to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("volumes".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    outcome = follow(config, &nodes) => {
+                        if let Err(error) = outcome {
+                            crate::show(&format!("e2e: no more volumes are made: {error:#}"));
+                        }
+                    }
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Volumes {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Looks at every claim and volume when it changes.
+async fn follow(config: Config, nodes: &Path) -> Result<()> {
+    let client = Client::try_from(config)?;
+    let claims = watcher(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default());
+    let volumes = watcher(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default());
+    let mut claims = claims.default_backoff().applied_objects().boxed();
+    let mut volumes = volumes.default_backoff().applied_objects().boxed();
+    loop {
+        let outcome = tokio::select! {
+            // The watch is opened again after an error.
+            Some(claim) = claims.next() => match claim {
+                Ok(claim) => serve(&client, nodes, &claim).await.with_context(|| format!("no volume for {}", claim.name_any())),
+                Err(_) => Ok(()),
+            },
+            Some(volume) = volumes.next() => match volume {
+                Ok(volume) => clear(&client, nodes, &volume).await.with_context(|| format!("{} stays", volume.name_any())),
+                Err(_) => Ok(()),
+            },
+            else => return Ok(()),
+        };
+        if let Err(error) = outcome {
+            crate::show(&format!("e2e: {error:#}"));
+        }
+    }
+}
+
+/// Makes the volume of a claim that waits for one of ours.
+async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> Result<()> {
+    let spec = claim.spec.clone().unwrap_or_default();
+    let Some(node) = claim.annotations().get(WANTED_ON) else { return Ok(()) };
+    if spec.volume_name.is_some() || claim.annotations().get(WANTED_OF).is_none_or(|of| of != PROVISIONER) {
+        return Ok(());
+    }
+    let class = spec.storage_class_name.context("its claim names no class")?;
+    let policy = Api::<StorageClass>::all(client.clone()).get(&class).await?.reclaim_policy;
+    let name = format!("pvc-{}", claim.uid().context("its claim has no UID")?);
+    let directory = directory(nodes, node, &name);
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    // Whoever the pod runs as.
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777))?;
+    let volume = json!({
+        "metadata": { "name": name, "annotations": { MADE_BY: PROVISIONER } },
+        "spec": {
+            "storageClassName": class,
+            "persistentVolumeReclaimPolicy": policy,
+            "accessModes": spec.access_modes,
+            "volumeMode": spec.volume_mode,
+            "capacity": spec.resources.and_then(|resources| resources.requests),
+            "claimRef": {
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "uid": claim.uid(),
+                "namespace": claim.namespace(), "name": claim.name_any(),
+            },
+            "local": { "path": format!("/run/node/volumes/{name}") },
+            "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+                { "key": "kubernetes.io/hostname", "operator": "In", "values": [node] },
+            ]}]}},
+        },
+    });
+    match Api::all(client.clone()).create(&PostParams::default(), &serde_json::from_value(volume)?).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        outcome => outcome.map(|_: PersistentVolume| ()).context("the volume is refused"),
+    }
+}
+
+/// Removes a volume of ours whose claim is gone, unless its class keeps it.
+async fn clear(client: &Client, nodes: &Path, volume: &PersistentVolume) -> Result<()> {
+    let is_ours = volume.annotations().get(MADE_BY).is_some_and(|by| by == PROVISIONER);
+    let spec = volume.spec.as_ref().context("it has no spec")?;
+    let is_released = volume.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Released"));
+    let is_to_go = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
+    if !(is_ours && is_released && is_to_go && volume.metadata.deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    let terms = spec.node_affinity.as_ref().and_then(|it| it.required.as_ref());
+    let mut nodes_of = terms
+        .iter()
+        .flat_map(|it| &it.node_selector_terms)
+        .flat_map(|term| term.match_expressions.iter().flatten())
+        .flat_map(|expression| expression.values.iter().flatten());
+    let name = volume.name_any();
+    let directory = directory(nodes, nodes_of.next().context("it is on no node")?, &name);
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    match Api::<PersistentVolume>::all(client.clone()).delete(&name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        outcome => outcome.map(drop).context("it cannot be deleted"),
+    }
+}
+
+/// Where a volume lies on this machine; within the node it lies in `/run/node/volumes`.
+fn directory(nodes: &Path, node: &str, volume: &str) -> PathBuf {
+    nodes.join(node).join("volumes").join(volume)
+}

@@ -86,6 +86,7 @@ pub fn cluster() -> Value {
             "postgresql": {
                 "parameters": { "shared_buffers": "256MB" },
                 "pg_hba": ["host all all all reject"],
+                "synchronous": { "method": "any", "number": 1, "dataDurability": "required" },
                 "enableAlterSystem": false,
             },
             "plugins": [{ "name": "barman-cloud.cloudnative-pg.io", "isWALArchiver": true }],

@@ -175,6 +175,8 @@ async fn cloudnativepg_fills_in_what_a_cluster_leaves_out_and_fences_instances()
             "postgresql": {
                 "parameters": { "wal_level": "logical" },
                 "syncReplicaElectionConstraint": { "enabled": false },
+                "synchronous": { "failoverQuorum": false },
+                "enableAlterSystem": null,
             },
             "logLevel": "info",
             "monitoring": { "disableDefaultQueries": false },
@@ -208,7 +210,9 @@ async fn cloudnativepg_changes_nothing_that_steading_said_of_a_cluster() {
         ("/spec/managed", json!({ "services": {} })),
         ("/spec/serviceAccountName", json!("default")),
         ("/spec/postgresql/enableAlterSystem", json!(true)),
-        ("/spec/postgresql/enableAlterSystem", Value::Null),
+        ("/spec/postgresql/synchronous/number", json!(0)),
+        ("/spec/postgresql/synchronous", Value::Null),
+        ("/spec/postgresql/ldap", json!({ "server": "203.0.113.7" })),
         ("/spec/postgresql/pg_hba", json!(["host all all all trust"])),
         ("/spec/postgresql", Value::Null),
     ] {

@@ -20,3 +20,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end }}
+
+{{/*
+Where CloudNativePG runs and as whom, as YAML. An upgrade with `--reuse-values` from a version without these values has none, so their
+defaults stand here too.
+*/}}
+{{- define "steading.cloudNativePG" -}}
+{{- $defaults := dict "namespace" "cnpg-system" "operatorServiceAccount" "cnpg-manager" "pluginServiceAccount" "plugin-barman-cloud" }}
+{{- merge (dict) (.Values.cloudNativePG | default dict) $defaults | toYaml }}
+{{- end }}

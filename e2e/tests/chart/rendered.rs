@@ -207,6 +207,12 @@ async fn the_keepers_of_databases_stand_in_the_policies_and_are_by_default_those
     let given = json!({ "namespace": "wells", "operatorServiceAccount": "keeper", "pluginServiceAccount": "digger" });
     for (values, namespace, accounts) in [
         (json!({}), known.namespace.as_str(), [&known.operator_service_account, &known.plugin_service_account]),
+        // What an upgrade reuses of a version that did not have these values.
+        (
+            json!({ "cloudNativePG": null }),
+            known.namespace.as_str(),
+            [&known.operator_service_account, &known.plugin_service_account],
+        ),
         (json!({ "cloudNativePG": given }), "wells", [&"keeper".to_owned(), &"digger".to_owned()]),
     ] {
         let objects = render("steading", &with(values)).await;

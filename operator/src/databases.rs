@@ -17,6 +17,7 @@ use std::{
 
 use api::conditions as names;
 use desired::fields::Kind;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch as channel;
 
@@ -70,6 +71,7 @@ struct Known {
     clusters: HashMap<String, ClusterStatus>,
     stores: HashMap<String, ObjectStoreStatus>,
     written: HashMap<String, String>,
+    retried: HashMap<String, Timestamp>,
 }
 
 impl Databases {
@@ -170,6 +172,12 @@ impl Databases {
         self.write().written.insert(namespace.to_owned(), digest);
     }
 
+    /// Whether the full backup that failed at this moment is still to be tried again. Says so once.
+    #[must_use]
+    pub fn is_to_be_retried(&self, namespace: &str, failed: Timestamp) -> bool {
+        self.write().retried.insert(namespace.to_owned(), failed) != Some(failed)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,6 +250,15 @@ mod tests {
             databases.write().synced.insert(kind);
         }
         assert_eq!(databases.synced(), Ok(()));
+    }
+
+    #[test]
+    fn a_failed_backup_is_tried_again_once_for_each_failure() {
+        let databases = Databases::new("cnpg-system".to_owned());
+        let (first, second) = ("2026-11-23T10:00:00Z".parse().unwrap(), "2026-11-23T10:07:00Z".parse().unwrap());
+        let asked = [("blue", first), ("blue", first), ("green", first), ("blue", second), ("blue", second)];
+        let told = asked.map(|(namespace, failed)| databases.is_to_be_retried(namespace, failed));
+        assert_eq!(told, [true, false, true, true, false]);
     }
 
     #[tokio::test]

@@ -26,12 +26,19 @@ const MANAGER: &str = "platform";
 pub struct Platform {
     /// Of somebody who may write our kinds and control namespaces.
     pub client: Client,
+    patience: Duration,
 }
 
 impl Platform {
     /// Applies as `client`.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, patience: PATIENCE }
+    }
+
+    /// The same, waiting longer: for what takes minutes on a busy machine.
+    #[must_use]
+    pub fn patient(&self, patience: Duration) -> Self {
+        Self { client: self.client.clone(), patience }
     }
 
     /// Makes a namespace, as for a new customer.
@@ -75,11 +82,11 @@ impl Platform {
     pub async fn until<K: Told>(&self, manifest: &Manifest<K>, what: &str, holds: impl Fn(&K) -> bool) -> Result<K> {
         let holds = |object: Option<&K>| object.is_some_and(&holds);
         let waiting = await_condition(manifest.api(&self.client), manifest.name(), holds);
-        match tokio::time::timeout(PATIENCE, waiting).await {
+        match tokio::time::timeout(self.patience, waiting).await {
             Ok(found) => found?.with_context(|| format!("{} is gone", told(manifest))),
             Err(_) => bail!(
                 "waited {} s in vain until {} {what}; it is {}",
-                PATIENCE.as_secs(),
+                self.patience.as_secs(),
                 told(manifest),
                 self.seen(manifest).await
             ),
@@ -116,10 +123,10 @@ impl Platform {
     pub async fn until_gone<K: Told>(&self, manifest: &Manifest<K>, object: &K) -> Result<()> {
         let uid = object.uid().unwrap_or_default();
         let waiting = await_condition(manifest.api(&self.client), manifest.name(), is_deleted(&uid));
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+        if tokio::time::timeout(self.patience, waiting).await.is_err() {
             bail!(
                 "waited {} s in vain until {} is gone; it is {}",
-                PATIENCE.as_secs(),
+                self.patience.as_secs(),
                 told(manifest),
                 self.seen(manifest).await
             );
@@ -134,11 +141,11 @@ impl Platform {
         K: kube::Resource,
     {
         let holds = |object: Option<&K>| object.is_some_and(&holds);
-        match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, holds)).await {
+        match tokio::time::timeout(self.patience, await_condition(api.clone(), name, holds)).await {
             Ok(found) => found?.with_context(|| format!("{name} is gone")),
             Err(_) => bail!(
                 "waited {} s in vain until {name} {what}; it is {:#?}",
-                PATIENCE.as_secs(),
+                self.patience.as_secs(),
                 api.get_opt(name).await
             ),
         }

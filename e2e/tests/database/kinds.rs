@@ -1,37 +1,102 @@
-//! The kinds of CloudNativePG on an API server alone, which judges manifests for databases with nobody there to act on them.
+//! The kinds of CloudNativePG on an API server alone. In: what crate `desired` makes of a database. Out: whether their own schemas take
+//! it, with no field unknown to them, and whether the server records as ours just what we compute.
 
 use anyhow::{Context as _, Result, ensure};
+use api::{
+    Amounts, Workspace,
+    database::{ClassBackup, ClassDatabase, ClassStorage, DatabaseResources},
+};
+use desired::{
+    database::{BackupPlace, Database, objects},
+    fields::{self, Kind},
+    workspace::Facts,
+};
 use e2e::databases::install_kinds;
-use e2e::{Plane, Tier};
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, ValidationDirective};
+use e2e::{Plane, Tier, unique};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
-/// What the API server says of such a database.
-async fn judged(plane: &Plane, spec: Value) -> Result<(), kube::Error> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
-    let clusters: Api<DynamicObject> = Api::default_namespaced_with(plane.admin().unwrap(), &resource);
-    let cluster = json!({
-        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": { "name": "judged" }, "spec": spec,
-    });
+fn offered(instances: i32, storage_class: Option<&str>) -> ClassDatabase {
+    ClassDatabase {
+        image: "registry.example/postgresql:18.4".into(),
+        instances,
+        storage: ClassStorage { size: "20Gi".into(), storage_class: storage_class.map(str::to_owned) },
+        resources: DatabaseResources { cpu: "1".into(), memory: "2Gi".into() },
+        rpo: "15m".parse().unwrap(),
+        backup: ClassBackup { full_every: "2h".parse().unwrap(), retention: "30d".parse().unwrap() },
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        tenant: unique("acme").parse().unwrap(),
+        workspace: "finance".parse().unwrap(),
+        identity: uuid::Uuid::new_v4().to_string().parse().unwrap(),
+        owners: Vec::new(),
+        members: Vec::new(),
+        granted: Amounts::default(),
+        database: None,
+    }
+}
+
+fn any_workspace() -> Workspace {
+    serde_json::from_value(json!({ "metadata": { "name": "finance" }, "spec": {} })).unwrap()
+}
+
+async fn apply(client: &Client, kind: Kind, object: &Value) -> Result<DynamicObject, kube::Error> {
+    let resource = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(kind.group(), kind.version(), kind.name()),
+        kind.plural(),
+    );
+    let namespace = object["metadata"]["namespace"].as_str().unwrap();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let parameters = PatchParams {
         field_validation: Some(ValidationDirective::Strict),
-        dry_run: true,
-        ..PatchParams::apply("steading-e2e")
+        ..PatchParams::apply(api::labels::MANAGER_WORKSPACE).force()
     };
-    clusters.patch("judged", &parameters, &Patch::Apply(cluster)).await.map(drop)
+    api.patch(object["metadata"]["name"].as_str().unwrap(), &parameters, &Patch::Apply(object)).await
 }
 
 #[tokio::test]
-async fn an_api_server_that_has_only_the_kinds_tells_a_good_manifest_from_a_misspelt_one() -> Result<()> {
+async fn every_object_of_a_database_fits_the_kinds_of_cloud_native_pg_and_its_fields_are_recorded_as_computed()
+-> Result<()> {
     let plane = Plane::shared(Tier::One).await?;
     install_kinds(plane).await?;
-    judged(plane, json!({ "instances": 2, "storage": { "size": "1Gi" } })).await.context("it is right")?;
-    let misspelt = judged(plane, json!({ "instances": 2, "storage": { "sise": "1Gi" } })).await;
-    let misspelt = misspelt.err().context("a field that there is not was taken")?.to_string();
-    ensure!(misspelt.contains("sise"), "{misspelt}");
-    let without = judged(plane, json!({ "instances": 0 })).await;
-    let without = without.err().context("a database of no instances was taken")?.to_string();
-    ensure!(without.contains("spec.instances"), "{without}");
+    let client = plane.admin()?;
+    for (instances, storage_class, has_ca) in [(1, None, false), (2, Some("fast"), true), (3, Some("fast"), true)] {
+        let facts = facts();
+        let namespace: Namespace =
+            serde_json::from_value(json!({ "metadata": { "name": facts.namespace().as_str() } }))?;
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+        let database = Database::of(&offered(instances, storage_class), &any_workspace(), None)?;
+        let backups = BackupPlace { bucket: "backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca };
+        for (kind, object) in objects(&facts, &database, &backups) {
+            let answer = apply(&client, kind, &object).await.with_context(|| format!("{object:#}"))?;
+            let entries = answer.metadata.managed_fields.unwrap_or_default();
+            let recorded: Vec<_> =
+                entries.iter().filter_map(|entry| entry.fields_v1.as_ref()).map(|it| &it.0).collect();
+            let computed = fields::owned(kind, &object);
+            ensure!(recorded == [&computed], "{kind:?}: the server recorded {recorded:?}, not {computed}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_misspelt_field_of_a_database_is_refused_by_the_kinds_of_cloud_native_pg() -> Result<()> {
+    let plane = Plane::shared(Tier::One).await?;
+    install_kinds(plane).await?;
+    let client = plane.admin()?;
+    let database = Database::of(&offered(1, None), &any_workspace(), None)?;
+    let backups = BackupPlace { bucket: "backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca: true };
+    for (kind, mut object) in objects(&facts(), &database, &backups) {
+        object["metadata"]["namespace"] = json!("default");
+        object["spec"]["instancse"] = json!(1);
+        let refused =
+            apply(&client, kind, &object).await.err().context("a field that there is not was taken")?.to_string();
+        ensure!(refused.contains("instancse"), "{refused}");
+    }
     Ok(())
 }

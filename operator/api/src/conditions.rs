@@ -99,7 +99,7 @@ reasons! {
     ASSUMED = "Assumed", Good, "Isolation objects stand; that the network enforces them is taken on trust, as the class says.", "Set network.enforcement: Required in a class whose cluster can show enforcement.";
     RESERVED = "Reserved", Good, "The Tenant's ledger holds what the Workspace asks for.", "Nothing.";
     NOT_LIMITED = "NotLimited", Good, "The Workspace asks for no amounts and its Tenant limits none.", "Nothing; set spec.quota on the Tenant to limit it.";
-    DISABLED = "Disabled", Good, "The part is turned off in the spec.", "Nothing; set bucket.disabled: false to turn it on.";
+    DISABLED = "Disabled", Good, "The part is turned off in the spec.", "Nothing; set the part's disabled: false to turn it on.";
     PAUSED = "Paused", Waiting, "spec.paused is true on the object or on its Tenant: nothing is changed.", "Set spec.paused: false when changes may go on.";
     PROGRESSING = "Progressing", Waiting, "Work is under way; the message says on what.", "Wait; the message changes as it goes on.";
     DELETING = "Deleting", Waiting, "The object is being deleted; the message says what is being removed.", "Wait.";

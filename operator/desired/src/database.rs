@@ -40,8 +40,9 @@ pub const REGION: &str = "region";
 /// Entry of the Secret: the certificates that are trusted for the store, if the class names any.
 pub const STORE_CA: &str = "ca.crt";
 
-/// What the plugin's container beside each instance may use: it compresses and sends backups.
-pub(crate) const SIDECAR: (u64, u64) = (500, 256 << 20);
+/// What the plugin's container beside each instance may use: it compresses and sends backups. With 256 MiB full backups were seen
+/// killed for want of memory.
+pub(crate) const SIDECAR: (u64, u64) = (500, 512 << 20);
 
 /// A database as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

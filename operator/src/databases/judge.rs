@@ -115,11 +115,24 @@ impl Seen<'_> {
         }
     }
 
-    /// What can be gone back to; the plugin names it after the Cluster.
+    /// What can be gone back to.
     #[must_use]
     pub fn window(&self) -> RecoveryWindow {
-        self.store.and_then(|store| store.server_recovery_window.get(CLUSTER)).cloned().unwrap_or_default()
+        self.store.map(window).unwrap_or_default()
     }
+}
+
+/// What can be gone back to; the plugin names it after the Cluster.
+#[must_use]
+pub fn window(store: &ObjectStoreStatus) -> RecoveryWindow {
+    store.server_recovery_window.get(CLUSTER).cloned().unwrap_or_default()
+}
+
+/// When a full backup failed, if none has succeeded since.
+#[must_use]
+pub fn failed_since(window: &RecoveryWindow) -> Option<Timestamp> {
+    let failed = window.last_failed_backup_time.as_ref().map(|time| time.0);
+    failed.filter(|failed| window.last_successful_backup_time.as_ref().is_none_or(|full| *failed > full.0))
 }
 
 #[cfg(test)]
@@ -224,6 +237,20 @@ mod tests {
         }]});
         let stuck: ClusterStatus = serde_json::from_value(stuck).unwrap();
         assert_eq!(fresh(Some(&stuck), &store(Some(now), None), now).0, "LogNotArchived");
+    }
+
+    #[test]
+    fn a_failure_counts_until_a_full_backup_succeeds() {
+        let (early, late) = ("2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z");
+        for (full, failed, counts) in [
+            (None, None, false),
+            (None, Some(early), true),
+            (Some(late), Some(early), false),
+            (Some(early), Some(late), true),
+            (Some(early), None, false),
+        ] {
+            assert_eq!(failed_since(&window(&store(full, failed))).is_some(), counts, "{full:?} {failed:?}");
+        }
     }
 
     #[test]

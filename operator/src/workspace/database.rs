@@ -15,20 +15,25 @@ use api::{
     database::{BackupStatus, ClassDatabase, DatabaseStatus},
 };
 use desired::{
-    database::{self as desired_database, BackupPlace, Database, WRITING_SERVICE},
+    database::{self as desired_database, BACKUP, BackupPlace, Database, WRITING_SERVICE},
+    fields::Kind,
     workspace::Facts as StackFacts,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{Facts, WOKEN_ANYWAY, isolate};
 use crate::{
     clock,
     context::Context,
-    databases::judge::Seen,
-    engine::{conditions::Part, fault::Fault, round::Round},
+    databases::judge::{self, Seen},
+    engine::{apply::Applier, children::Key, conditions::Part, fault::Fault, round::Round},
 };
 
 pub use rest::rest;
+
+/// How long a full backup that failed is left before it is tried again.
+const RETRY: Duration = Duration::from_mins(5);
 
 /// What all steps look at.
 struct Scene<'a> {
@@ -73,6 +78,7 @@ impl Scene<'_> {
             return Err(Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message));
         }
         let (place, backup) = backup::ready(self, round, &self.status(&wanted)).await?;
+        self.retry(round).await?;
         self.apply(&wanted, &place, round).await?;
         self.tell(&wanted, backup, round);
         Ok(())
@@ -92,9 +98,35 @@ impl Scene<'_> {
         Err(Fault::stalled(names::DATABASE_TOO_LARGE, message))
     }
 
-    async fn apply(&self, wanted: &Database, place: &BackupPlace, round: &Round<Facts>) -> Result<(), Fault> {
+    /// A full backup that failed is not left until its next time comes: a `ScheduledBackup` that is made anew begins with one.
+    async fn retry(&self, round: &mut Round<Facts>) -> Result<(), Fault> {
+        let namespace = self.facts.namespace().to_string();
+        let store = self.context.databases.store(&namespace);
+        let Some(failed) = store.as_ref().and_then(|store| judge::failed_since(&judge::window(store))) else {
+            return Ok(());
+        };
+        let age = Duration::try_from(clock::now().duration_since(failed)).unwrap_or_default();
+        if let Some(left) = RETRY.checked_sub(age).filter(|left| !left.is_zero()) {
+            round.look_again(left);
+            return Ok(());
+        }
+        let key = Key { kind: Kind::ScheduledBackup, namespace: Some(namespace.clone()), name: BACKUP.to_owned() };
+        let Some(known) = self.context.children.get(&key) else { return Ok(()) };
+        if !known.deleting && self.context.databases.is_to_be_retried(&namespace, failed) {
+            tracing::info!(workspace = self.name(), %failed, "a full backup failed and is tried again");
+            self.applier(round).delete(&key, &known.uid).await?;
+        }
+        Ok(())
+    }
+
+    fn applier(&self, round: &Round<Facts>) -> Applier<'_> {
         let mut applier = isolate::applier(self.context, &self.facts.identity.to_string());
         applier.namespace = round.facts.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default();
+        applier
+    }
+
+    async fn apply(&self, wanted: &Database, place: &BackupPlace, round: &Round<Facts>) -> Result<(), Fault> {
+        let applier = self.applier(round);
         for (kind, object) in desired_database::objects(self.facts, wanted, place) {
             applier.apply(kind, &object, None).await?;
         }
@@ -112,15 +144,14 @@ impl Scene<'_> {
             round.look_again(left + Duration::from_secs(1));
         }
         let window = seen.window();
-        let has_failed_since = window.last_failed_backup_time.as_ref().map(|time| time.0)
-            > window.last_successful_backup_time.as_ref().map(|time| time.0);
+        let failed = judge::failed_since(&window);
         round.facts.database = Some(DatabaseStatus {
             ready_instances: cluster.as_ref().map_or(0, |cluster| cluster.ready_instances),
             primary: cluster.and_then(|cluster| cluster.current_primary).filter(|primary| !primary.is_empty()),
             backup: Some(BackupStatus {
                 last_full: window.last_successful_backup_time,
                 recoverable_since: window.first_recoverability_point,
-                last_failure: window.last_failed_backup_time.filter(|_| has_failed_since),
+                last_failure: failed.map(Time),
                 ..backup
             }),
             ..self.status(wanted)

@@ -94,10 +94,10 @@ fn what_admission_should_have_refused_is_refused() {
 #[test]
 fn a_quota_must_hold_all_instances_with_what_runs_beside_them() {
     let database = of(None, None).unwrap();
-    assert_eq!(database.needs().to_string(), "cpu 4500m, memory 6912Mi, storage 60Gi");
+    assert_eq!(database.needs().to_string(), "cpu 4500m, memory 7680Mi, storage 60Gi");
     assert!(database.fits(Amounts::default()), "what is not limited is enough");
-    assert!(database.fits(amounts("4500m", "6912Mi", "60Gi")));
-    for (cpu, memory, storage) in [("4499m", "7Gi", "60Gi"), ("5", "6911Mi", "60Gi"), ("5", "7Gi", "59Gi")] {
+    assert!(database.fits(amounts("4500m", "7680Mi", "60Gi")));
+    for (cpu, memory, storage) in [("4499m", "8Gi", "60Gi"), ("5", "7679Mi", "60Gi"), ("5", "8Gi", "59Gi")] {
         assert!(!database.fits(amounts(cpu, memory, storage)), "{cpu} {memory} {storage}");
     }
 }
@@ -129,6 +129,24 @@ fn the_store_is_reached_at_its_address_or_in_the_ranges_that_the_class_names() {
         let expected = expected.map(|(range, port)| (BTreeSet::from([range.to_owned()]), port));
         assert_eq!(store_addresses(&s3(endpoint, cidrs)), expected, "{endpoint}");
     }
+}
+
+#[test]
+fn nothing_is_let_out_before_the_addresses_of_store_and_api_server_are_known() {
+    let class = |endpoint: &str| -> TenantClass {
+        let s3 = json!(s3(endpoint, None));
+        let spec = json!({
+            "residency": { "regions": ["site-a"] }, "keys": {}, "buckets": { "s3": s3 }, "network": { "enforcement": "Assumed" },
+        });
+        serde_json::from_value(json!({ "metadata": { "name": "onprem" }, "spec": spec })).unwrap()
+    };
+    let known = BTreeSet::from(["10.0.0.1:6443".parse().unwrap()]);
+    let reach = |endpoint: &str, api_server: &BTreeSet<SocketAddr>| {
+        Reach::of(&class(endpoint), "cnpg-system", ("steading-system".into(), "steading".into()), api_server.clone())
+    };
+    assert_eq!(reach("https://192.0.2.7:9000", &known), acme_finance_with_database().database);
+    assert_eq!(reach("https://s3.example:9000", &known), None);
+    assert_eq!(reach("https://192.0.2.7:9000", &BTreeSet::new()), None);
 }
 
 #[test]

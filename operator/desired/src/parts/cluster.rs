@@ -150,7 +150,6 @@ struct PostgreSql {
     pg_hba: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     synchronous: Option<Synchronous>,
-    enable_alter_system: bool,
 }
 
 #[derive(Serialize)]
@@ -221,6 +220,7 @@ fn over_zones() -> TopologySpreadConstraint {
     }
 }
 
+/// `ALTER SYSTEM` is off by default, and `enableAlterSystem: false` is dropped by CloudNativePG when it writes defaults.
 fn postgresql(database: &Database) -> PostgreSql {
     // A log file that nobody fills is closed after a third of what may be lost: the rest is for sending it.
     let archive_timeout = (database.rpo.as_secs() / 3).max(1);
@@ -235,6 +235,5 @@ fn postgresql(database: &Database) -> PostgreSql {
         // CloudNativePG lets its own roles in before these, and anybody with a password after them.
         pg_hba: vec!["hostssl all all all cert", "host all all all reject"],
         synchronous: (database.instances >= SYNCHRONOUS_FROM).then_some(synchronous),
-        enable_alter_system: false,
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn object_store(facts: &Facts, database: &Database, place: &BackupPla
                     region: entry(REGION),
                 },
                 wal: Log { compression: "gzip", max_parallel: 4 },
-                data: Data { compression: "gzip", jobs: 2, immediate_checkpoint: true },
+                data: Data { compression: "gzip", jobs: 1, immediate_checkpoint: true },
             },
             retention_policy: format!("{}d", database.retention),
             instance_sidecar_configuration: Sidecar {

@@ -1,0 +1,105 @@
+//! A cluster with databases on offer. In: nothing. Out: customers, each with a Workspace whose database is Ready.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use api::{Tenant, TenantClass, Workspace};
+use e2e::databases::{CloudNativePg, STORAGE_CLASS};
+use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
+use e2e::{Plane, Servers, Tier, unique};
+use kube::Client;
+use operator::config::ProviderSource;
+use serde_json::json;
+
+use crate::database::Database;
+use crate::store::Store;
+
+/// Longest wait for a database.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Nodes, CloudNativePG, servers, the operator with the chart's rights.
+pub struct World {
+    pub stage: Stage,
+    pub servers: Servers,
+    pub postgres: CloudNativePg,
+    class: Manifest<TenantClass>,
+}
+
+/// A customer with a database.
+pub struct Customer {
+    pub workspace: Manifest<Workspace>,
+    /// It when it was Ready.
+    pub shown: Workspace,
+    /// The stack namespace.
+    pub stack: String,
+    /// The tenant's key at the store, as the store tells it.
+    pub key: String,
+    pub database: Database,
+    /// The backup bucket.
+    pub store: Store,
+}
+
+impl World {
+    pub async fn begin() -> Result<Self> {
+        let stage = Stage::set(Tier::Three, |config| config.providers = ProviderSource::Real).await?;
+        let (postgres, servers) = tokio::try_join!(CloudNativePg::install(&stage.plane), Servers::start(&stage.plane))?;
+        let spec = servers.class_spec(&stage.plane, "Assumed");
+        let database = json!({
+            "image": postgres.postgres,
+            "instances": 1,
+            "storage": { "size": "1Gi", "storageClass": STORAGE_CLASS },
+            "resources": { "cpu": "400m", "memory": "256Mi" },
+            "rpo": "15m",
+            "backup": { "fullEvery": "1h", "retention": "7d" },
+        });
+        let class = ["residency", "keys", "buckets", "network"]
+            .into_iter()
+            .fold(class("onprem"), |class, field| class.with(field, spec[field].clone()))
+            .with("database", database);
+        stage.platform.apply(&class).await?;
+        Ok(Self { stage, servers, postgres, class })
+    }
+
+    pub fn plane(&self) -> &Plane {
+        &self.stage.plane
+    }
+
+    pub fn platform(&self) -> Platform {
+        self.stage.platform.patient(PATIENCE)
+    }
+
+    /// A client of somebody who may look and act in stacks.
+    pub fn client(&self) -> Result<Client> {
+        self.stage.break_glass()
+    }
+
+    /// A new customer whose data stays when it is deleted.
+    pub async fn customer(&self, name: &str, instances: u32) -> Result<Customer> {
+        let platform = self.platform();
+        let tenant: Manifest<Tenant> = platform.applied(tenant(&unique(name)).of_class(&self.class)).await?;
+        let workspace = workspace("finance").of_tenant(&tenant).with("database.instances", instances);
+        let workspace = platform.applied(workspace).await?;
+        let shown = platform.until_ready(&workspace).await?;
+        let stack = platform.stack_of(&workspace).await?;
+        let status = shown.status.clone().unwrap_or_default();
+        let backup = status.database.and_then(|database| database.backup).context("no backups are shown")?;
+        let key = format!("arn:aws:kms:{}", backup.key.context("the backups are under no key")?);
+        let store = Store::of(self, &backup.bucket)?;
+        let database = Database::new("database", &stack, self.client()?);
+        Ok(Customer { workspace, shown, stack, key, database, store })
+    }
+
+    /// Deletes the Workspace and waits until it is gone.
+    pub async fn delete(&self, customer: &Customer) -> Result<()> {
+        let platform = self.platform();
+        platform.delete(&customer.workspace).await?;
+        platform.until_gone(&customer.workspace, &customer.shown).await
+    }
+
+    /// Ends all of it.
+    pub async fn end(self) -> Result<()> {
+        self.stage.operator.stop().await?;
+        tokio::task::spawn_blocking(move || drop((self.postgres, self.servers, self.stage.plane))).await?;
+        Ok(())
+    }
+}

@@ -28,7 +28,7 @@
 //!
 //! - [`Tier::One`] is ready in 3 to 4 s and only stores, validates and admits. [`Tier::Two`] also acts: namespaces go
 //!   away, quotas count, pods run on fake nodes. [`Tier::Three`] has real nodes: see [`packets`], and begin such a test with
-//!   [`lacks_real_nodes`].
+//!   [`lacks_real_nodes`]; [`databases`] gives them databases.
 //! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
 //!   (`STEADING_PLANES`); the rest wait for their turn.

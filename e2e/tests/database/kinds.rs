@@ -7,7 +7,7 @@ use api::{
     database::{ClassBackup, ClassDatabase, ClassStorage, DatabaseResources},
 };
 use desired::{
-    database::{BackupPlace, Database, objects},
+    database::{BackupPlace, Database, objects, server},
     fields::{self, Kind},
     workspace::Facts,
 };
@@ -71,7 +71,12 @@ async fn every_object_of_a_database_fits_the_kinds_of_cloud_native_pg_and_its_fi
             serde_json::from_value(json!({ "metadata": { "name": facts.namespace().as_str() } }))?;
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
         let database = Database::of(&offered(instances, storage_class), &any_workspace(), None)?;
-        let backups = BackupPlace { bucket: "backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca };
+        let backups = BackupPlace {
+            bucket: "backups".into(),
+            server: server("uid"),
+            endpoint: "https://192.0.2.7:9000".into(),
+            has_ca,
+        };
         for (kind, object) in objects(&facts, &database, &backups) {
             let answer = apply(&client, kind, &object).await.with_context(|| format!("{object:#}"))?;
             let entries = answer.metadata.managed_fields.unwrap_or_default();
@@ -90,7 +95,12 @@ async fn a_misspelt_field_of_a_database_is_refused_by_the_kinds_of_cloud_native_
     install_kinds(plane).await?;
     let client = plane.admin()?;
     let database = Database::of(&offered(1, None), &any_workspace(), None)?;
-    let backups = BackupPlace { bucket: "backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca: true };
+    let backups = BackupPlace {
+        bucket: "backups".into(),
+        server: server("uid"),
+        endpoint: "https://192.0.2.7:9000".into(),
+        has_ca: true,
+    };
     for (kind, mut object) in objects(&facts(), &database, &backups) {
         object["metadata"]["namespace"] = json!("default");
         object["spec"]["instancse"] = json!(1);

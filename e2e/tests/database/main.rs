@@ -14,6 +14,7 @@ mod database;
 mod kinds;
 mod restored;
 mod store;
+mod told;
 mod world;
 
 use anyhow::{Context as _, Result, ensure};

@@ -17,11 +17,12 @@ const BACKUPS: &str = "backups";
 pub struct Rescue<'a> {
     world: &'a World,
     namespace: String,
+    server: String,
 }
 
 impl<'a> Rescue<'a> {
     pub async fn prepare(world: &'a World, customer: &Customer) -> Result<Self> {
-        let rescue = Self { world, namespace: unique("rescue") };
+        let rescue = Self { world, namespace: unique("rescue"), server: customer.server.clone() };
         let minio = &world.servers.minio;
         let root = minio.root_account();
         let entry = |key: &str| json!({ "name": BACKUPS, "key": key });
@@ -52,7 +53,8 @@ impl<'a> Rescue<'a> {
 
     /// A database as the customer's was at a moment, or as it was last.
     pub async fn as_of(&self, name: &str, moment: Option<&str>) -> Result<Database> {
-        let origin = json!({ "name": PLUGIN, "parameters": { "barmanObjectName": BACKUPS, "serverName": "database" } });
+        let origin =
+            json!({ "name": PLUGIN, "parameters": { "barmanObjectName": BACKUPS, "serverName": self.server } });
         let mut recovery = json!({ "source": "origin" });
         if let Some(moment) = moment {
             recovery["recoveryTarget"] = json!({ "targetTime": moment });

@@ -35,6 +35,8 @@ pub struct Customer {
     /// The tenant's key at the store, as the store tells it.
     pub key: String,
     pub database: Database,
+    /// What it calls itself in its backups.
+    pub server: String,
     /// The backup bucket.
     pub store: Store,
 }
@@ -83,10 +85,10 @@ impl World {
         let stack = platform.stack_of(&workspace).await?;
         let status = shown.status.clone().unwrap_or_default();
         let backup = status.database.and_then(|database| database.backup).context("no backups are shown")?;
-        let key = format!("arn:aws:kms:{}", backup.key.context("the backups are under no key")?);
+        let key = format!("arn:aws:kms:{}", backup.key.clone().context("the backups are under no key")?);
         let store = Store::of(self, &backup.bucket)?;
         let database = Database::new("database", &stack, self.client()?);
-        Ok(Customer { workspace, shown, stack, key, database, store })
+        Ok(Customer { workspace, shown, stack, key, database, server: backup.server_name, store })
     }
 
     /// Deletes the Workspace and waits until it is gone.

@@ -19,7 +19,7 @@ pub struct ClassDatabase {
     #[schemars(length(min = 4, max = 512))]
     #[x_kube(validation = rules::database_image())]
     pub image: String,
-    /// How many instances: one writes, the others follow. From 3 on a write counts only once it is on two of them. 1 to 9.
+    /// How many instances: one writes, the others follow. A write counts once it is on two of them; with 2, while both are there. 1 to 9.
     #[schemars(range(min = 1, max = 9))]
     pub instances: i32,
     /// The volume of each instance.
@@ -160,6 +160,9 @@ pub struct BackupStatus {
     /// The bucket, which holds nothing else and which nobody but the database can use.
     #[schemars(length(max = 63))]
     pub bucket: String,
+    /// Below which the database writes there; a stack that is made anew gets another.
+    #[schemars(length(max = 63))]
+    pub server_name: String,
     /// Address of the store.
     #[schemars(length(max = 253))]
     pub endpoint: String,

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::fields::Kind;
+use crate::hash::hexadecimal;
 use crate::parts::{cluster, object_store, scheduled_backup};
 use crate::workspace::Facts;
 
@@ -72,6 +73,8 @@ pub struct Database {
 pub struct BackupPlace {
     /// The bucket.
     pub bucket: String,
+    /// Below which it writes there.
+    pub server: String,
     /// Address of the store.
     pub endpoint: String,
     /// Whether [`STORE_CA`] is to be trusted for it, and not what the system trusts.
@@ -217,12 +220,20 @@ pub(crate) fn range_of(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
 }
 
+/// What the database of a stack namespace with this UID calls itself in its backups: `database-` and eight characters. A stack that is
+/// made anew writes beside what was there before; CloudNativePG archives nothing where another database has.
+#[must_use]
+pub fn server(namespace_uid: &str) -> String {
+    let short: String = hexadecimal(&Sha256::digest(namespace_uid.as_bytes()).into()).chars().take(8).collect();
+    format!("{CLUSTER}-{short}")
+}
+
 /// The objects of the database, in the order in which they are applied: it can archive from its first moment.
 #[must_use]
 pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace) -> Vec<(Kind, Value)> {
     vec![
         (Kind::ObjectStore, json!(object_store::object_store(facts, database, place))),
-        (Kind::Cluster, json!(cluster::cluster(facts, database))),
+        (Kind::Cluster, json!(cluster::cluster(facts, database, place))),
         (Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))),
     ]
 }

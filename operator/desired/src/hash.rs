@@ -63,7 +63,7 @@ fn canonical(value: &Value) -> String {
     text
 }
 
-fn hexadecimal(bytes: &Digest) -> String {
+pub(crate) fn hexadecimal(bytes: &Digest) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -33,6 +33,8 @@ const TOLD: usize = 200;
 pub struct Seen<'a> {
     /// The stack namespace.
     pub namespace: &'a str,
+    /// What the database calls itself in its backups.
+    pub server: &'a str,
     /// What is wanted.
     pub wanted: &'a Database,
     /// What CloudNativePG says.
@@ -118,14 +120,14 @@ impl Seen<'_> {
     /// What can be gone back to.
     #[must_use]
     pub fn window(&self) -> RecoveryWindow {
-        self.store.map(window).unwrap_or_default()
+        self.store.map(|store| window(store, self.server)).unwrap_or_default()
     }
 }
 
-/// What can be gone back to; the plugin names it after the Cluster.
+/// What can be gone back to of the database of this name.
 #[must_use]
-pub fn window(store: &ObjectStoreStatus) -> RecoveryWindow {
-    store.server_recovery_window.get(CLUSTER).cloned().unwrap_or_default()
+pub fn window(store: &ObjectStoreStatus, server: &str) -> RecoveryWindow {
+    store.server_recovery_window.get(server).cloned().unwrap_or_default()
 }
 
 /// When a full backup failed, if none has succeeded since.
@@ -142,6 +144,8 @@ mod tests {
 
     use super::*;
     use crate::engine::conditions::State;
+
+    const SERVER: &str = "database-01234567";
 
     fn wanted() -> Database {
         Database {
@@ -172,7 +176,7 @@ mod tests {
         cluster: Option<&'a ClusterStatus>,
         store: Option<&'a ObjectStoreStatus>,
     ) -> Seen<'a> {
-        Seen { namespace: "acme-finance-ab12cd", wanted, cluster, store }
+        Seen { namespace: "acme-finance-ab12cd", server: SERVER, wanted, cluster, store }
     }
 
     fn reason(part: &Part) -> (&'static str, &str) {
@@ -207,7 +211,7 @@ mod tests {
 
     fn store(full: Option<&str>, failed: Option<&str>) -> ObjectStoreStatus {
         let window = json!({ "lastSuccessfulBackupTime": full, "lastFailedBackupTime": failed });
-        serde_json::from_value(json!({ "serverRecoveryWindow": { "database": window, "other": {} } })).unwrap()
+        serde_json::from_value(json!({ "serverRecoveryWindow": { SERVER: window, "database-00000000": {} } })).unwrap()
     }
 
     fn fresh(cluster: Option<&ClusterStatus>, store: &ObjectStoreStatus, now: &str) -> (String, Option<Duration>) {
@@ -249,7 +253,7 @@ mod tests {
             (Some(early), Some(late), true),
             (Some(early), None, false),
         ] {
-            assert_eq!(failed_since(&window(&store(full, failed))).is_some(), counts, "{full:?} {failed:?}");
+            assert_eq!(failed_since(&window(&store(full, failed), SERVER)).is_some(), counts, "{full:?} {failed:?}");
         }
     }
 

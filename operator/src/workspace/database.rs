@@ -102,7 +102,8 @@ impl Scene<'_> {
     async fn retry(&self, round: &mut Round<Facts>) -> Result<(), Fault> {
         let namespace = self.facts.namespace().to_string();
         let store = self.context.databases.store(&namespace);
-        let Some(failed) = store.as_ref().and_then(|store| judge::failed_since(&judge::window(store))) else {
+        let Some(failed) = store.as_ref().and_then(|store| judge::failed_since(&judge::window(store, &server(round))))
+        else {
             return Ok(());
         };
         let age = Duration::try_from(clock::now().duration_since(failed)).unwrap_or_default();
@@ -136,7 +137,9 @@ impl Scene<'_> {
     fn tell(&self, wanted: &Database, backup: BackupStatus, round: &mut Round<Facts>) {
         let namespace = self.facts.namespace().to_string();
         let (cluster, store) = (self.context.databases.cluster(&namespace), self.context.databases.store(&namespace));
-        let seen = Seen { namespace: &namespace, wanted, cluster: cluster.as_ref(), store: store.as_ref() };
+        let server = server(round);
+        let seen =
+            Seen { namespace: &namespace, server: &server, wanted, cluster: cluster.as_ref(), store: store.as_ref() };
         round.parts.push(seen.ready());
         let (part, left) = seen.backed_up(clock::now());
         round.parts.push(part);
@@ -173,4 +176,9 @@ impl Scene<'_> {
     fn name(&self) -> String {
         format!("{}/{}", self.workspace.namespace().unwrap_or_default(), self.workspace.name_any())
     }
+}
+
+/// What the database calls itself in its backups.
+fn server(round: &Round<Facts>) -> String {
+    desired_database::server(round.facts.namespace.as_ref().map_or("", |namespace| &namespace.uid))
 }

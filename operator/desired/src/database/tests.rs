@@ -32,7 +32,12 @@ fn workspace(database: Option<Asked>) -> Workspace {
 }
 
 fn place() -> BackupPlace {
-    BackupPlace { bucket: "steading-backups".into(), endpoint: "https://192.0.2.7:9000".into(), has_ca: true }
+    BackupPlace {
+        bucket: "steading-backups".into(),
+        server: server("9c858901-8a57-4791-81fe-4c455b099bc9"),
+        endpoint: "https://192.0.2.7:9000".into(),
+        has_ca: true,
+    }
 }
 
 fn of(asked: Option<Asked>, have: Option<&str>) -> Result<Database, InvalidDatabase> {
@@ -177,11 +182,19 @@ fn each_object_says_what_it_is_bears_our_marks_and_is_known_by_name() {
 }
 
 #[test]
-fn one_instance_or_two_never_wait_for_another_and_three_always_do() {
-    for (instances, waits) in [(1, false), (2, false), (3, true), (9, true)] {
+fn a_stack_that_is_made_anew_writes_beside_what_was_there() {
+    assert_eq!(server("blue"), server("blue"));
+    assert_ne!(server("blue"), server("green"));
+    assert!(server("blue").len() == "database-01234567".len());
+}
+
+#[test]
+fn a_write_waits_for_a_second_instance_with_two_while_it_is_there_and_with_three_always() {
+    for (instances, waits) in [(1, None), (2, Some("preferred")), (3, Some("required")), (9, Some("required"))] {
         let database = Database { instances, ..of(None, None).unwrap() };
-        let cluster = json!(cluster::cluster(&acme_finance_with_database(), &database));
-        assert_eq!(cluster.pointer("/spec/postgresql/synchronous").is_some(), waits, "{instances}");
+        let cluster = json!(cluster::cluster(&acme_finance_with_database(), &database, &place()));
+        let durability = cluster.pointer("/spec/postgresql/synchronous/dataDurability").and_then(Value::as_str);
+        assert_eq!(durability, waits, "{instances}");
     }
 }
 

@@ -13,14 +13,15 @@ use k8s_openapi::{
 use serde::Serialize;
 
 use super::{DATABASE_PART, metadata};
-use crate::database::{BACKUP, CLUSTER, Database};
+use crate::database::{BACKUP, BackupPlace, CLUSTER, Database};
 use crate::workspace::Facts;
 
 /// The plugin that makes backups.
 pub(crate) const BARMAN: &str = "barman-cloud.cloudnative-pg.io";
 
-/// From so many instances on, a write counts only once it is on two of them: with two, one that is away would stop all writes.
-const SYNCHRONOUS_FROM: u32 = 3;
+/// From so many instances on, a write always waits until a second one has it. With two, one that is away would stop all writes: then the
+/// other goes on alone.
+const DURABLE_FROM: u32 = 3;
 
 /// Seconds that clients have to end by themselves when an instance stops, and all that it has to stop.
 const POLITE_SECONDS: u32 = 15;
@@ -166,11 +167,11 @@ struct Plugin {
     name: &'static str,
     #[serde(rename = "isWALArchiver")]
     is_wal_archiver: bool,
-    parameters: BTreeMap<&'static str, &'static str>,
+    parameters: BTreeMap<&'static str, String>,
 }
 
 /// The instances.
-pub(crate) fn cluster(facts: &Facts, database: &Database) -> Cluster {
+pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -> Cluster {
     let amounts = || Amounts::of(database.cpu, database.memory);
     Cluster {
         api_version: "postgresql.cnpg.io/v1",
@@ -193,7 +194,10 @@ pub(crate) fn cluster(facts: &Facts, database: &Database) -> Cluster {
             plugins: vec![Plugin {
                 name: BARMAN,
                 is_wal_archiver: true,
-                parameters: BTreeMap::from([("barmanObjectName", BACKUP)]),
+                parameters: BTreeMap::from([
+                    ("barmanObjectName", BACKUP.to_owned()),
+                    ("serverName", place.server.clone()),
+                ]),
             }],
             enable_pdb: true,
             enable_superuser_access: false,
@@ -224,7 +228,8 @@ fn over_zones() -> TopologySpreadConstraint {
 fn postgresql(database: &Database) -> PostgreSql {
     // A log file that nobody fills is closed after a third of what may be lost: the rest is for sending it.
     let archive_timeout = (database.rpo.as_secs() / 3).max(1);
-    let synchronous = Synchronous { method: "any", number: 1, data_durability: "required" };
+    let data_durability = if database.instances >= DURABLE_FROM { "required" } else { "preferred" };
+    let synchronous = Synchronous { method: "any", number: 1, data_durability };
     PostgreSql {
         parameters: BTreeMap::from([
             ("archive_timeout", format!("{archive_timeout}s")),
@@ -234,6 +239,6 @@ fn postgresql(database: &Database) -> PostgreSql {
         ]),
         // CloudNativePG lets its own roles in before these, and anybody with a password after them.
         pg_hba: vec!["hostssl all all all cert", "host all all all reject"],
-        synchronous: (database.instances >= SYNCHRONOUS_FROM).then_some(synchronous),
+        synchronous: (database.instances > 1).then_some(synchronous),
     }
 }

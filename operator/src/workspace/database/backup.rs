@@ -33,7 +33,7 @@ use serde_json::json;
 
 use super::{
     super::{Facts, Workspaces, provision},
-    Scene,
+    Scene, server,
 };
 use crate::{
     clock, connections,
@@ -53,7 +53,8 @@ pub async fn ready(
             Fault::stalled(names::INVALID_SPEC, "the class names no place for buckets: set buckets.s3")
         })?;
     let known = status.backup.clone().filter(|known| known.key == spec.key_name());
-    let mut backup = known.unwrap_or_else(|| intended(&spec, s3));
+    let known = known.unwrap_or_else(|| intended(&spec, s3));
+    let mut backup = BackupStatus { server_name: server(round), ..known };
     let observed = backup.observed_at.as_ref().map(|time| time.0);
     if context.until_next_look(observed).is_zero() {
         let seen = look(scene, round, status, &spec, &backup).await?;
@@ -67,7 +68,12 @@ pub async fn ready(
     } else {
         round.look_again(left);
     }
-    let place = BackupPlace { bucket: spec.name(), endpoint: s3.endpoint.clone(), has_ca: s3.ca_bundle.is_some() };
+    let place = BackupPlace {
+        bucket: spec.name(),
+        server: backup.server_name.clone(),
+        endpoint: s3.endpoint.clone(),
+        has_ca: s3.ca_bundle.is_some(),
+    };
     Ok((place, backup))
 }
 
@@ -104,6 +110,7 @@ fn open_part(scene: &Scene<'_>, s3: &S3) -> String {
 fn intended(spec: &BucketSpec, s3: &S3) -> BackupStatus {
     BackupStatus {
         bucket: spec.name(),
+        server_name: String::new(),
         endpoint: s3.endpoint.clone(),
         key: spec.key_name(),
         observed_at: None,

@@ -4,16 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use e2e::databases::install_kinds;
 use e2e::install::InProcess;
 use e2e::plane::{Calls, Entry};
 use e2e::site::{CLASS, Site, SiteOptions};
-use e2e::story::{BREAK_GLASS, Manifest, Platform, class, tenant, workspace};
+use e2e::story::{BREAK_GLASS, Manifest, Platform, class, condition, tenant, workspace};
 use e2e::wait::until;
 use e2e::{Plane, Tier};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use operator::config::ProviderSource;
@@ -35,7 +38,8 @@ async fn granted(site: &Site) -> Result<BTreeSet<Right>> {
     let manifest = site.installation.helm(&site.plane, &["get", "manifest", "steading"].map(str::to_owned)).await?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&manifest)?;
     let ours = |object: &&Value| {
-        object["metadata"]["name"] == "steading-operator"
+        let roles = ["steading-operator", "steading-stack-operator", "steading-api-server"];
+        object["metadata"]["name"].as_str().is_some_and(|name| roles.contains(&name))
             && (object["kind"] == "ClusterRole" || object["kind"] == "Role")
     };
     let texts = |rule: &Value, key: &str| -> Vec<String> {
@@ -130,11 +134,47 @@ async fn pause_twice(platform: &Platform, plain: &Manifest<api::Workspace>) -> R
     Ok(())
 }
 
-async fn life_of_a_tenant(site: &Site) -> Result<()> {
+/// The class offers databases; their kinds are there, and nobody who acts on them. Must be done before the operator looks at it.
+async fn offer_databases(site: &Site) -> Result<()> {
+    install_kinds(&site.plane).await?;
+    let offered = json!({
+        "image": "registry.example/postgresql:18.4", "instances": 1, "storage": { "size": "1Gi" },
+        "resources": { "cpu": "1", "memory": "1Gi" }, "rpo": "15m",
+        "backup": { "fullEvery": "2h", "retention": "30d" },
+    });
+    let classes: Api<api::TenantClass> = Api::all(site.plane.admin()?);
+    let patch = Patch::Merge(json!({ "spec": { "database": offered } }));
+    classes.patch(CLASS, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// The plugin says that a full backup failed a while ago. Returns when another is asked for.
+async fn a_full_backup_fails(platform: &Platform, glass: &Client, shop: &Manifest<api::Workspace>) -> Result<()> {
+    let backup = platform.get(shop).await?.status.and_then(|it| it.database?.backup).unwrap();
+    let stack = platform.stack_of(shop).await?;
+    let of = |group: &str, kind: &str| -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+        Api::namespaced_with(glass.clone(), &stack, &resource)
+    };
+    let schedules = of("postgresql.cnpg.io", "ScheduledBackup");
+    let first = schedules.get("database-backup").await?.metadata.uid;
+    let failed = Timestamp::now() - Duration::from_mins(6);
+    let said =
+        json!({ "status": { "serverRecoveryWindow": { backup.server_name: { "lastFailedBackupTime": failed } } } });
+    let stores = of("barmancloud.cnpg.io", "ObjectStore");
+    stores.patch_status("database-backup", &PatchParams::default(), &Patch::Merge(said)).await?;
+    until("a full backup is asked for again", e2e::story::PATIENCE, async || {
+        let again = schedules.get_opt("database-backup").await?;
+        Ok(again.is_some_and(|it| it.metadata.uid != first))
+    })
+    .await
+}
+
+async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess> {
     let platform = Platform::new(site.plane.admin()?);
     let glass = site.plane.client_for("bettina", &["system:masters", BREAK_GLASS])?;
     let acme = tenant("acme").of_class(&class(CLASS)).deleting_data();
-    let finance = workspace("finance").of_tenant(&acme);
+    let finance = workspace("finance").of_tenant(&acme).with("database.disabled", true);
     platform.apply(&acme).await?;
     platform.apply(&finance).await?;
     platform.until_ready(&acme).await?;
@@ -144,13 +184,24 @@ async fn life_of_a_tenant(site: &Site) -> Result<()> {
     vandalise(&glass, &stack).await?;
     pause_twice(&platform, &finance).await?;
 
+    let shop = platform.applied(workspace("shop").of_tenant(&acme)).await?;
+    let waits = |shop: &api::Workspace| condition(shop, "BackupFresh").is_some_and(|it| it.reason == "BackupPending");
+    platform.until(&shop, "has a database", waits).await?;
+    // Whoever comes new looks whether the credentials that were written are still there.
+    operator.stop().await?;
+    let operator = operator_on(&site.plane, site).await?;
+    a_full_backup_fails(&platform, &glass, &shop).await?;
+    let going = platform.get(&shop).await?;
+    platform.delete(&shop).await?;
+    platform.until_gone(&shop, &going).await?;
+
     let going = platform.get(&finance).await?;
     platform.delete(&finance).await?;
     platform.until_gone(&finance, &going).await?;
     let going = platform.get(&acme).await?;
     platform.delete(&acme).await?;
     platform.until_gone(&acme, &going).await?;
-    Ok(())
+    Ok(operator)
 }
 
 /// Refusals by RBAC or by the fence that no probe of the canary asked for.
@@ -177,8 +228,9 @@ async fn the_life_of_a_tenant_uses_every_right_of_the_operator_and_meets_no_refu
     let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
     let options = SiteOptions { values, with_operator: false, ..SiteOptions::default() };
     let site = Site::start(Tier::Two, options, |_| {}).await?;
+    offer_databases(&site).await?;
     let operator = operator_on(&site.plane, &site).await?;
-    life_of_a_tenant(&site).await?;
+    let operator = life_of_a_tenant(&site, operator).await?;
     // Events are written beside the work, so the last may come late.
     let events: Api<Event> = Api::namespaced(site.plane.admin()?, "acme");
     until("events were written", e2e::story::PATIENCE, async || {
@@ -189,12 +241,11 @@ async fn the_life_of_a_tenant_uses_every_right_of_the_operator_and_meets_no_refu
 
     let calls = site.plane.calls().await?;
     let used = calls.by_service_account("steading-system", "steading");
-    // `bind` is no call of its own: a RoleBinding to a role that one does not hold cannot be made without it. No Workspace here has
-    // a database, so its kinds are neither installed nor asked for.
+    // `bind` is no call of its own: a RoleBinding to a role that one does not hold cannot be made without it.
     let unused: Vec<Right> = granted(&site)
         .await?
         .into_iter()
-        .filter(|right| right.verb != "bind" && !right.group.ends_with("cnpg.io"))
+        .filter(|right| right.verb != "bind")
         .filter(|right| !used.entries().iter().any(|entry| uses(entry, right)))
         .collect();
     ensure!(unused.is_empty(), "the chart gives rights that nothing uses: {unused:#?}");

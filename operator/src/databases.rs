@@ -201,7 +201,8 @@ async fn installed(client: &Client) -> Result<Installed, Fault> {
 async fn kinds_of(client: &Client, version: &str) -> Result<Option<HashSet<String>>, Fault> {
     match client.list_api_group_resources(version).await {
         Ok(list) => Ok(Some(list.resources.into_iter().map(|resource| resource.kind).collect())),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        // By its code: of a group that it does not serve the API server answers in plain words, without a reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(Fault::api(&error, &format!("see which kinds of {version} there are"))),
     }
 }

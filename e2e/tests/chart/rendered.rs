@@ -49,7 +49,7 @@ async fn no_verb_on_secrets_is_bound_cluster_wide() {
     assert_eq!(of("steading-operator"), [(owned(&["get"]), owned(&[]))]);
     assert_eq!(one(&objects, "Role", "steading-operator")["metadata"]["namespace"], "steading-system");
     // Reads of Secrets have names here. The operator binds it in stacks, and the chart nowhere.
-    let named = (owned(&["get", "patch", "delete"]), owned(&["database-backup"]));
+    let named = (owned(&["get", "patch"]), owned(&["database-backup"]));
     assert_eq!(of("steading-stack-operator"), [(owned(&["create"]), owned(&[])), named]);
     assert_eq!(on_secrets.len(), 3, "{on_secrets:?}");
     for binding in [of_kind(&objects, "ClusterRoleBinding"), of_kind(&objects, "RoleBinding")].concat() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::conditions as names;
 use desired::database::{CLUSTER, Database};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use super::{ClusterStatus, ObjectStoreStatus, RecoveryWindow};
 use crate::engine::{conditions::Part, fault::Fault};
@@ -86,10 +86,7 @@ impl Seen<'_> {
     pub fn backed_up(&self, now: Timestamp) -> (Part, Option<Duration>) {
         let waiting =
             |reason, message| (Part::faulty(names::BACKUP_FRESH, Fault::waiting(TOLD_ANYWAY, reason, message)), None);
-        let archiving = self
-            .cluster
-            .and_then(|cluster| cluster.conditions.iter().find(|condition| condition.type_ == "ContinuousArchiving"));
-        if let Some(archiving) = archiving.filter(|condition| condition.status == "False") {
+        if let Some(archiving) = self.cluster.and_then(stuck) {
             let said: String = archiving.message.chars().take(TOLD).collect();
             let message = format!("Cluster {}/{CLUSTER} cannot archive its log: {said:?}", self.namespace);
             return waiting(names::LOG_NOT_ARCHIVED, message);
@@ -122,6 +119,17 @@ impl Seen<'_> {
     pub fn window(&self) -> RecoveryWindow {
         self.store.map(|store| window(store, self.server)).unwrap_or_default()
     }
+}
+
+/// What CloudNativePG says of the log, if it cannot archive it.
+fn stuck(cluster: &ClusterStatus) -> Option<&Condition> {
+    cluster.conditions.iter().find(|condition| condition.type_ == "ContinuousArchiving" && condition.status == "False")
+}
+
+/// Whether nothing is known to keep the log from being archived.
+#[must_use]
+pub fn archives(cluster: &ClusterStatus) -> bool {
+    stuck(cluster).is_none()
 }
 
 /// What can be gone back to of the database of this name.

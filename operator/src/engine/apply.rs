@@ -133,10 +133,12 @@ impl Applier<'_> {
     }
 
     /// Deletes what bears the owner's identity in this namespace and is not wanted any more. Only to be called when all wanted
-    /// children stand. Elsewhere a label proves nothing: somebody may have put it on what is another owner's.
+    /// children stand. Elsewhere a label proves nothing: somebody may have put it on what is another owner's. A database is never removed
+    /// in passing: it goes with its stack.
     pub async fn prune(&self, namespace: &str, wanted: &[Key]) -> Result<(), Fault> {
         for (key, child) in self.children.of_owner(&self.owner) {
-            if !wanted.contains(&key) && key.namespace.as_deref() == Some(namespace) && !child.deleting {
+            let is_ours_to_remove = key.namespace.as_deref() == Some(namespace) && !Kind::DATABASE.contains(&key.kind);
+            if is_ours_to_remove && !wanted.contains(&key) && !child.deleting {
                 self.delete(&key, &child.uid).await?;
             }
         }

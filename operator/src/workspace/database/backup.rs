@@ -37,8 +37,12 @@ use super::{
 };
 use crate::{
     clock, connections,
+    databases::judge,
     engine::{drive, fault::Fault, round::Round},
 };
+
+/// How long credentials are used while the log is stuck.
+const STUCK: Duration = Duration::from_mins(10);
 
 /// Makes the bucket be there with credentials for it. `status` is the database as it is intended.
 pub async fn ready(
@@ -62,7 +66,9 @@ pub async fn ready(
         backup.observed_at = Some(Time(clock::now()));
     }
     round.look_again(context.until_next_look(backup.observed_at.as_ref().map(|time| time.0)));
-    let left = until_renewal(backup.credentials_expire_at.as_ref());
+    let is_stuck =
+        context.databases.cluster(&scene.facts.namespace().to_string()).is_some_and(|it| !judge::archives(&it));
+    let left = until_renewal(backup.credentials_expire_at.as_ref(), is_stuck);
     if left.is_zero() || !is_as_written(scene, s3).await? {
         backup.credentials_expire_at = Some(Time(credentials(scene, &spec, s3).await?));
     } else {
@@ -77,10 +83,12 @@ pub async fn ready(
     Ok((place, backup))
 }
 
-/// How long credentials that end then are good enough; zero if there are none.
-fn until_renewal(end: Option<&Time>) -> Duration {
+/// How long credentials that end then are good enough; zero if there are none. Where the log is stuck it may be for them: whoever changes
+/// the store's account ends what was issued by it.
+fn until_renewal(end: Option<&Time>, is_stuck: bool) -> Duration {
     let left = end.and_then(|end| Duration::try_from(end.0.duration_since(clock::now())).ok()).unwrap_or_default();
-    left.saturating_sub(LONGEST_BACKUP_LIFE / 2)
+    let used = if is_stuck { STUCK } else { LONGEST_BACKUP_LIFE / 2 };
+    left.saturating_sub(LONGEST_BACKUP_LIFE.saturating_sub(used))
 }
 
 /// Whether the Secret stands with what of it is no secret. Read once, and then remembered: nobody but us may write it.
@@ -212,4 +220,21 @@ fn secret(scene: &Scene<'_>, namespace: &str, s3: &S3, issued: &IssuedCredential
         ..ObjectMeta::default()
     };
     Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_renewed_at_half_their_life_and_every_ten_minutes_while_the_log_is_stuck() {
+        let (life, minute) = (LONGEST_BACKUP_LIFE, Duration::from_mins(1));
+        let ends_in = |left: Duration| Time(clock::now() + left);
+        assert!(until_renewal(None, false).is_zero() && until_renewal(None, true).is_zero());
+        assert!(until_renewal(Some(&ends_in(life)), false) > (life / 2).saturating_sub(minute));
+        assert!(until_renewal(Some(&ends_in((life / 2).saturating_sub(minute))), false).is_zero());
+        assert!(!until_renewal(Some(&ends_in(life.saturating_sub(9 * minute))), true).is_zero());
+        assert!(until_renewal(Some(&ends_in(life.saturating_sub(11 * minute))), true).is_zero());
+        assert!(!until_renewal(Some(&ends_in(life.saturating_sub(11 * minute))), false).is_zero());
+    }
 }

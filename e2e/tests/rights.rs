@@ -148,7 +148,7 @@ async fn offer_databases(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The plugin says that a full backup failed a while ago. Returns when another is asked for.
+/// The plugin says that a full backup failed. Returns when another is asked for.
 async fn a_full_backup_fails(platform: &Platform, glass: &Client, shop: &Manifest<api::Workspace>) -> Result<()> {
     let backup = platform.get(shop).await?.status.and_then(|it| it.database?.backup).unwrap();
     let stack = platform.stack_of(shop).await?;
@@ -158,9 +158,8 @@ async fn a_full_backup_fails(platform: &Platform, glass: &Client, shop: &Manifes
     };
     let schedules = of("postgresql.cnpg.io", "ScheduledBackup");
     let first = schedules.get("database-backup").await?.metadata.uid;
-    let failed = Timestamp::now() - Duration::from_mins(6);
-    let said =
-        json!({ "status": { "serverRecoveryWindow": { backup.server_name: { "lastFailedBackupTime": failed } } } });
+    let said = json!({ "lastFailedBackupTime": Timestamp::now() });
+    let said = json!({ "status": { "serverRecoveryWindow": { backup.server_name: said } } });
     let stores = of("barmancloud.cnpg.io", "ObjectStore");
     stores.patch_status("database-backup", &PatchParams::default(), &Patch::Merge(said)).await?;
     until("a full backup is asked for again", e2e::story::PATIENCE, async || {
@@ -219,6 +218,7 @@ async fn operator_on(plane: &Plane, site: &Site) -> Result<InProcess> {
     InProcess::start_on(plane, &site.installation, World::new(), |config| {
         config.providers = ProviderSource::Real;
         config.break_glass_groups = vec![BREAK_GLASS.to_owned()];
+        config.timings.stalled = Duration::from_secs(2);
     })
     .await
 }

@@ -19,7 +19,7 @@ use api::conditions as names;
 use desired::fields::Kind;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use tokio::sync::watch as channel;
+use tokio::{sync::watch as channel, time::Instant};
 
 use crate::engine::fault::Fault;
 pub use seen::{Cluster, ClusterStatus, ObjectStoreStatus, RecoveryWindow};
@@ -71,7 +71,8 @@ struct Known {
     clusters: HashMap<String, ClusterStatus>,
     stores: HashMap<String, ObjectStoreStatus>,
     written: HashMap<String, String>,
-    retried: HashMap<String, Timestamp>,
+    schedules: HashMap<String, Timestamp>,
+    resting: HashMap<String, Instant>,
 }
 
 impl Databases {
@@ -172,10 +173,23 @@ impl Databases {
         self.write().written.insert(namespace.to_owned(), digest);
     }
 
-    /// Whether the full backup that failed at this moment is still to be tried again. Says so once.
+    /// When what begins the full backups of this stack namespace was made.
     #[must_use]
-    pub fn is_to_be_retried(&self, namespace: &str, failed: Timestamp) -> bool {
-        self.write().retried.insert(namespace.to_owned(), failed) != Some(failed)
+    pub fn scheduled(&self, namespace: &str) -> Option<Timestamp> {
+        self.read().schedules.get(namespace).copied()
+    }
+
+    /// For how long the database in this stack namespace has been stopping: since this was first asked.
+    #[must_use]
+    pub fn resting(&self, namespace: &str) -> Duration {
+        self.write().resting.entry(namespace.to_owned()).or_insert_with(Instant::now).elapsed()
+    }
+
+    /// It has stopped, or nobody waits for it any more. Nothing of it is remembered.
+    pub fn rested(&self, namespace: &str) {
+        let mut known = self.write();
+        known.resting.remove(namespace);
+        known.written.remove(namespace);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -253,13 +267,15 @@ mod tests {
         assert_eq!(databases.synced(), Ok(()));
     }
 
-    #[test]
-    fn a_failed_backup_is_tried_again_once_for_each_failure() {
+    #[tokio::test(start_paused = true)]
+    async fn a_database_stops_since_it_was_first_told_to_and_its_namesake_begins_anew() {
         let databases = Databases::new("cnpg-system".to_owned());
-        let (first, second) = ("2026-11-23T10:00:00Z".parse().unwrap(), "2026-11-23T10:07:00Z".parse().unwrap());
-        let asked = [("blue", first), ("blue", first), ("green", first), ("blue", second), ("blue", second)];
-        let told = asked.map(|(namespace, failed)| databases.is_to_be_retried(namespace, failed));
-        assert_eq!(told, [true, false, true, true, false]);
+        let minutes = Duration::from_mins;
+        assert_eq!(databases.resting("blue"), minutes(0));
+        tokio::time::advance(minutes(3)).await;
+        assert_eq!((databases.resting("blue"), databases.resting("green")), (minutes(3), minutes(0)));
+        databases.rested("blue");
+        assert_eq!(databases.resting("blue"), minutes(0));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ const RANGES: &str = "each must be an address range of at least /8 (IPv6: /16), 
 
 pub fn cases() -> Vec<Case> {
     let mut cases = whole();
-    cases.extend([image(), ranges()]);
+    cases.extend([image(), major_version(), ranges()]);
     cases.extend(class());
     cases.extend(amounts());
     cases
@@ -104,6 +104,21 @@ fn image() -> Case {
         .takes(format!("registry.example/postgresql:18.4{digest}"))
 }
 
+fn major_version() -> Case {
+    let digest = format!("@sha256:{}", "a".repeat(64));
+    let of_major = |tag: &str| format!("registry.example:5000/team/postgresql:{tag}");
+    of(
+        "spec.database.image",
+        "database.image cannot change its major version, because every database of the class would be converted at once: create \
+         a new TenantClass for it",
+    )
+    .refuses_change(of_major("17.2"), of_major("18.4"))
+    .refuses_change(of_major("18.4"), format!("{}{digest}", of_major("17")))
+    .takes_change(of_major("18.3"), of_major("18.4-trixie"))
+    .takes_change(of_major("18"), format!("{}{digest}", of_major("18.4")))
+    .takes_change("a.example/other:18", of_major("18.4"))
+}
+
 fn ranges() -> Case {
     let hostile = HOSTILE.into_iter().chain([
         "192.0.2.7",
@@ -112,6 +127,7 @@ fn ranges() -> Case {
         "::/0",
         "192.0.2.7/24",
         "192.0.2.0/33",
+        "169.0.0.0/8",
         "2000::/8",
         "169.254.0.0/16",
         "169.254.169.254/32",

@@ -15,9 +15,9 @@ use crate::{Duration, rules};
 #[serde(rename_all = "camelCase")]
 pub struct ClassDatabase {
     /// Image of PostgreSQL that CloudNativePG can run. Its tag begins with the major version; with a digest it is pinned as well, such as
-    /// `registry.example/postgresql:18.4@sha256:…`. Another minor version is rolled out instance by instance.
+    /// `registry.example/postgresql:18.4@sha256:…`. Another minor version is rolled out instance by instance; another major version needs a new TenantClass.
     #[schemars(length(min = 4, max = 512))]
-    #[x_kube(validation = rules::database_image())]
+    #[x_kube(validation = rules::database_image(), validation = rules::major_version_stays())]
     pub image: String,
     /// How many instances: one writes, the others follow. A write counts once it is on two of them; with 2, while both are there. 1 to 9.
     #[schemars(range(min = 1, max = 9))]
@@ -26,7 +26,7 @@ pub struct ClassDatabase {
     pub storage: ClassStorage,
     /// What each instance may use, and is promised.
     pub resources: DatabaseResources,
-    /// How much may be lost with all instances: what was written is in the backup bucket after a third of it. 3m to 24h.
+    /// How much may be lost with all instances: the log of what was written is closed after a third of it, and sent at once. 3m to 24h.
     #[x_kube(validation = rules::duration(), validation = rpo_in_bounds())]
     pub rpo: Duration,
     /// Full backups.

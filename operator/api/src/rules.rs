@@ -127,8 +127,16 @@ pub fn database_image() -> Rule {
     )
 }
 
+/// The major version of a database's image.
+pub fn major_version_stays() -> Rule {
+    let tag = "find(':[1-9][0-9]([._-][A-Za-z0-9._-]*)?(@|$)').find(':[1-9][0-9]')";
+    Rule::new(format!("self.{tag} == oldSelf.{tag}")).message(
+        "database.image cannot change its major version, because every database of the class would be converted at once: create a new TenantClass for it",
+    )
+}
+
 /// Address ranges. Wider ones would be no boundary.
 pub fn address_ranges() -> Rule {
-    Rule::new("self.all(r, isCIDR(r) && cidr(r) == cidr(r).masked() && cidr(r).prefixLength() >= (cidr(r).ip().family() == 4 ? 8 : 16) && !cidr('169.254.0.0/16').containsIP(cidr(r).ip()) && !cidr('fe80::/10').containsIP(cidr(r).ip()) && !cidr(r).containsIP('fd00:ec2::254'))")
+    Rule::new("self.all(r, isCIDR(r) && cidr(r) == cidr(r).masked() && cidr(r).prefixLength() >= (cidr(r).ip().family() == 4 ? 8 : 16) && !cidr('169.254.0.0/16').containsIP(cidr(r).ip()) && !cidr('fe80::/10').containsIP(cidr(r).ip()) && !cidr(r).containsIP('169.254.169.254') && !cidr(r).containsIP('fd00:ec2::254'))")
         .message("each must be an address range of at least /8 (IPv6: /16), such as 10.20.0.0/24 or 10.20.0.7/32, with no bit set beyond its length, and hold no link-local or metadata addresses")
 }

@@ -91,6 +91,10 @@ impl Seen<'_> {
             let message = format!("Cluster {}/{CLUSTER} cannot archive its log: {said:?}", self.namespace);
             return waiting(names::LOG_NOT_ARCHIVED, message);
         }
+        if !self.cluster.is_some_and(archives) {
+            let message = format!("Cluster {}/{CLUSTER} has archived nothing of its log yet", self.namespace);
+            return waiting(names::BACKUP_PENDING, message);
+        }
         let window = self.window();
         let failed = window.last_failed_backup_time.as_ref();
         let Some(full) = &window.last_successful_backup_time else {
@@ -121,15 +125,19 @@ impl Seen<'_> {
     }
 }
 
-/// What CloudNativePG says of the log, if it cannot archive it.
-fn stuck(cluster: &ClusterStatus) -> Option<&Condition> {
-    cluster.conditions.iter().find(|condition| condition.type_ == "ContinuousArchiving" && condition.status == "False")
+/// What CloudNativePG says of the log, if it is this.
+fn archiving<'a>(cluster: &'a ClusterStatus, status: &str) -> Option<&'a Condition> {
+    cluster.conditions.iter().find(|condition| condition.type_ == "ContinuousArchiving" && condition.status == status)
 }
 
-/// Whether nothing is known to keep the log from being archived.
+/// What it says if it cannot archive the log.
 #[must_use]
-pub fn archives(cluster: &ClusterStatus) -> bool {
-    stuck(cluster).is_none()
+pub fn stuck(cluster: &ClusterStatus) -> Option<&Condition> {
+    archiving(cluster, "False")
+}
+
+fn archives(cluster: &ClusterStatus) -> bool {
+    archiving(cluster, "True").is_some()
 }
 
 /// What can be gone back to of the database of this name.
@@ -217,6 +225,14 @@ mod tests {
         assert!(reason(&part).1.contains("Failing over: xxx") && reason(&part).1.len() < 400);
     }
 
+    fn archiving_is(status: &str) -> ClusterStatus {
+        let condition = json!({
+            "type": "ContinuousArchiving", "status": status, "reason": "r", "message": "m",
+            "lastTransitionTime": "2026-11-23T10:00:00Z",
+        });
+        serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
+    }
+
     fn store(full: Option<&str>, failed: Option<&str>) -> ObjectStoreStatus {
         let window = json!({ "lastSuccessfulBackupTime": full, "lastFailedBackupTime": failed });
         serde_json::from_value(json!({ "serverRecoveryWindow": { SERVER: window, "database-00000000": {} } })).unwrap()
@@ -236,18 +252,24 @@ mod tests {
             ("2026-11-23T14:00:00Z", "BackupOverdue", None),
             ("2026-11-23T09:00:00Z", "Available", Some(4 * 3600)),
         ] {
-            assert_eq!(fresh(None, &made, now), (expected.to_owned(), left.map(Duration::from_secs)), "{now}");
+            assert_eq!(
+                fresh(Some(&archiving_is("True")), &made, now),
+                (expected.to_owned(), left.map(Duration::from_secs)),
+                "{now}"
+            );
         }
     }
 
     #[test]
     fn without_a_full_backup_or_with_a_stuck_log_nothing_is_fresh() {
         let now = "2026-11-23T10:00:00Z";
-        assert_eq!(fresh(None, &store(None, Some(now)), now).0, "BackupPending");
-        let stuck = json!({ "conditions": [{
-            "type": "ContinuousArchiving", "status": "False", "reason": "r", "message": "m", "lastTransitionTime": now,
-        }]});
-        let stuck: ClusterStatus = serde_json::from_value(stuck).unwrap();
+        assert_eq!(fresh(Some(&archiving_is("True")), &store(None, Some(now)), now).0, "BackupPending");
+        assert_eq!(
+            fresh(None, &store(Some(now), None), now).0,
+            "BackupPending",
+            "nobody says that the log is archived"
+        );
+        let stuck = archiving_is("False");
         assert_eq!(fresh(Some(&stuck), &store(Some(now), None), now).0, "LogNotArchived");
     }
 

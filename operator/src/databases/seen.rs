@@ -32,8 +32,6 @@ pub struct ClusterStatus {
     pub ready_instances: i32,
     /// The instance that writes.
     pub current_primary: Option<String>,
-    /// The instance that is to write.
-    pub target_primary: Option<String>,
     /// `Ready`, `ContinuousArchiving`, `LastBackupSucceeded`, `cnpg.io/hibernation`.
     pub conditions: Vec<Condition>,
 }

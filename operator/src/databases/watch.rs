@@ -1,6 +1,10 @@
 //! Following databases. In: watches. Out: what [`Databases`] and [`Children`] know, and a wake for each Workspace whose database changed.
 
-use std::{collections::BTreeSet, fmt::Debug, net::SocketAddr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Debug,
+    net::SocketAddr,
+};
 
 use desired::fields::Kind;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -47,7 +51,17 @@ pub async fn follow(databases: Databases, client: Client, children: Children, wa
                     put(&mut known.stores, namespace, object.and_then(|object| object.status))
                 }
             ),
-            kind::<ScheduledBackup>(Kind::ScheduledBackup, &databases, &client, &children, &wakes, |_, _, _| false),
+            kind::<ScheduledBackup>(
+                Kind::ScheduledBackup,
+                &databases,
+                &client,
+                &children,
+                &wakes,
+                |known, namespace, object| {
+                    let made = object.and_then(|object| object.metadata.creation_timestamp);
+                    put(&mut known.schedules, namespace, made.map(|made| made.0))
+                }
+            ),
         );
     });
 }
@@ -90,7 +104,14 @@ async fn kind<K>(
     let config = watcher::Config::default().labels(api::labels::MANAGED_SELECTOR).timeout(client::WATCH_SECONDS);
     let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config).default_backoff();
     let children = ChildMirror::<K>::new(kind, children.clone());
-    let mirror = Followed { children, databases: databases.clone(), wakes: wakes.clone(), note };
+    let mirror = Followed {
+        children,
+        databases: databases.clone(),
+        wakes: wakes.clone(),
+        note,
+        seen: HashSet::new(),
+        listed: HashSet::new(),
+    };
     let tell = |change: &Change<Child>| wakes.child_changed(change);
     let synced = || {
         databases.write().synced.insert(kind);
@@ -105,21 +126,43 @@ struct Followed<K> {
     databases: Databases,
     wakes: Wakes,
     note: fn(&mut Known, &str, Option<K>) -> bool,
+    /// Namespaces that have one, and those that a list under way has named.
+    seen: HashSet<String>,
+    listed: HashSet<String>,
 }
 
 impl<K> Followed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    fn note(&self, guard: &DeserializeGuard<K>, is_gone: bool) {
-        // What this version cannot read stays as it was last read.
-        let Ok(object) = &guard.0 else { return };
-        let namespace = object.namespace().unwrap_or_default();
+    fn note(&mut self, guard: &DeserializeGuard<K>, is_gone: bool) {
+        let namespace = guard.namespace().unwrap_or_default();
+        let object = match &guard.0 {
+            Ok(object) => object,
+            Err(invalid) => {
+                let (kind, error) = (K::kind(&()), &invalid.error);
+                tracing::error!(%kind, namespace, error, "an object of CloudNativePG cannot be read and counts as it was last read");
+                return;
+            }
+        };
+        if is_gone {
+            self.seen.remove(&namespace);
+        } else {
+            self.seen.insert(namespace.clone());
+        }
         let now = (!is_gone).then(|| object.clone());
         let matters = (self.note)(&mut self.databases.write(), &namespace, now);
         if let Some(parent) = Child::of(object).parent.filter(|_| matters) {
             self.wakes.workspace(&parent);
         }
+    }
+
+    /// What a complete list does not name is gone; the children's own mirror wakes whom it was for.
+    fn forget_unlisted(&mut self) {
+        for gone in self.seen.difference(&self.listed) {
+            (self.note)(&mut self.databases.write(), gone, None);
+        }
+        self.seen.clone_from(&self.listed);
     }
 }
 
@@ -132,9 +175,14 @@ where
 
     fn absorb(&mut self, event: watcher::Event<DeserializeGuard<K>>) -> Vec<Change<Child>> {
         match &event {
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => self.note(object, false),
+            watcher::Event::Apply(object) => self.note(object, false),
+            watcher::Event::InitApply(object) => {
+                self.listed.insert(object.namespace().unwrap_or_default());
+                self.note(object, false);
+            }
             watcher::Event::Delete(object) => self.note(object, true),
-            watcher::Event::Init | watcher::Event::InitDone => {}
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitDone => self.forget_unlisted(),
         }
         self.children.absorb(metadata_only(event))
     }

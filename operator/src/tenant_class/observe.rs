@@ -66,7 +66,10 @@ pub async fn servers(context: &Context, class: &TenantClass, round: &mut Round<F
     for (name, what, look) in looks {
         match look {
             Ok(()) => {
-                let message = format!("the place for {what} answers and knows Steading");
+                let message = match name {
+                    names::DATABASES_REACHABLE => "CloudNativePG and its backup plugin are installed".to_owned(),
+                    _ => format!("the place for {what} answers and knows Steading"),
+                };
                 round.parts.push(Part::good(name, names::AVAILABLE, message));
             }
             Err(fault) => context.look_failed::<TenantClasses>(class, round, name, observed, &fault),

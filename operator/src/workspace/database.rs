@@ -22,18 +22,16 @@ use desired::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{Facts, WOKEN_ANYWAY, isolate};
+use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
     clock,
     context::Context,
     databases::judge::{self, Seen},
     engine::{apply::Applier, children::Key, conditions::Part, fault::Fault, round::Round},
 };
+use backup::Readied;
 
 pub use rest::rest;
-
-/// How long a full backup that failed is left before it is tried again.
-const RETRY: Duration = Duration::from_mins(5);
 
 /// What all steps look at.
 struct Scene<'a> {
@@ -60,28 +58,52 @@ pub async fn database(
     }
     let scene = Scene { context, tenant, workspace, class, facts };
     if let Err(fault) = scene.see_to(offered, round).await {
+        let known = scene.known().and_then(|known| known.backup.as_ref());
+        if let Some(backup) = known {
+            let observed = backup.observed_at.as_ref().map(|time| time.0);
+            context.look_failed::<Workspaces>(workspace, round, names::BACKUP_FRESH, observed, &fault);
+        }
         round.parts.push(Part::faulty(names::DATABASE_READY, fault));
     }
 }
 
 impl Scene<'_> {
+    /// Fails only where nothing can be said of a database, or there is none yet.
     async fn see_to(&self, offered: &ClassDatabase, round: &mut Round<Facts>) -> Result<(), Fault> {
         let databases = &self.context.databases;
         databases.usable(&self.context.engine.client).await?;
         databases.synced()?;
-        let known = self.workspace.status.as_ref().and_then(|status| status.database.as_ref());
-        let wanted = Database::of(offered, self.workspace, known.map(|known| known.storage.as_str()))
+        let wanted = Database::of(offered, self.workspace, self.known().map(|known| known.storage.as_str()))
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-        self.fits(&wanted)?;
-        if self.facts.database.is_none() {
-            let message = "the addresses of the API server are not known yet, so the database could not reach it";
-            return Err(Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message));
+        if self.known().is_none() {
+            // Nothing is made outside for what could not run.
+            self.has_room(&wanted)?;
         }
-        let (place, backup) = backup::ready(self, round, &self.status(&wanted)).await?;
-        self.retry(round).await?;
-        self.apply(&wanted, &place, round).await?;
-        self.tell(&wanted, backup, round);
+        // Before anything that could be refused: what runs keeps its credentials.
+        let backup = backup::ready(self, round, &self.status(&wanted)).await?;
+        let made = self.make(&wanted, &backup.place, round).await;
+        self.tell(&wanted, backup, made, round);
         Ok(())
+    }
+
+    fn known(&self) -> Option<&DatabaseStatus> {
+        self.workspace.status.as_ref().and_then(|status| status.database.as_ref())
+    }
+
+    async fn make(&self, wanted: &Database, place: &BackupPlace, round: &mut Round<Facts>) -> Result<(), Fault> {
+        self.has_room(wanted)?;
+        self.retry(round).await?;
+        self.apply(wanted, place, round).await
+    }
+
+    fn has_room(&self, wanted: &Database) -> Result<(), Fault> {
+        self.fits(wanted)?;
+        if self.facts.database.is_some() {
+            return Ok(());
+        }
+        let message =
+            "the addresses of the API server or of the store are not known yet, so the database could not reach them";
+        Err(Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message))
     }
 
     /// Or the pods could not be made, and only events of the stack would say why.
@@ -98,7 +120,8 @@ impl Scene<'_> {
         Err(Fault::stalled(names::DATABASE_TOO_LARGE, message))
     }
 
-    /// A full backup that failed is not left until its next time comes: a `ScheduledBackup` that is made anew begins with one.
+    /// A full backup that failed is not left until its next time comes, but for as long as anything that stalls: a `ScheduledBackup` that is
+    /// made anew begins with one.
     async fn retry(&self, round: &mut Round<Facts>) -> Result<(), Fault> {
         let namespace = self.facts.namespace().to_string();
         let store = self.context.databases.store(&namespace);
@@ -107,17 +130,19 @@ impl Scene<'_> {
             return Ok(());
         };
         let age = Duration::try_from(clock::now().duration_since(failed)).unwrap_or_default();
-        if let Some(left) = RETRY.checked_sub(age).filter(|left| !left.is_zero()) {
+        if let Some(left) = self.context.engine.stalled.checked_sub(age).filter(|left| !left.is_zero()) {
             round.look_again(left);
             return Ok(());
         }
         let key = Key { kind: Kind::ScheduledBackup, namespace: Some(namespace.clone()), name: BACKUP.to_owned() };
-        let Some(known) = self.context.children.get(&key) else { return Ok(()) };
-        if !known.deleting && self.context.databases.is_to_be_retried(&namespace, failed) {
-            tracing::info!(workspace = self.name(), %failed, "a full backup failed and is tried again");
-            self.applier(round).delete(&key, &known.uid).await?;
+        let is_older = self.context.databases.scheduled(&namespace).is_some_and(|made| made < failed);
+        match self.context.children.get(&key) {
+            Some(known) if is_older && !known.deleting => {
+                tracing::info!(workspace = self.name(), %failed, "a full backup failed and is tried again");
+                self.applier(round).delete(&key, &known.uid).await
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn applier(&self, round: &Round<Facts>) -> Applier<'_> {
@@ -134,40 +159,62 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn tell(&self, wanted: &Database, backup: BackupStatus, round: &mut Round<Facts>) {
+    /// Says what there is, also where something could not be made or looked at.
+    fn tell(&self, wanted: &Database, backup: Readied, made: Result<(), Fault>, round: &mut Round<Facts>) {
         let namespace = self.facts.namespace().to_string();
         let (cluster, store) = (self.context.databases.cluster(&namespace), self.context.databases.store(&namespace));
         let server = server(round);
         let seen =
             Seen { namespace: &namespace, server: &server, wanted, cluster: cluster.as_ref(), store: store.as_ref() };
-        round.parts.push(seen.ready());
-        let (part, left) = seen.backed_up(clock::now());
-        round.parts.push(part);
-        if let Some(left) = left {
-            round.look_again(left + Duration::from_secs(1));
-        }
+        let storage = made.is_ok().then(|| format_bytes(wanted.storage));
+        round.parts.push(match made {
+            Ok(()) => seen.ready(),
+            Err(fault) => Part::faulty(names::DATABASE_READY, fault),
+        });
+        self.tell_of_backups(&seen, &backup, round);
         let window = seen.window();
         let failed = judge::failed_since(&window);
+        let intended = self.status(wanted);
         round.facts.database = Some(DatabaseStatus {
             ready_instances: cluster.as_ref().map_or(0, |cluster| cluster.ready_instances),
             primary: cluster.and_then(|cluster| cluster.current_primary).filter(|primary| !primary.is_empty()),
+            storage: storage.unwrap_or_else(|| intended.storage.clone()),
             backup: Some(BackupStatus {
                 last_full: window.last_successful_backup_time,
                 recoverable_since: window.first_recoverability_point,
                 last_failure: failed.map(Time),
-                ..backup
+                ..backup.status
             }),
-            ..self.status(wanted)
+            ..intended
         });
     }
 
-    /// The database in status as it is intended; what was observed of it stays.
+    /// What CloudNativePG says of them, unless it is good and the store or its credentials are not.
+    fn tell_of_backups(&self, seen: &Seen<'_>, backup: &Readied, round: &mut Round<Facts>) {
+        let (part, left) = seen.backed_up(clock::now());
+        if let Some(left) = left {
+            round.look_again(left + Duration::from_secs(1));
+        }
+        match &backup.trouble {
+            Some(fault) if part.fault().is_none() => {
+                let observed = backup.status.observed_at.as_ref().map(|time| time.0);
+                self.context.look_failed::<Workspaces>(self.workspace, round, names::BACKUP_FRESH, observed, fault);
+            }
+            trouble => {
+                if let Some(fault) = trouble {
+                    round.look_failed(fault);
+                }
+                round.parts.push(part);
+            }
+        }
+    }
+
+    /// The database in status as it is intended; what was observed of it stays, and the size that its volumes were given.
     fn status(&self, wanted: &Database) -> DatabaseStatus {
-        let before = self.workspace.status.as_ref().and_then(|status| status.database.clone()).unwrap_or_default();
+        let before = self.known().cloned().unwrap_or_default();
         DatabaseStatus {
             service: format!("{WRITING_SERVICE}.{}.svc", self.facts.namespace()),
             instances: i32::try_from(wanted.instances).unwrap_or(i32::MAX),
-            storage: format_bytes(wanted.storage),
             image: Some(wanted.image.clone()),
             ..before
         }

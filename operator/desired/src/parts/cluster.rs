@@ -199,7 +199,8 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -
                     ("serverName", place.server.clone()),
                 ]),
             }],
-            enable_pdb: true,
+            // Of a single one it would hold up every drain of its node.
+            enable_pdb: database.instances > 1,
             enable_superuser_access: false,
             probes: Probes {
                 startup: Probe { period_seconds: 1, failure_threshold: Some(START_SECONDS) },

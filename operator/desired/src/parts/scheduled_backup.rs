@@ -40,7 +40,8 @@ pub(crate) fn scheduled_backup(facts: &Facts, database: &Database) -> ScheduledB
             cluster: Named { name: CLUSTER },
             schedule: schedule(spread(&facts.identity, 24 * 3600), database.full_every),
             immediate: true,
-            backup_owner_reference: "self",
+            // Not `self`: they would go with it when it is made anew.
+            backup_owner_reference: "cluster",
             method: "plugin",
             plugin_configuration: Named { name: BARMAN },
             target: "prefer-standby",

@@ -41,15 +41,24 @@ use crate::{
     engine::{drive, fault::Fault, round::Round},
 };
 
+/// How much clocks may differ, and a call may take.
+const ALLOWANCE: Duration = Duration::from_hours(1);
+
 /// How long credentials are used while the log is stuck.
 const STUCK: Duration = Duration::from_mins(10);
 
-/// Makes the bucket be there with credentials for it. `status` is the database as it is intended.
-pub async fn ready(
-    scene: &Scene<'_>,
-    round: &mut Round<Facts>,
-    status: &DatabaseStatus,
-) -> Result<(BackupPlace, BackupStatus), Fault> {
+/// A bucket with credentials for it.
+pub struct Readied {
+    /// Where backups go.
+    pub place: BackupPlace,
+    /// It in status.
+    pub status: BackupStatus,
+    /// Why it could not be looked at, or the credentials not be renewed; what was seen and written before may still do.
+    pub trouble: Option<Fault>,
+}
+
+/// Makes the bucket be there with credentials for it. `status` is the database as it is intended. Fails only if they were never there.
+pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, status: &DatabaseStatus) -> Result<Readied, Fault> {
     let (context, class) = (scene.context, scene.class);
     let spec = spec(scene, round)?;
     let s3 =
@@ -60,19 +69,34 @@ pub async fn ready(
     let known = known.unwrap_or_else(|| intended(&spec, s3));
     let mut backup = BackupStatus { server_name: server(round), ..known };
     let observed = backup.observed_at.as_ref().map(|time| time.0);
+    let mut trouble = None;
     if context.until_next_look(observed).is_zero() {
-        let seen = look(scene, round, status, &spec, &backup).await?;
-        round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
-        backup.observed_at = Some(Time(clock::now()));
-    }
-    round.look_again(context.until_next_look(backup.observed_at.as_ref().map(|time| time.0)));
-    let is_stuck =
-        context.databases.cluster(&scene.facts.namespace().to_string()).is_some_and(|it| !judge::archives(&it));
-    let left = until_renewal(backup.credentials_expire_at.as_ref(), is_stuck);
-    if left.is_zero() || !is_as_written(scene, s3).await? {
-        backup.credentials_expire_at = Some(Time(credentials(scene, &spec, s3).await?));
+        match look(scene, round, status, &spec, &backup).await {
+            Ok(seen) => {
+                round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
+                backup.observed_at = Some(Time(clock::now()));
+                round.look_again(context.evidence / 2);
+            }
+            Err(fault) if observed.is_some() => trouble = Some(fault),
+            Err(fault) => return Err(fault),
+        }
     } else {
+        round.look_again(context.until_next_look(observed));
+    }
+    let is_stuck =
+        context.databases.cluster(&scene.facts.namespace().to_string()).is_some_and(|it| judge::stuck(&it).is_some());
+    let left = until_renewal(backup.credentials_expire_at.as_ref(), is_stuck);
+    let digest = open_part(scene, s3, round);
+    // Read first, so that nothing is issued before it is known that it can be written.
+    let stands = is_as_written(scene, &digest).await?;
+    if stands && !left.is_zero() {
         round.look_again(left);
+    } else {
+        match credentials(scene, &spec, s3, &digest).await {
+            Ok(end) => backup.credentials_expire_at = Some(Time(end)),
+            Err(fault) if stands => trouble = trouble.or(Some(fault)),
+            Err(fault) => return Err(fault),
+        }
     }
     let place = BackupPlace {
         bucket: spec.name(),
@@ -80,7 +104,7 @@ pub async fn ready(
         endpoint: s3.endpoint.clone(),
         has_ca: s3.ca_bundle.is_some(),
     };
-    Ok((place, backup))
+    Ok(Readied { place, status: backup, trouble })
 }
 
 /// How long credentials that end then are good enough; zero if there are none. Where the log is stuck it may be for them: whoever changes
@@ -92,26 +116,27 @@ fn until_renewal(end: Option<&Time>, is_stuck: bool) -> Duration {
 }
 
 /// Whether the Secret stands with what of it is no secret. Read once, and then remembered: nobody but us may write it.
-async fn is_as_written(scene: &Scene<'_>, s3: &S3) -> Result<bool, Fault> {
+async fn is_as_written(scene: &Scene<'_>, digest: &str) -> Result<bool, Fault> {
     let namespace = scene.facts.namespace().to_string();
-    let (databases, wanted) = (&scene.context.databases, open_part(scene, s3));
+    let databases = &scene.context.databases;
     if let Some(written) = databases.written(&namespace) {
-        return Ok(written == wanted);
+        return Ok(written == digest);
     }
     let api: Api<Secret> = Api::namespaced(scene.context.engine.client.clone(), &namespace);
     let doing = format!("read Secret {namespace}/{BACKUP}");
     let found = api.get_metadata_opt(BACKUP).await.map_err(|error| Fault::api(&error, &doing))?;
-    let is_right = found.is_some_and(|found| found.annotations().get(labels::DESIRED_HASH) == Some(&wanted));
+    let is_right =
+        found.is_some_and(|found| found.annotations().get(labels::DESIRED_HASH).is_some_and(|hash| hash == digest));
     if is_right {
-        databases.wrote(&namespace, wanted);
+        databases.wrote(&namespace, digest.to_owned());
     }
     Ok(is_right)
 }
 
-/// A digest of what of the Secret is no secret, and of the stack that it is for.
-fn open_part(scene: &Scene<'_>, s3: &S3) -> String {
+/// A digest of what of the Secret is no secret, and of the very namespace that it is for: one that is made anew has none yet.
+fn open_part(scene: &Scene<'_>, s3: &S3, round: &Round<Facts>) -> String {
     let part = json!([scene.facts.labels(), s3.region, s3.endpoint, s3.ca_bundle, s3.credentials.secret]);
-    hash::of(&part, None)
+    hash::of(&part, round.facts.namespace.as_ref().map(|namespace| namespace.uid.as_str()))
 }
 
 /// The bucket as it is intended, before it was ever seen.
@@ -178,7 +203,7 @@ fn volume(class: &TenantClass) -> EncryptionPlace {
 
 /// Issues credentials and writes them into the stack. Returns when they end. If we die in between, the next round issues others, and
 /// these end by themselves.
-async fn credentials(scene: &Scene<'_>, spec: &BucketSpec, s3: &S3) -> Result<Timestamp, Fault> {
+async fn credentials(scene: &Scene<'_>, spec: &BucketSpec, s3: &S3, digest: &str) -> Result<Timestamp, Fault> {
     let (context, class) = (scene.context, scene.class);
     let asked = IdentitySpec {
         bucket: spec.name(),
@@ -191,17 +216,25 @@ async fn credentials(scene: &Scene<'_>, spec: &BucketSpec, s3: &S3) -> Result<Ti
     let issued = context.connections.identities(class).await?.issue(&asked).await;
     connections::count(&context.engine.metrics, "identities", "issue", &issued);
     let issued = issued.map_err(|fault| context.connections.failed(class, fault))?;
+    let granted = Duration::try_from(issued.expires_at.duration_since(clock::now())).unwrap_or_default();
+    if granted + ALLOWANCE < LONGEST_BACKUP_LIFE {
+        let message = format!(
+            "the STS at {} issues credentials for less than 7 days (until {}): allow sessions of 7 days there",
+            s3.endpoint, issued.expires_at
+        );
+        return Err(Fault::stalled(names::PROVIDER_REFUSED, message));
+    }
     let namespace = scene.facts.namespace().to_string();
     let api: Api<Secret> = Api::namespaced(context.engine.client.clone(), &namespace);
     let params = PatchParams::apply(labels::MANAGER_WORKSPACE).force();
-    let written = api.patch(BACKUP, &params, &Patch::Apply(secret(scene, &namespace, s3, &issued))).await;
+    let written = api.patch(BACKUP, &params, &Patch::Apply(secret(scene, &namespace, s3, digest, &issued))).await;
     written.map_err(|error| Fault::api(&error, &format!("apply Secret {namespace}/{BACKUP}")))?;
-    context.databases.wrote(&namespace, open_part(scene, s3));
+    context.databases.wrote(&namespace, digest.to_owned());
     tracing::info!(workspace = scene.name(), bucket = spec.name(), until = %issued.expires_at, "credentials for backups were issued");
     Ok(issued.expires_at)
 }
 
-fn secret(scene: &Scene<'_>, namespace: &str, s3: &S3, issued: &IssuedCredentials) -> Secret {
+fn secret(scene: &Scene<'_>, namespace: &str, s3: &S3, digest: &str, issued: &IssuedCredentials) -> Secret {
     let bytes = |secret: &SecretString| ByteString(secret.expose_secret().as_bytes().to_vec());
     let mut data = BTreeMap::from([
         (ACCESS_KEY_ID.to_owned(), ByteString(issued.access_key_id.as_bytes().to_vec())),
@@ -216,7 +249,7 @@ fn secret(scene: &Scene<'_>, namespace: &str, s3: &S3, issued: &IssuedCredential
         name: Some(BACKUP.to_owned()),
         namespace: Some(namespace.to_owned()),
         labels: Some(scene.facts.labels()),
-        annotations: Some(BTreeMap::from([(labels::DESIRED_HASH.to_owned(), open_part(scene, s3))])),
+        annotations: Some(BTreeMap::from([(labels::DESIRED_HASH.to_owned(), digest.to_owned())])),
         ..ObjectMeta::default()
     };
     Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() }

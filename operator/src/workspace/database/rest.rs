@@ -12,13 +12,12 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    clock,
     context::Context,
     databases::{Cluster, ClusterStatus},
-    engine::fault::Fault,
+    engine::fault::{Class, Fault},
 };
 
-/// How long a deletion waits for that at most: a database that cannot stop must not hold everything else for ever.
+/// How long a deletion waits for that at most, from when it is first told: a database that cannot stop must not hold everything else for ever.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A change is told by a watch; this is only in case that it is not.
@@ -35,10 +34,24 @@ pub async fn rest(context: &Context, workspace: &Workspace, namespace: &str) -> 
     if !has_backups || !stays {
         return Ok(());
     }
-    let deleted = workspace.metadata.deletion_timestamp.as_ref().map(|time| clock::now().duration_since(time.0));
-    if deleted.is_some_and(|ago| Duration::try_from(ago).is_ok_and(|ago| ago > PATIENCE)) {
+    let ended = stop(context, namespace).await;
+    if ended.is_ok() {
+        context.databases.rested(namespace);
+    } else if context.databases.resting(namespace) > PATIENCE {
         tracing::warn!(namespace, "the database did not stop in time: what it wrote last may not be in its backups");
+        context.databases.rested(namespace);
         return Ok(());
+    }
+    ended
+}
+
+/// Tells it to stop, and says whether it has.
+async fn stop(context: &Context, namespace: &str) -> Result<(), Fault> {
+    match context.databases.usable(&context.engine.client).await {
+        Ok(()) => {}
+        // Nobody is there who could stop it.
+        Err(fault) if fault.class == Class::Stalled => return Ok(()),
+        Err(fault) => return Err(fault),
     }
     let Some(cluster) = context.databases.cluster(namespace) else { return context.databases.synced() };
     if has_stopped(&cluster) {

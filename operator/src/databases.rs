@@ -4,6 +4,7 @@
 //! wake for each Workspace whose database changed. Nothing is watched before some class offers databases, and CloudNativePG's objects
 //! not before it is installed: a cluster without databases costs nothing.
 
+pub mod full;
 pub mod judge;
 mod seen;
 mod watch;
@@ -22,7 +23,7 @@ use kube::Client;
 use tokio::{sync::watch as channel, time::Instant};
 
 use crate::engine::fault::Fault;
-pub use seen::{Cluster, ClusterStatus, ObjectStoreStatus, RecoveryWindow};
+pub use seen::{Cluster, ClusterStatus, ObjectStoreStatus};
 pub use watch::follow;
 
 /// How long to wait for what a watch tells anyway.

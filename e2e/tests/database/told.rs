@@ -59,13 +59,25 @@ impl Keeper {
     }
 
     async fn runs(&self, ready: u32, archiving: &str) -> Result<()> {
-        let condition = json!({
-            "type": "ContinuousArchiving", "status": archiving, "reason": "Reason", "message": "exit status 1",
-            "lastTransitionTime": Timestamp::now(),
-        });
+        self.runs_and(ready, archiving, None).await
+    }
+
+    /// It runs, and the last full backup was as the reason says.
+    async fn runs_and(&self, ready: u32, archiving: &str, backup: Option<&str>) -> Result<()> {
+        let condition = |type_: &str, status: &str, reason: &str| {
+            json!({
+                "type": type_, "status": status, "reason": reason, "message": "exit status 1",
+                "lastTransitionTime": Timestamp::now(),
+            })
+        };
+        let mut conditions = vec![condition("ContinuousArchiving", archiving, "Reason")];
+        if let Some(reason) = backup {
+            let status = if reason == "LastBackupSucceeded" { "True" } else { "False" };
+            conditions.push(condition("LastBackupSucceeded", status, reason));
+        }
         let status = json!({
             "phase": "Cluster in healthy state", "instances": 3, "readyInstances": ready,
-            "currentPrimary": "database-2", "conditions": [condition],
+            "currentPrimary": "database-2", "conditions": conditions,
         });
         self.says("postgresql.cnpg.io", "Cluster", "database", status).await
     }
@@ -200,5 +212,38 @@ async fn a_database_waits_for_its_store_and_for_a_quota_that_holds_it_and_goes_o
         .await
         .context("no credentials were written")?;
     objects(&client, &stack, "postgresql.cnpg.io", "Cluster").get("database").await.context("no Cluster was made")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_backup_that_failed_is_begun_again_and_one_counts_though_the_plugin_forgot_to_tell() -> Result<()> {
+    let stage = Stage::set(Tier::One, |config| config.timings.stalled = std::time::Duration::from_secs(2)).await?;
+    install_kinds(&stage.plane).await?;
+    let platform = &stage.platform;
+    let onprem = platform.applied(with_databases()).await?;
+    let finance = finance_of(&stage, &onprem).await?;
+    platform.until_condition(&finance, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
+    let keeper = Keeper::of(&stage, &finance).await?;
+    let schedules = objects(&keeper.client, &keeper.stack, "postgresql.cnpg.io", "ScheduledBackup");
+    let first = schedules.get("database-backup").await?.uid();
+
+    // Nothing is begun anew beside one that is being made.
+    keeper.runs_and(3, "True", Some("BackupStarted")).await?;
+    let tells = |what: &'static str| {
+        move |told: &Workspace| condition(told, names::BACKUP_FRESH).is_some_and(|it| it.message.contains(what))
+    };
+    platform.until(&finance, "tells of the backup under way", tells("one is being made since")).await?;
+    ensure!(schedules.get("database-backup").await?.uid() == first, "it was begun anew");
+
+    keeper.runs_and(3, "True", Some("LastBackupFailed")).await?;
+    platform.until(&finance, "tells why it failed", tells("exit status 1")).await?;
+    let is_another = move |it: Option<&DynamicObject>| it.is_some_and(|it| it.uid() != first);
+    let again = kube::runtime::wait::await_condition(schedules, "database-backup", is_another);
+    tokio::time::timeout(e2e::story::PATIENCE, again).await.context("nobody tries again")??;
+
+    keeper.runs_and(3, "True", Some("LastBackupSucceeded")).await?;
+    let seen = platform.until_ready(&finance).await?;
+    let backup = seen.status.and_then(|status| status.database?.backup).context("no backups are shown")?;
+    ensure!(backup.last_full.is_some() && backup.last_full == backup.recoverable_since, "{backup:?}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use api::conditions as names;
 use desired::database::{CLUSTER, Database};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{ClusterStatus, ObjectStoreStatus, RecoveryWindow};
+use super::{ClusterStatus, full::FullBackups};
 use crate::engine::{conditions::Part, fault::Fault};
 
 /// A change is told by a watch; this is only in case that it is not.
@@ -27,20 +27,18 @@ const HOPELESS: [&str; 6] = [
 ];
 
 /// Longest text of CloudNativePG's that is passed on.
-const TOLD: usize = 200;
+pub const TOLD: usize = 200;
 
 /// What is known of a database.
 pub struct Seen<'a> {
     /// The stack namespace.
     pub namespace: &'a str,
-    /// What the database calls itself in its backups.
-    pub server: &'a str,
     /// What is wanted.
     pub wanted: &'a Database,
     /// What CloudNativePG says.
     pub cluster: Option<&'a ClusterStatus>,
-    /// What its plugin says.
-    pub store: Option<&'a ObjectStoreStatus>,
+    /// What is known of its full backups.
+    pub full: &'a FullBackups,
 }
 
 impl Seen<'_> {
@@ -95,33 +93,32 @@ impl Seen<'_> {
             let message = format!("Cluster {}/{CLUSTER} has archived nothing of its log yet", self.namespace);
             return waiting(names::BACKUP_PENDING, message);
         }
-        let window = self.window();
-        let failed = window.last_failed_backup_time.as_ref();
-        let Some(full) = &window.last_successful_backup_time else {
-            let failed = failed.map_or_else(String::new, |time| format!("; one failed at {}", time.0));
-            return waiting(names::BACKUP_PENDING, format!("no full backup is complete yet{failed}"));
-        };
+        let Some(last) = self.full.last else { return waiting(names::BACKUP_PENDING, self.pending()) };
         let allowed = Duration::from_hours(2 * self.wanted.full_every);
-        let age = Duration::try_from(now.duration_since(full.0)).unwrap_or(Duration::ZERO);
+        let age = Duration::try_from(now.duration_since(last)).unwrap_or(Duration::ZERO);
         match allowed.checked_sub(age).filter(|left| !left.is_zero()) {
             None => waiting(
                 names::BACKUP_OVERDUE,
                 format!(
                     "the last full backup was complete at {}, more than two periods of {} h ago: see the Backups in namespace {}",
-                    full.0, self.wanted.full_every, self.namespace
+                    last, self.wanted.full_every, self.namespace
                 ),
             ),
             Some(left) => {
-                let message = format!("the last full backup was complete at {}, and the log is being archived", full.0);
+                let message = format!("the last full backup was complete at {last}, and the log is being archived");
                 (Part::good(names::BACKUP_FRESH, names::AVAILABLE, message), Some(left))
             }
         }
     }
 
-    /// What can be gone back to.
-    #[must_use]
-    pub fn window(&self) -> RecoveryWindow {
-        self.store.map(|store| window(store, self.server)).unwrap_or_default()
+    /// Why there is none yet.
+    fn pending(&self) -> String {
+        let running = self.full.running_since.map(|since| format!("; one is being made since {since}"));
+        let failed = self.full.failed.as_ref().map(|failed| {
+            let why = failed.why.as_ref().map_or_else(String::new, |why| format!(": CloudNativePG says {why:?}"));
+            format!("; one failed at {}{why}", failed.at)
+        });
+        format!("no full backup is complete yet{}", running.or(failed).unwrap_or_default())
     }
 }
 
@@ -140,28 +137,12 @@ fn archives(cluster: &ClusterStatus) -> bool {
     archiving(cluster, "True").is_some()
 }
 
-/// What can be gone back to of the database of this name.
-#[must_use]
-pub fn window(store: &ObjectStoreStatus, server: &str) -> RecoveryWindow {
-    store.server_recovery_window.get(server).cloned().unwrap_or_default()
-}
-
-/// When a full backup failed, if none has succeeded since.
-#[must_use]
-pub fn failed_since(window: &RecoveryWindow) -> Option<Timestamp> {
-    let failed = window.last_failed_backup_time.as_ref().map(|time| time.0);
-    failed.filter(|failed| window.last_successful_backup_time.as_ref().is_none_or(|full| *failed > full.0))
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     use super::*;
-    use crate::engine::conditions::State;
-
-    const SERVER: &str = "database-01234567";
+    use crate::{databases::full::Failed, engine::conditions::State};
 
     fn wanted() -> Database {
         Database {
@@ -187,12 +168,8 @@ mod tests {
         }
     }
 
-    fn seen<'a>(
-        wanted: &'a Database,
-        cluster: Option<&'a ClusterStatus>,
-        store: Option<&'a ObjectStoreStatus>,
-    ) -> Seen<'a> {
-        Seen { namespace: "acme-finance-ab12cd", server: SERVER, wanted, cluster, store }
+    fn seen<'a>(wanted: &'a Database, cluster: Option<&'a ClusterStatus>, full: &'a FullBackups) -> Seen<'a> {
+        Seen { namespace: "acme-finance-ab12cd", wanted, cluster, full }
     }
 
     fn reason(part: &Part) -> (&'static str, &str) {
@@ -212,16 +189,16 @@ mod tests {
             ("Cluster is unrecoverable and needs manual intervention", 3, Some("database-1"), "DatabaseFailing"),
         ] {
             let cluster = cluster(phase, ready, primary);
-            let part = seen(&wanted(), Some(&cluster), None).ready();
+            let part = seen(&wanted(), Some(&cluster), &FullBackups::default()).ready();
             assert_eq!(reason(&part).0, expected, "{phase} {ready} {primary:?}");
         }
-        assert_eq!(reason(&seen(&wanted(), None, None).ready()).0, "Progressing");
+        assert_eq!(reason(&seen(&wanted(), None, &FullBackups::default()).ready()).0, "Progressing");
     }
 
     #[test]
     fn what_cloud_native_pg_says_is_passed_on_bounded() {
         let status = ClusterStatus { phase_reason: Some("x".repeat(5_000)), ..cluster("Failing over", 1, None) };
-        let part = seen(&wanted(), Some(&status), None).ready();
+        let part = seen(&wanted(), Some(&status), &FullBackups::default()).ready();
         assert!(reason(&part).1.contains("Failing over: xxx") && reason(&part).1.len() < 400);
     }
 
@@ -233,19 +210,18 @@ mod tests {
         serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
     }
 
-    fn store(full: Option<&str>, failed: Option<&str>) -> ObjectStoreStatus {
-        let window = json!({ "lastSuccessfulBackupTime": full, "lastFailedBackupTime": failed });
-        serde_json::from_value(json!({ "serverRecoveryWindow": { SERVER: window, "database-00000000": {} } })).unwrap()
+    fn made(at: &str) -> FullBackups {
+        FullBackups { last: Some(at.parse().unwrap()), ..FullBackups::default() }
     }
 
-    fn fresh(cluster: Option<&ClusterStatus>, store: &ObjectStoreStatus, now: &str) -> (String, Option<Duration>) {
-        let (part, left) = seen(&wanted(), cluster, Some(store)).backed_up(now.parse().unwrap());
+    fn fresh(cluster: Option<&ClusterStatus>, full: &FullBackups, now: &str) -> (String, Option<Duration>) {
+        let (part, left) = seen(&wanted(), cluster, full).backed_up(now.parse().unwrap());
         (reason(&part).0.to_owned(), left)
     }
 
     #[test]
     fn a_backup_is_fresh_for_two_of_its_periods() {
-        let made = store(Some("2026-11-23T10:00:00Z"), None);
+        let made = made("2026-11-23T10:00:00Z");
         for (now, expected, left) in [
             ("2026-11-23T10:00:00Z", "Available", Some(4 * 3600)),
             ("2026-11-23T13:59:59Z", "Available", Some(1)),
@@ -263,34 +239,24 @@ mod tests {
     #[test]
     fn without_a_full_backup_or_with_a_stuck_log_nothing_is_fresh() {
         let now = "2026-11-23T10:00:00Z";
-        assert_eq!(fresh(Some(&archiving_is("True")), &store(None, Some(now)), now).0, "BackupPending");
-        assert_eq!(
-            fresh(None, &store(Some(now), None), now).0,
-            "BackupPending",
-            "nobody says that the log is archived"
-        );
+        assert_eq!(fresh(Some(&archiving_is("True")), &FullBackups::default(), now).0, "BackupPending");
+        assert_eq!(fresh(None, &made(now), now).0, "BackupPending", "nobody says that the log is archived");
         let stuck = archiving_is("False");
-        assert_eq!(fresh(Some(&stuck), &store(Some(now), None), now).0, "LogNotArchived");
+        assert_eq!(fresh(Some(&stuck), &made(now), now).0, "LogNotArchived");
     }
 
     #[test]
-    fn a_failure_counts_until_a_full_backup_succeeds() {
-        let (early, late) = ("2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z");
-        for (full, failed, counts) in [
-            (None, None, false),
-            (None, Some(early), true),
-            (Some(late), Some(early), false),
-            (Some(early), Some(late), true),
-            (Some(early), None, false),
-        ] {
-            assert_eq!(failed_since(&window(&store(full, failed), SERVER)).is_some(), counts, "{full:?} {failed:?}");
+    fn while_there_is_no_full_backup_it_is_told_what_became_of_the_last_try() {
+        let at: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let failed = Some(Failed { at, why: Some("no room".to_owned()) });
+        let running = FullBackups { running_since: Some(at), failed: failed.clone(), ..FullBackups::default() };
+        let failed = FullBackups { failed, ..FullBackups::default() };
+        let archiving = archiving_is("True");
+        for (full, told) in
+            [(FullBackups::default(), "complete yet"), (running, "made since 2026"), (failed, "no room")]
+        {
+            let (part, _) = seen(&wanted(), Some(&archiving), &full).backed_up(at);
+            assert!(reason(&part).1.contains(told), "{}", reason(&part).1);
         }
-    }
-
-    #[test]
-    fn an_empty_answer_of_the_plugin_is_read_as_nothing() {
-        let store: ObjectStoreStatus = serde_json::from_value(json!({})).unwrap();
-        let window = seen(&wanted(), None, Some(&store)).window();
-        assert_eq!(window.last_successful_backup_time.map(|Time(time)| time), None);
     }
 }

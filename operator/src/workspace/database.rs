@@ -26,7 +26,7 @@ use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
     clock,
     context::Context,
-    databases::judge::{self, Seen},
+    databases::{full::FullBackups, judge::Seen},
     engine::{apply::Applier, children::Key, conditions::Part, fault::Fault, round::Round},
 };
 use backup::Readied;
@@ -124,25 +124,33 @@ impl Scene<'_> {
     /// made anew begins with one.
     async fn retry(&self, round: &mut Round<Facts>) -> Result<(), Fault> {
         let namespace = self.facts.namespace().to_string();
-        let store = self.context.databases.store(&namespace);
-        let Some(failed) = store.as_ref().and_then(|store| judge::failed_since(&judge::window(store, &server(round))))
-        else {
+        let full = self.full_backups(round);
+        let (Some(failed), None) = (full.failed, full.running_since) else { return Ok(()) };
+        if self.context.databases.cluster(&namespace).is_none_or(|cluster| cluster.ready_instances == 0) {
+            // It would wait for an instance, and the next one beside it.
             return Ok(());
-        };
-        let age = Duration::try_from(clock::now().duration_since(failed)).unwrap_or_default();
-        if let Some(left) = self.context.engine.stalled.checked_sub(age).filter(|left| !left.is_zero()) {
+        }
+        let made = self.context.databases.scheduled(&namespace);
+        let waited = clock::now().duration_since(made.map_or(failed.at, |made| made.max(failed.at)));
+        let waited = Duration::try_from(waited).unwrap_or_default();
+        if let Some(left) = self.context.engine.stalled.checked_sub(waited).filter(|left| !left.is_zero()) {
             round.look_again(left);
             return Ok(());
         }
-        let key = Key { kind: Kind::ScheduledBackup, namespace: Some(namespace.clone()), name: BACKUP.to_owned() };
-        let is_older = self.context.databases.scheduled(&namespace).is_some_and(|made| made < failed);
+        let key = Key { kind: Kind::ScheduledBackup, namespace: Some(namespace), name: BACKUP.to_owned() };
         match self.context.children.get(&key) {
-            Some(known) if is_older && !known.deleting => {
-                tracing::info!(workspace = self.name(), %failed, "a full backup failed and is tried again");
+            Some(known) if !known.deleting => {
+                tracing::info!(workspace = self.name(), failed = %failed.at, "a full backup failed and is tried again");
                 self.applier(round).delete(&key, &known.uid).await
             }
             _ => Ok(()),
         }
+    }
+
+    fn full_backups(&self, round: &Round<Facts>) -> FullBackups {
+        let (databases, namespace) = (&self.context.databases, self.facts.namespace().to_string());
+        let (cluster, store) = (databases.cluster(&namespace), databases.store(&namespace));
+        FullBackups::of(cluster.as_ref(), store.as_ref(), &server(round))
     }
 
     fn applier(&self, round: &Round<Facts>) -> Applier<'_> {
@@ -162,27 +170,23 @@ impl Scene<'_> {
     /// Says what there is, also where something could not be made or looked at.
     fn tell(&self, wanted: &Database, backup: Readied, made: Result<(), Fault>, round: &mut Round<Facts>) {
         let namespace = self.facts.namespace().to_string();
-        let (cluster, store) = (self.context.databases.cluster(&namespace), self.context.databases.store(&namespace));
-        let server = server(round);
-        let seen =
-            Seen { namespace: &namespace, server: &server, wanted, cluster: cluster.as_ref(), store: store.as_ref() };
+        let (cluster, full) = (self.context.databases.cluster(&namespace), self.full_backups(round));
+        let seen = Seen { namespace: &namespace, wanted, cluster: cluster.as_ref(), full: &full };
         let storage = made.is_ok().then(|| format_bytes(wanted.storage));
         round.parts.push(match made {
             Ok(()) => seen.ready(),
             Err(fault) => Part::faulty(names::DATABASE_READY, fault),
         });
         self.tell_of_backups(&seen, &backup, round);
-        let window = seen.window();
-        let failed = judge::failed_since(&window);
         let intended = self.status(wanted);
         round.facts.database = Some(DatabaseStatus {
             ready_instances: cluster.as_ref().map_or(0, |cluster| cluster.ready_instances),
             primary: cluster.and_then(|cluster| cluster.current_primary).filter(|primary| !primary.is_empty()),
             storage: storage.unwrap_or_else(|| intended.storage.clone()),
             backup: Some(BackupStatus {
-                last_full: window.last_successful_backup_time,
-                recoverable_since: window.first_recoverability_point,
-                last_failure: failed.map(Time),
+                last_full: full.last.map(Time),
+                recoverable_since: full.recoverable_since.map(Time),
+                last_failure: full.failed.as_ref().map(|failed| Time(failed.at)),
                 ..backup.status
             }),
             ..intended

@@ -5,6 +5,7 @@
 //! built from.
 
 mod images;
+mod keeper;
 mod upstream;
 mod volumes;
 
@@ -21,6 +22,7 @@ use crate::plane::Plane;
 use crate::wait::until;
 
 pub use images::POSTGRES;
+pub use keeper::{Keeper, objects};
 pub use volumes::STORAGE_CLASS;
 use volumes::Volumes;
 

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::databases::install_kinds;
+use e2e::databases::{Keeper, install_kinds};
 use e2e::install::InProcess;
 use e2e::plane::{Calls, Entry};
 use e2e::site::{CLASS, Site, SiteOptions};
 use e2e::story::{BREAK_GLASS, Manifest, Platform, class, condition, tenant, workspace};
 use e2e::wait::until;
 use e2e::{Plane, Tier};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -38,7 +39,8 @@ async fn granted(site: &Site) -> Result<BTreeSet<Right>> {
     let manifest = site.installation.helm(&site.plane, &["get", "manifest", "steading"].map(str::to_owned)).await?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&manifest)?;
     let ours = |object: &&Value| {
-        let roles = ["steading-operator", "steading-stack-operator", "steading-api-server"];
+        let roles =
+            ["steading-operator", "steading-stack-operator", "steading-consumer-operator", "steading-api-server"];
         object["metadata"]["name"].as_str().is_some_and(|name| roles.contains(&name))
             && (object["kind"] == "ClusterRole" || object["kind"] == "Role")
     };
@@ -162,9 +164,52 @@ async fn a_full_backup_fails(platform: &Platform, glass: &Client, shop: &Manifes
     let said = json!({ "status": { "serverRecoveryWindow": { backup.server_name: said } } });
     let stores = of("barmancloud.cnpg.io", "ObjectStore");
     stores.patch_status("database-backup", &PatchParams::default(), &Patch::Merge(said)).await?;
+    let runs = Patch::Merge(json!({ "status": { "readyInstances": 1 } }));
+    of("postgresql.cnpg.io", "Cluster").patch_status("database", &PatchParams::default(), &runs).await?;
     until("a full backup is asked for again", e2e::story::PATIENCE, async || {
         let again = schedules.get_opt("database-backup").await?;
         Ok(again.is_some_and(|it| it.metadata.uid != first))
+    })
+    .await
+}
+
+/// A namespace consents, its consumer is let in, its certificate renewed, and all of it taken back.
+async fn a_consumer_comes_and_goes(
+    site: &Site,
+    platform: &Platform,
+    glass: &Client,
+    shop: &Manifest<api::Workspace>,
+) -> Result<()> {
+    let market = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": "market", "annotations": { "steading.dev/consumes": "acme/shop" } },
+    });
+    let namespaces = Api::<Namespace>::all(site.plane.admin()?);
+    namespaces.patch("market", &PatchParams::apply("market"), &Patch::Apply(market)).await?;
+    let billing = json!([{ "namespace": "market", "serviceAccount": "billing", "database": "read" }]);
+    platform.apply(&shop.clone().with("consumers", billing)).await?;
+    let stack = platform.stack_of(shop).await?;
+    let keeper = Keeper::new(glass.clone(), stack);
+    let secrets = Api::<Secret>::namespaced(site.plane.admin()?, "market");
+    let role = "database-consumer-market.billing";
+    for (certificate, expires) in [("first", "2027-01-01T00:00:00Z"), ("second", "2027-06-01T00:00:00Z")] {
+        until("a role is asked for", e2e::story::PATIENCE, async || Ok(keeper.roles().get_opt(role).await?.is_some()))
+            .await?;
+        keeper.has_role(role, certificate, expires).await?;
+        until("the consumer has its certificate", e2e::story::PATIENCE, async || {
+            let secret = secrets.get_opt("acme.shop.billing").await?.and_then(|secret| secret.data);
+            Ok(secret.is_some_and(|data| data.get("tls.crt").is_some_and(|it| it.0 == certificate.as_bytes())))
+        })
+        .await?;
+    }
+    platform.apply(shop).await?;
+    until("the role is shut out", e2e::story::PATIENCE, async || {
+        Ok(keeper.roles().get_opt(role).await?.is_some_and(|role| role.data["spec"]["login"] == false))
+    })
+    .await?;
+    keeper.has_role(role, "", "").await?;
+    until("nothing is left", e2e::story::PATIENCE, async || {
+        Ok(keeper.roles().get_opt(role).await?.is_none() && secrets.get_opt("acme.shop.billing").await?.is_none())
     })
     .await
 }
@@ -190,6 +235,7 @@ async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess>
     operator.stop().await?;
     let operator = operator_on(&site.plane, site).await?;
     a_full_backup_fails(&platform, &glass, &shop).await?;
+    a_consumer_comes_and_goes(site, &platform, &glass, &shop).await?;
     let going = platform.get(&shop).await?;
     platform.delete(&shop).await?;
     platform.until_gone(&shop, &going).await?;

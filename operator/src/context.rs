@@ -12,6 +12,7 @@ use kube::{Resource as _, ResourceExt, runtime::reflector::ObjectRef};
 use crate::{
     clock,
     connections::Connections,
+    consents::Consents,
     databases::Databases,
     enforcement::Enforcement,
     engine::{
@@ -49,6 +50,8 @@ pub struct Context {
     pub enforcement: Enforcement,
     /// What CloudNativePG says of databases.
     pub databases: Databases,
+    /// Which namespaces let Workspaces make consumers of them.
+    pub consents: Consents,
     /// Namespace and name of the operator's own ServiceAccount.
     pub account: (String, String),
     /// Marks everything outside the cluster as ours.

@@ -17,13 +17,16 @@ use std::{
 };
 
 use api::conditions as names;
-use desired::fields::Kind;
+use desired::{
+    database::{BACKUP, CLUSTER},
+    fields::Kind,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::watch as channel, time::Instant};
 
 use crate::engine::fault::Fault;
-pub use seen::{Cluster, ClusterStatus, ObjectStoreStatus};
+pub use seen::{Cluster, ClusterStatus, DatabaseRoleStatus, ObjectStoreStatus};
 pub use watch::follow;
 
 /// How long to wait for what a watch tells anyway.
@@ -64,15 +67,38 @@ enum Stage {
     Installed,
 }
 
+/// Namespace and name.
+type Place = (String, String);
+
+/// A `DatabaseRole` as it was last told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Role {
+    /// Whether it may sign in.
+    pub login: bool,
+    /// Of the spec that says so.
+    pub generation: i64,
+    /// What CloudNativePG says.
+    pub status: DatabaseRoleStatus,
+}
+
+impl Role {
+    /// Whether the database is as the spec says.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.status.applied == Some(true) && self.status.observed_generation >= self.generation
+    }
+}
+
 #[derive(Default)]
 struct Known {
     installed: Option<Installed>,
     api_server: BTreeSet<SocketAddr>,
     synced: HashSet<Kind>,
-    clusters: HashMap<String, ClusterStatus>,
-    stores: HashMap<String, ObjectStoreStatus>,
+    clusters: HashMap<Place, ClusterStatus>,
+    stores: HashMap<Place, ObjectStoreStatus>,
+    roles: HashMap<Place, Role>,
     written: HashMap<String, String>,
-    schedules: HashMap<String, Timestamp>,
+    schedules: HashMap<Place, Timestamp>,
     resting: HashMap<String, Instant>,
 }
 
@@ -154,13 +180,19 @@ impl Databases {
     /// What CloudNativePG says of the Cluster in this stack namespace.
     #[must_use]
     pub fn cluster(&self, namespace: &str) -> Option<ClusterStatus> {
-        self.read().clusters.get(namespace).cloned()
+        self.read().clusters.get(&place(namespace, CLUSTER)).cloned()
     }
 
     /// What its plugin says of the backups there.
     #[must_use]
     pub fn store(&self, namespace: &str) -> Option<ObjectStoreStatus> {
-        self.read().stores.get(namespace).cloned()
+        self.read().stores.get(&place(namespace, BACKUP)).cloned()
+    }
+
+    /// What it says of a role there.
+    #[must_use]
+    pub fn role(&self, namespace: &str, name: &str) -> Option<Role> {
+        self.read().roles.get(&place(namespace, name)).cloned()
     }
 
     /// The digest of the Secret that was last written to this stack namespace, or found there.
@@ -177,7 +209,7 @@ impl Databases {
     /// When what begins the full backups of this stack namespace was made.
     #[must_use]
     pub fn scheduled(&self, namespace: &str) -> Option<Timestamp> {
-        self.read().schedules.get(namespace).copied()
+        self.read().schedules.get(&place(namespace, BACKUP)).copied()
     }
 
     /// For how long the database in this stack namespace has been stopping: since this was first asked.
@@ -200,6 +232,10 @@ impl Databases {
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn place(namespace: &str, name: &str) -> Place {
+    (namespace.to_owned(), name.to_owned())
 }
 
 /// Asks the API server which kinds it serves: whoever may talk to it may ask that.

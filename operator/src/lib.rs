@@ -6,6 +6,7 @@ pub mod client;
 mod clock;
 pub mod config;
 pub mod connections;
+pub mod consents;
 pub mod context;
 mod databases;
 pub mod enforcement;

@@ -36,6 +36,7 @@ use crate::{
     client,
     config::Config,
     connections::Connections,
+    consents::{self, Consents},
     context::Context,
     databases::{self, Databases},
     enforcement::{self, Enforcement},
@@ -105,6 +106,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     let databases =
         databases::follow(context.databases.clone(), client.clone(), context.children.clone(), wakes.clone());
     tasks.spawn(until(&stopping, databases));
+    tasks.spawn(until(&stopping, consents::follow(context.consents.clone(), client.clone(), wakes.clone())));
 
     let resigning = CancellationToken::new();
     tasks.spawn(candidate.run(client, resigning.clone().cancelled_owned()));
@@ -214,6 +216,7 @@ pub(crate) fn assemble(
         connections,
         fence,
         enforcement: Enforcement::default(),
+        consents: Consents::default(),
         databases: Databases::new(config.cloud_native_pg.namespace.clone()),
         account: (config.namespace.clone(), config.service_account.clone()),
         installation: config.installation.clone(),

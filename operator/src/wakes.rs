@@ -119,6 +119,17 @@ impl Wakes {
         }
     }
 
+    /// Which namespaces consent is known at last, which matters to whoever has or wants consumers.
+    pub fn consents_listed(&self) {
+        let has_consumers = |workspace: &Workspace| {
+            let known = workspace.status.as_ref().is_some_and(|status| !status.consumers.is_empty());
+            known || !workspace.spec.consumers.is_empty()
+        };
+        for workspace in self.known_workspaces.store().state_filter(has_consumers) {
+            send(&self.workspaces, ObjectRef::from_obj(workspace.as_ref()));
+        }
+    }
+
     /// One Workspace, for which a child was made.
     pub fn workspace(&self, parent: &Parent) {
         send(&self.workspaces, ObjectRef::new(&parent.workspace).within(&parent.tenant));

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod cleanup;
+mod consumers;
 mod database;
 pub(crate) mod isolate;
 mod observe;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{
     Identity, Workspace, conditions as names,
+    consumer::ConsumerStatus,
     database::DatabaseStatus,
     tenant::ResourceTextStatus,
     workspace::{BucketStatus, MembershipStatus, NamespaceStatus},
@@ -51,6 +53,8 @@ pub struct Facts {
     pub authorization: Option<MembershipStatus>,
     /// The database as seen in this round.
     pub database: Option<DatabaseStatus>,
+    /// The consumers as they are after this round.
+    pub consumers: Option<Vec<ConsumerStatus>>,
     /// Where data rests, as far as it was looked at in this round.
     pub encryption: Vec<api::status::EncryptionPlace>,
 }
@@ -94,7 +98,13 @@ impl Story for Workspaces {
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-        let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
+        // Before the stack, whose policies name them; and what is wrong with the list keeps nothing else from being made.
+        let plan = consumers::Plan::of(context, workspace, &class);
+        let facts = desired::workspace::Facts {
+            database: context.reach(&class, workspace),
+            consumers: plan.namespaces(workspace),
+            ..facts
+        };
         let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
         match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),
@@ -104,12 +114,14 @@ impl Story for Workspaces {
                 if workspace.status.as_ref().is_some_and(|status| status.authorization.is_some()) {
                     authorize::members(context, &tenant, workspace, &class, round).await;
                 }
+                consumers::consumers(context, workspace, &facts, &plan, false, round).await;
                 return Ok(());
             }
         }
         provision::bucket(context, &tenant, workspace, &class, round).await;
         authorize::members(context, &tenant, workspace, &class, round).await;
         database::database(context, &tenant, workspace, &class, &facts, round).await;
+        consumers::consumers(context, workspace, &facts, &plan, true, round).await;
         Ok(())
     }
 

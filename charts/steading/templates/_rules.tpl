@@ -45,7 +45,7 @@ list, no wildcard: a new kind or subresource (exec among them) must not come in 
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch]
 - apiGroups: [postgresql.cnpg.io]
-  resources: [backups, clusters, scheduledbackups]
+  resources: [backups, clusters, databaseroles, scheduledbackups]
   verbs: [get, list, watch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings, roles]

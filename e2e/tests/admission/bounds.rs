@@ -89,7 +89,10 @@ fn distinct_items(item: &Value, count: usize) -> Value {
         match &mut item {
             Value::String(text) if text.contains('/') => *text = format!("10.0.{index}.0/24"),
             Value::String(text) => *text = format!("{text}{index}"),
-            Value::Object(fields) => drop(fields.insert("name".into(), json!(format!("name-{index}")))),
+            Value::Object(fields) => {
+                let name = if fields.contains_key("serviceAccount") { "serviceAccount" } else { "name" };
+                fields.insert(name.into(), json!(format!("name-{index}")));
+            }
             other => panic!("no way is known to make items like {other} distinct"),
         }
         item

@@ -64,6 +64,8 @@ fn url(server: &Server, document: &Value) -> String {
         ("v1", "Namespace") => format!("/api/v1/namespaces/{name}?{query}"),
         ("v1", "Secret") => format!("/api/v1/namespaces/{namespace}/secrets/{name}?{query}"),
         ("v1", "ConfigMap") => format!("/api/v1/namespaces/{namespace}/configmaps/{name}?{query}"),
+        ("v1", "ServiceAccount") => format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}?{query}"),
+        ("apps/v1", "Deployment") => format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}?{query}"),
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => {
             format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{name}?{query}")
         }

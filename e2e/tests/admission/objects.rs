@@ -80,6 +80,7 @@ pub fn full(kind: &str) -> Value {
                 "storage": { "size": "20Gi" },
                 "resources": { "cpu": "1", "memory": "2Gi" },
             },
+            "consumers": [{ "namespace": "shop", "serviceAccount": "billing", "database": "readWrite" }],
             "paused": false,
         }),
         other => panic!("{other} is no kind of ours"),

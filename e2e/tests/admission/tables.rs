@@ -138,7 +138,16 @@ TenantClass spec.residency.regions minItems 1
 TenantClass spec.residency.regions unique
 TenantClass spec.residency.regions[] maxLength 32
 TenantClass spec.residency.regions[] minLength 1
-Workspace (object) required spec
+Workspace spec.consumers maxItems 50
+Workspace spec.consumers unique namespace+serviceAccount
+Workspace spec.consumers[] required database
+Workspace spec.consumers[] required namespace
+Workspace spec.consumers[] required serviceAccount
+Workspace spec.consumers[].database enum read|readWrite
+Workspace spec.consumers[].namespace maxLength 63
+Workspace spec.consumers[].namespace minLength 1
+Workspace spec.consumers[].serviceAccount maxLength 63
+Workspace spec.consumers[].serviceAccount minLength 1
 Workspace spec.database.instances maximum 9
 Workspace spec.database.instances minimum 1
 Workspace spec.database.resources required cpu

@@ -32,5 +32,30 @@ pub fn cases() -> Vec<Case> {
     ];
     cases.extend(subject("Workspace", "spec.members[].name"));
     cases.extend(amounts("Workspace"));
+    cases.extend(consumers());
     cases
+}
+
+fn consumers() -> Vec<Case> {
+    let hostile =
+        ["Shop", "-shop", "shop-", "sh op", "shop\n", "shop/x", "shop_x", "*", "$(id)", "shop;x", "\u{441}hop"];
+    vec![
+        Case::of(
+            "Workspace",
+            "spec.consumers[].namespace",
+            "must be the name of a namespace of an application, such as shop: lower-case letters, digits and dashes, not beginning \
+             with kube-",
+        )
+        .refuses_all(hostile)
+        .refuses_all(["kube-system", "kube-public", "a.b"])
+        .takes_all(["shop", "s", "0", "kube", "kubernetes-dashboard"]),
+        Case::of(
+            "Workspace",
+            "spec.consumers[].serviceAccount",
+            "must be the name of a ServiceAccount: lower-case letters, digits, dashes and dots, such as billing",
+        )
+        .refuses_all(hostile)
+        .refuses_all([".a", "a.", "a..b", "a.-b"])
+        .takes_all(["billing", "b", "billing.v2", "0"]),
+    ]
 }

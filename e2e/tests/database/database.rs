@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
 /// Longest wait for each step.
-const PATIENCE: Duration = Duration::from_mins(4);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 pub const PLUGIN: &str = "barman-cloud.cloudnative-pg.io";
 
@@ -102,19 +102,9 @@ impl Database {
         self.run(pod, &command).await
     }
 
-    /// What a program in a pod says.
-    async fn run(&self, pod: &str, command: &[&str]) -> Result<String> {
-        let parameters = AttachParams::default().container("postgres");
-        let mut process = self.pods().exec(pod, command.to_vec(), &parameters).await?;
-        let status = process.take_status().context("nobody would tell how it ended")?;
-        let (mut output, mut errors) = (String::new(), String::new());
-        let (stdout, stderr) = (process.stdout().context("no output")?, process.stderr().context("no errors")?);
-        let (mut stdout, mut stderr) = (stdout, stderr);
-        tokio::try_join!(stdout.read_to_string(&mut output), stderr.read_to_string(&mut errors))?;
-        let status = status.await.context("it ended without a word")?;
-        let program = command.first().unwrap_or(&"nothing");
-        ensure!(status.status.as_deref() == Some("Success"), "{program}: {output}{errors}");
-        Ok(output.trim().to_owned())
+    /// What a program in one of its pods says.
+    pub async fn run(&self, pod: &str, command: &[&str]) -> Result<String> {
+        exec(&self.pods(), pod, "postgres", command).await
     }
 
     /// Kills a pod as if its machine had died.
@@ -144,6 +134,20 @@ impl Database {
     async fn status(&self, kind: &str, name: &str) -> Result<Value> {
         Ok(self.objects(kind).get(name).await?.data["status"].clone())
     }
+}
+
+/// What a program in a pod says; all that it says is the error if it fails.
+pub async fn exec(pods: &Api<Pod>, pod: &str, container: &str, command: &[&str]) -> Result<String> {
+    let parameters = AttachParams::default().container(container);
+    let mut process = pods.exec(pod, command.to_vec(), &parameters).await?;
+    let status = process.take_status().context("nobody would tell how it ended")?;
+    let (mut output, mut errors) = (String::new(), String::new());
+    let (mut stdout, mut stderr) = (process.stdout().context("no output")?, process.stderr().context("no errors")?);
+    tokio::try_join!(stdout.read_to_string(&mut output), stderr.read_to_string(&mut errors))?;
+    let status = status.await.context("it ended without a word")?;
+    let program = command.first().unwrap_or(&"nothing");
+    ensure!(status.status.as_deref() == Some("Success"), "{program}: {output}{errors}");
+    Ok(output.trim().to_owned())
 }
 
 /// Applies an object into a namespace, or a namespace.

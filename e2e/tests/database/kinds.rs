@@ -6,6 +6,7 @@ use api::{
     Amounts, Workspace,
     database::{ClassBackup, ClassDatabase, ClassStorage, DatabaseResources},
 };
+use desired::consumer::{Consumer, Standing};
 use desired::{
     database::{BackupPlace, Database, objects, server},
     fields::{self, Kind},
@@ -38,7 +39,16 @@ fn facts() -> Facts {
         members: Vec::new(),
         granted: Amounts::default(),
         database: None,
+        consumers: std::collections::BTreeSet::new(),
     }
+}
+
+/// All that is ever applied of CloudNativePG's kinds.
+fn all(facts: &Facts, database: &Database, backups: &BackupPlace) -> Vec<(Kind, Value)> {
+    let billing = Consumer { namespace: "shop".parse().unwrap(), service_account: "billing".parse().unwrap() };
+    let roles = [Standing::ReadWrite, Standing::Read, Standing::ShutOut]
+        .map(|standing| (Kind::DatabaseRole, billing.database_role_object(facts, standing)));
+    objects(facts, database, backups).into_iter().chain(roles).collect()
 }
 
 fn any_workspace() -> Workspace {
@@ -77,7 +87,7 @@ async fn every_object_of_a_database_fits_the_kinds_of_cloud_native_pg_and_its_fi
             endpoint: "https://192.0.2.7:9000".into(),
             has_ca,
         };
-        for (kind, object) in objects(&facts, &database, &backups) {
+        for (kind, object) in all(&facts, &database, &backups) {
             let answer = apply(&client, kind, &object).await.with_context(|| format!("{object:#}"))?;
             let entries = answer.metadata.managed_fields.unwrap_or_default();
             let recorded: Vec<_> =
@@ -101,7 +111,7 @@ async fn a_misspelt_field_of_a_database_is_refused_by_the_kinds_of_cloud_native_
         endpoint: "https://192.0.2.7:9000".into(),
         has_ca: true,
     };
-    for (kind, mut object) in objects(&facts(), &database, &backups) {
+    for (kind, mut object) in all(&facts(), &database, &backups) {
         object["metadata"]["namespace"] = json!("default");
         object["spec"]["instancse"] = json!(1);
         let refused =

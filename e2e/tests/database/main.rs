@@ -10,6 +10,8 @@
 )]
 
 mod apart;
+mod consented;
+mod consumers;
 mod database;
 mod kinds;
 mod restored;
@@ -18,6 +20,7 @@ mod told;
 mod world;
 
 use anyhow::{Context as _, Result, ensure};
+use consumers::Shop;
 use database::Steps;
 use e2e::lacks_real_nodes;
 use restored::Rescue;
@@ -44,6 +47,10 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     ensure!(acme.key != globex.key, "both are under {}", acme.key);
     let tried = apart::nobody_gets_in(&world, &acme, &globex).await?;
     steps.end(&format!("{tried} ways in, refused"));
+    let shop = Shop::open(&world, &acme).await?;
+    steps.end("an application that writes from a namespace of its own, and one that reads");
+    let tried = shop.nobody_else_gets_in(&globex).await?;
+    steps.end(&format!("{tried} ways in with what applications have, refused"));
 
     let database = &acme.database;
     database.sql("CREATE TABLE sales (number int PRIMARY KEY)").await?;
@@ -51,12 +58,16 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     let moment = database.sql("SELECT now()").await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
     primary_is_lost(&world, &acme).await?;
-    steps.end("another primary, shown in status");
+    shop.goes_on().await?;
+    steps.end("another primary, shown in status, and the application goes on");
+    shop.is_taken_back().await?;
+    steps.end("consent taken back, nothing left of it");
     writes_are_few(&world).await?;
 
     // Whoever deletes loses nothing that was written a moment before: nobody waits for the log to be full.
     database.sql(&format!("INSERT INTO sales VALUES ({BEFORE} + {AFTER} + 2)")).await?;
     world.delete(&acme).await?;
+    shop.is_forgotten().await?;
     steps.end("the Workspace gone, its backups kept");
     let rescue = Rescue::prepare(&world, &acme).await?;
     let (then, last) = tokio::try_join!(rescue.as_of("then", Some(&moment)), rescue.as_of("last", None))?;

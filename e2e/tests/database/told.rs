@@ -3,14 +3,14 @@
 
 use anyhow::{Context as _, Result, ensure};
 use api::{TenantClass, Workspace, conditions as names};
-use e2e::databases::install_kinds;
+use e2e::databases::{Keeper, install_kinds, objects};
 use e2e::story::{Manifest, Stage, class, condition, tenant, workspace};
 use e2e::{Tier, unique};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, ResourceExt as _};
 use providers::memory::{Injection, Operation};
 use providers::owner::tags;
 use serde_json::{Value, json};
@@ -26,68 +26,18 @@ fn offered() -> Value {
     })
 }
 
-fn with_databases() -> Manifest<TenantClass> {
+pub fn with_databases() -> Manifest<TenantClass> {
     class(&unique("onprem")).with("buckets.s3.cidrs", json!(["192.0.2.0/24"])).with("database", offered())
 }
 
-async fn finance_of(stage: &Stage, class: &Manifest<TenantClass>) -> Result<Manifest<Workspace>> {
+pub async fn finance_of(stage: &Stage, class: &Manifest<TenantClass>) -> Result<Manifest<Workspace>> {
     let acme = stage.platform.applied(tenant(&unique("acme")).of_class(class)).await?;
     stage.platform.applied(workspace("finance").of_tenant(&acme)).await
 }
 
-fn objects(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-/// CloudNativePG, as far as its words go.
-struct Keeper {
-    client: Client,
-    stack: String,
-}
-
-impl Keeper {
-    async fn of(stage: &Stage, finance: &Manifest<Workspace>) -> Result<Self> {
-        Ok(Self { client: stage.break_glass()?, stack: stage.platform.stack_of(finance).await? })
-    }
-
-    async fn says(&self, group: &str, kind: &str, name: &str, status: Value) -> Result<()> {
-        let patch = Patch::Merge(json!({ "status": status }));
-        let said =
-            objects(&self.client, &self.stack, group, kind).patch_status(name, &PatchParams::default(), &patch).await;
-        said.map(drop).with_context(|| format!("{kind} {name} takes no status"))
-    }
-
-    async fn runs(&self, ready: u32, archiving: &str) -> Result<()> {
-        self.runs_and(ready, archiving, None).await
-    }
-
-    /// It runs, and the last full backup was as the reason says.
-    async fn runs_and(&self, ready: u32, archiving: &str, backup: Option<&str>) -> Result<()> {
-        let condition = |type_: &str, status: &str, reason: &str| {
-            json!({
-                "type": type_, "status": status, "reason": reason, "message": "exit status 1",
-                "lastTransitionTime": Timestamp::now(),
-            })
-        };
-        let mut conditions = vec![condition("ContinuousArchiving", archiving, "Reason")];
-        if let Some(reason) = backup {
-            let status = if reason == "LastBackupSucceeded" { "True" } else { "False" };
-            conditions.push(condition("LastBackupSucceeded", status, reason));
-        }
-        let status = json!({
-            "phase": "Cluster in healthy state", "instances": 3, "readyInstances": ready,
-            "currentPrimary": "database-2", "conditions": conditions,
-        });
-        self.says("postgresql.cnpg.io", "Cluster", "database", status).await
-    }
-
-    /// A full backup that was complete at this moment.
-    async fn backed_up(&self, server: &str, at: Timestamp) -> Result<()> {
-        let window = json!({ "lastSuccessfulBackupTime": at, "firstRecoverabilityPoint": at });
-        let status = json!({ "serverRecoveryWindow": { server: window } });
-        self.says("barmancloud.cnpg.io", "ObjectStore", "database-backup", status).await
-    }
+/// Speaks for CloudNativePG in the stack of this Workspace.
+pub async fn keeper_of(stage: &Stage, finance: &Manifest<Workspace>) -> Result<Keeper> {
+    Ok(Keeper::new(stage.break_glass()?, stage.platform.stack_of(finance).await?))
 }
 
 async fn server_name(stage: &Stage, finance: &Manifest<Workspace>) -> Result<String> {
@@ -114,7 +64,7 @@ async fn status_tells_of_a_database_what_is_missing_what_runs_and_what_could_be_
     platform.until_condition(&onprem, names::DATABASES_REACHABLE, "True", names::AVAILABLE).await?;
     platform.until_condition(&finance, names::DATABASE_READY, "False", names::PROGRESSING).await?;
     platform.until_condition(&finance, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
-    let keeper = Keeper::of(&stage, &finance).await?;
+    let keeper = keeper_of(&stage, &finance).await?;
     keeper.runs(2, "True").await?;
     let two = |told: &Workspace| {
         told.status.as_ref().and_then(|it| it.database.as_ref()).is_some_and(|it| it.ready_instances == 2)
@@ -223,7 +173,7 @@ async fn a_full_backup_that_failed_is_begun_again_and_one_counts_though_the_plug
     let onprem = platform.applied(with_databases()).await?;
     let finance = finance_of(&stage, &onprem).await?;
     platform.until_condition(&finance, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
-    let keeper = Keeper::of(&stage, &finance).await?;
+    let keeper = keeper_of(&stage, &finance).await?;
     let schedules = objects(&keeper.client, &keeper.stack, "postgresql.cnpg.io", "ScheduledBackup");
     let first = schedules.get("database-backup").await?.uid();
 

@@ -21,6 +21,8 @@ pub const BUCKET_READY: &str = "BucketReady";
 pub const DATABASE_READY: &str = "DatabaseReady";
 /// The last full backup is young enough and the log is being archived, so that what the class promises could be restored.
 pub const BACKUP_FRESH: &str = "BackupFresh";
+/// Each consumer has its role and certificate in the database, and a Secret that says so in its namespace.
+pub const CONSUMERS_READY: &str = "ConsumersReady";
 /// The tenant's store of authorization exists and says who owns the Tenant, or who may do what in the Workspace.
 pub const AUTHORIZATION_READY: &str = "AuthorizationReady";
 
@@ -44,6 +46,7 @@ pub const ORDER: &[&str] = &[
     BUCKET_READY,
     DATABASE_READY,
     BACKUP_FRESH,
+    CONSUMERS_READY,
     NETWORK_ENFORCED,
     KEYS_REACHABLE,
     BUCKETS_REACHABLE,
@@ -144,6 +147,8 @@ reasons! {
     BACKUP_PENDING = "BackupPending", Waiting, "No full backup is complete yet.", "Wait; the first one begins as soon as the database runs.";
     BACKUP_OVERDUE = "BackupOverdue", Waiting, "The last full backup is older than two of its periods.", "See the Backups in the stack namespace that the message names, and whether the store answers.";
     LOG_NOT_ARCHIVED = "LogNotArchived", Waiting, "The database cannot bring its write-ahead log to the backup bucket, so what was written since could be lost with it, and its volume fills up.", "See the message of CloudNativePG, and whether the store answers.";
+    CONSENT_MISSING = "ConsentMissing", Waiting, "A namespace that spec.consumers names does not exist or does not consent, so nothing was made for its consumers, and what they had was taken back.", "Have whoever owns the namespace annotate it as the message says, or take the consumer off the list.";
+    NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database, and the Workspace has none.", "Take the consumers off the list, or use a TenantClass that offers databases.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

@@ -37,8 +37,26 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, ser
             // A fresh object must never look done to kstatus, which takes "no status" for "current".
             status.insert("default".into(), json!({ "observedGeneration": -1 }));
         }
+        without_spec(schema);
     }
     serde_json::from_value(crd)
+}
+
+/// Where every field of the spec may be left out, so may the spec. Server-side apply removes it together with the last item of a list, and
+/// would then be refused: whoever takes the last member or consumer out could not.
+fn without_spec(schema: &mut Value) {
+    let needs_nothing = schema.pointer("/properties/spec/required").is_none();
+    let Some(schema) = schema.as_object_mut().filter(|_| needs_nothing) else { return };
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|field| field != "spec");
+    }
+    if schema.get("required").is_some_and(|required| required == &json!([])) {
+        schema.remove("required");
+    }
+    let spec = schema.get_mut("properties").and_then(|properties| properties.get_mut("spec"));
+    if let Some(spec) = spec.and_then(Value::as_object_mut) {
+        spec.insert("default".into(), json!({}));
+    }
 }
 
 /// Drops integer formats, about which the API server warns, and `nullable`, which makes `has()` true of a null.

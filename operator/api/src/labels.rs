@@ -27,6 +27,9 @@ pub const DESIRED_HASH: &str = "steading.dev/desired-hash";
 /// On a Tenant: every new value asks for one rotation of the tenant's key.
 pub const ROTATE_REQUESTED_AT: &str = "steading.dev/rotate-requested-at";
 
+/// On a namespace: the Workspaces, as `tenant/workspace` separated by commas, that may make its workloads their consumers.
+pub const CONSUMES: &str = "steading.dev/consumes";
+
 /// Held on Tenants, Workspaces and TenantClasses until what they stand for is gone or released.
 pub const CLEANUP_FINALIZER: &str = "steading.dev/cleanup";
 

@@ -6,6 +6,7 @@
 
 pub mod amounts;
 pub mod conditions;
+pub mod consumer;
 pub mod crds;
 pub mod database;
 pub mod duration;
@@ -20,7 +21,10 @@ pub mod workspace;
 
 pub use amounts::{Amounts, InvalidAmount};
 pub use duration::Duration;
-pub use names::{Identity, Installation, InvalidName, StackNamespace, TenantName, WorkspaceName};
+pub use names::{
+    ConsumerNamespace, Identity, Installation, InvalidName, ServiceAccountName, StackNamespace, TenantName,
+    WorkspaceName,
+};
 pub use tenant::{Tenant, TenantSpec, TenantStatus};
 pub use tenant_class::{TenantClass, TenantClassSpec, TenantClassStatus};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};

@@ -82,6 +82,35 @@ dns_label!(
     /// The installation id: marks everything outside the cluster as this installation's. A DNS label of at most 40 characters.
     Installation, "an installation id", 40
 );
+dns_label!(
+    /// The namespace of a consumer: a DNS label of at most 63 characters.
+    ConsumerNamespace, "a namespace", 63
+);
+
+/// Name of a ServiceAccount: DNS labels with dots between them, at most 63 characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAccountName(String);
+
+impl FromStr for ServiceAccountName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.len() <= 63 && text.split('.').all(|label| is_dns_label(label, 63)) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidName {
+            what: "the name of a ServiceAccount",
+            text: text.chars().take(80).collect(),
+            expected: "write lower-case letters, digits, dashes and dots",
+        })
+    }
+}
+
+impl fmt::Display for ServiceAccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// What everything of a Tenant or Workspace outside the cluster derives from: a UUID, never a name that somebody could reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -114,6 +114,18 @@ pub fn subject_characters() -> Rule {
     )
 }
 
+/// The namespace of a consumer.
+pub fn consumer_namespace() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !self.startsWith('kube-')")
+        .message("must be the name of a namespace of an application, such as shop: lower-case letters, digits and dashes, not beginning with kube-")
+}
+
+/// The name of a ServiceAccount.
+pub fn service_account() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message("must be the name of a ServiceAccount: lower-case letters, digits, dashes and dots, such as billing")
+}
+
 /// The name of a StorageClass.
 pub fn storage_class() -> Rule {
     Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amounts::ResourceText,
+    consumer::{Consumer, ConsumerStatus},
     database::{Database, DatabaseStatus},
     rules,
     status::{EncryptionPlace, unobserved},
@@ -69,6 +70,11 @@ pub struct WorkspaceSpec {
     /// The database. Left out, there is one as the class says, if the class offers any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
+    /// Who elsewhere in the cluster uses the database, at most 50. Each gets a role and a certificate of its own, in a Secret in its namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
+    pub consumers: Vec<Consumer>,
     /// Stops all changes to the Workspace while true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -124,6 +130,11 @@ pub struct WorkspaceStatus {
     /// The database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
+    /// Who elsewhere uses the database, and whose Secret is still to be taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
+    pub consumers: Vec<ConsumerStatus>,
     /// Each place where data of the Workspace rests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -132,7 +143,7 @@ pub struct WorkspaceStatus {
     /// Who may do what, as it stands in the tenant's store of authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<MembershipStatus>,
-    /// Ready, Isolated, QuotaReserved, BucketReady, DatabaseReady, BackupFresh, AuthorizationReady; Reconciling and Stalled only while they are true.
+    /// Ready, Isolated, QuotaReserved, BucketReady, DatabaseReady, BackupFresh, ConsumersReady, AuthorizationReady; Reconciling and Stalled only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -149,6 +160,7 @@ impl Default for WorkspaceStatus {
             quota_revision: None,
             bucket: None,
             database: None,
+            consumers: Vec::new(),
             encryption: Vec::new(),
             authorization: None,
             conditions: Vec::new(),

@@ -30,6 +30,8 @@ pub const CLUSTER: &str = "database";
 pub const BACKUP: &str = "database-backup";
 /// The Service at which the instance answers that writes.
 pub const WRITING_SERVICE: &str = "database-rw";
+/// The Service at which instances answer that follow.
+pub const READING_SERVICE: &str = "database-ro";
 /// Entry of the Secret: names the credentials.
 pub const ACCESS_KEY_ID: &str = "accessKeyID";
 /// Entry of the Secret: signs requests.

@@ -28,11 +28,13 @@ pub enum Kind {
     ScheduledBackup,
     /// ObjectStore of CloudNativePG's Barman Cloud plugin.
     ObjectStore,
+    /// `DatabaseRole` of CloudNativePG: who may sign in.
+    DatabaseRole,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Namespace,
         Self::NetworkPolicy,
         Self::ResourceQuota,
@@ -41,10 +43,11 @@ impl Kind {
         Self::Cluster,
         Self::ScheduledBackup,
         Self::ObjectStore,
+        Self::DatabaseRole,
     ];
 
     /// Those of CloudNativePG, which only clusters with databases have.
-    pub const DATABASE: [Self; 3] = [Self::Cluster, Self::ScheduledBackup, Self::ObjectStore];
+    pub const DATABASE: [Self; 4] = [Self::Cluster, Self::ScheduledBackup, Self::ObjectStore, Self::DatabaseRole];
 
     /// The API group; empty for the core group.
     #[must_use]
@@ -53,7 +56,7 @@ impl Kind {
             Self::Namespace | Self::ResourceQuota | Self::LimitRange => "",
             Self::NetworkPolicy => "networking.k8s.io",
             Self::RoleBinding => "rbac.authorization.k8s.io",
-            Self::Cluster | Self::ScheduledBackup => "postgresql.cnpg.io",
+            Self::Cluster | Self::ScheduledBackup | Self::DatabaseRole => "postgresql.cnpg.io",
             Self::ObjectStore => "barmancloud.cnpg.io",
         }
     }
@@ -76,6 +79,7 @@ impl Kind {
             Self::Cluster => "Cluster",
             Self::ScheduledBackup => "ScheduledBackup",
             Self::ObjectStore => "ObjectStore",
+            Self::DatabaseRole => "DatabaseRole",
         }
     }
 
@@ -91,6 +95,7 @@ impl Kind {
             Self::Cluster => "clusters",
             Self::ScheduledBackup => "scheduledbackups",
             Self::ObjectStore => "objectstores",
+            Self::DatabaseRole => "databaseroles",
         }
     }
 
@@ -153,8 +158,23 @@ const RESOURCE_QUOTA: &[(&str, Shape)] = &[
     ("spec", Shape::Struct(&[("hard", Shape::Map), ("scopeSelector", Shape::Atomic), ("scopes", Shape::Atomic)])),
 ];
 const LIMIT_RANGE: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Struct(&[("limits", Shape::Atomic)]))];
-/// All kinds of CloudNativePG that are applied.
+/// The kinds of CloudNativePG that are applied, but for one.
 const CUSTOM: &[(&str, Shape)] = &[METADATA, ("spec", Shape::Plain)];
+const DATABASE_ROLE: &[(&str, Shape)] = &[
+    METADATA,
+    (
+        "spec",
+        Shape::Struct(&[
+            ("clientCertificate", Shape::Plain),
+            ("cluster", Shape::Atomic),
+            ("databaseRoleReclaimPolicy", Shape::Atomic),
+            ("disablePassword", Shape::Atomic),
+            ("inRoles", Shape::Atomic),
+            ("login", Shape::Atomic),
+            ("name", Shape::Atomic),
+        ]),
+    ),
+];
 const ROLE_BINDING: &[(&str, Shape)] = &[METADATA, ("roleRef", Shape::Atomic), ("subjects", Shape::Atomic)];
 
 /// The table of a kind.
@@ -166,6 +186,7 @@ const fn shape_of(kind: Kind) -> &'static [(&'static str, Shape)] {
         Kind::LimitRange => LIMIT_RANGE,
         Kind::RoleBinding => ROLE_BINDING,
         Kind::Cluster | Kind::ScheduledBackup | Kind::ObjectStore => CUSTOM,
+        Kind::DatabaseRole => DATABASE_ROLE,
     }
 }
 

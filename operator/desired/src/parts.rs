@@ -4,6 +4,7 @@
 //! isolation are present even when they are empty: only a field that we apply is ours, and only what is ours is put back.
 
 pub(crate) mod cluster;
+pub(crate) mod database_role;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod network_policy;

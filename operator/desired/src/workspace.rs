@@ -3,10 +3,11 @@
 //! In: a Tenant and a Workspace as read, what the ledger granted. Out: [`Facts`], which can hold nothing that admission would have
 //! refused, and [`Stack`], the children that isolate the stack. Nothing later reads a raw spec.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
-    Amounts, Identity, InvalidName, StackNamespace, Tenant, TenantName, Workspace, WorkspaceName, labels,
+    Amounts, ConsumerNamespace, Identity, InvalidName, StackNamespace, Tenant, TenantName, Workspace, WorkspaceName,
+    labels,
     subject::{Member, Owner},
 };
 use k8s_openapi::api::{
@@ -39,6 +40,8 @@ pub struct Facts {
     pub granted: Amounts,
     /// What its database may reach, if it is to have one and that is known.
     pub database: Option<Reach>,
+    /// The namespaces whose consumers may reach it: those that consent.
+    pub consumers: BTreeSet<ConsumerNamespace>,
 }
 
 /// A spec holds what admission should have refused.
@@ -78,6 +81,7 @@ impl Facts {
             members,
             granted,
             database: None,
+            consumers: BTreeSet::new(),
         })
     }
 
@@ -125,6 +129,8 @@ pub struct Stack {
     pub editors: RoleBinding,
     /// What its database needs.
     pub database: Option<DatabaseAccess>,
+    /// Lets the namespaces of consumers reach the database.
+    pub allow_consumers: Option<NetworkPolicy>,
 }
 
 /// What may pass to and from a database, and who may write its Secret.
@@ -153,6 +159,7 @@ pub fn stack(facts: &Facts) -> Stack {
         limits: limit_range::limit_range(facts),
         viewers: role_binding::viewers(facts),
         editors: role_binding::editors(facts),
+        allow_consumers: network_policy::allow_database_consumers(facts),
         database: facts.database.as_ref().map(|reach| DatabaseAccess {
             allow_operator: network_policy::allow_database_operator(facts, reach),
             allow_api_server: network_policy::allow_database_api_server(facts, reach),
@@ -179,6 +186,7 @@ impl Stack {
             viewers,
             editors,
             database,
+            allow_consumers,
         } = self;
         let mut children = vec![
             (Kind::Namespace, json!(namespace)),
@@ -199,6 +207,7 @@ impl Stack {
                 (Kind::RoleBinding, json!(steading)),
             ]);
         }
+        children.extend(allow_consumers.as_ref().map(|policy| (Kind::NetworkPolicy, json!(policy))));
         children
     }
 }

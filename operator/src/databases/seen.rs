@@ -69,6 +69,47 @@ pub struct RecoveryWindow {
     pub last_failed_backup_time: Option<Time>,
 }
 
+/// As much of the spec of a `DatabaseRole` as is read.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
+#[kube(
+    group = "postgresql.cnpg.io",
+    version = "v1",
+    kind = "DatabaseRole",
+    plural = "databaseroles",
+    namespaced,
+    status = "DatabaseRoleStatus",
+    schema = "disabled"
+)]
+pub struct DatabaseRoleSpec {
+    /// Whether it may sign in.
+    #[serde(default)]
+    pub login: bool,
+}
+
+/// What CloudNativePG says of a `DatabaseRole`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DatabaseRoleStatus {
+    /// The generation that it speaks of.
+    pub observed_generation: i64,
+    /// Whether the database is as that generation says.
+    pub applied: Option<bool>,
+    /// Why not.
+    pub message: Option<String>,
+    /// Its certificate, if it has one.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// A certificate that CloudNativePG issued.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientCertificate {
+    /// When it ends.
+    pub expiration: Option<Time>,
+    /// Why there is none.
+    pub message: Option<String>,
+}
+
 /// The spec of a `ScheduledBackup`, unread.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize)]
 #[kube(

@@ -1,7 +1,7 @@
 //! Following databases. In: watches. Out: what [`Databases`] and [`Children`] know, and a wake for each Workspace whose database changed.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Debug,
     net::SocketAddr,
 };
@@ -16,8 +16,8 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Databases, Known, Stage,
-    seen::{Cluster, ObjectStore, ScheduledBackup},
+    Databases, Known, Place, Role, Stage,
+    seen::{Cluster, DatabaseRole, ObjectStore, ScheduledBackup},
 };
 use crate::{
     client,
@@ -38,30 +38,31 @@ pub async fn follow(databases: Databases, client: Client, children: Children, wa
     tokio::join!(api_server(&databases, &client, &wakes), async {
         databases.until(Stage::Installed).await;
         tokio::join!(
-            kind::<Cluster>(Kind::Cluster, &databases, &client, &children, &wakes, |known, namespace, object| {
-                put(&mut known.clusters, namespace, object.and_then(|object| object.status))
+            kind::<Cluster>(Kind::Cluster, &databases, &client, &children, &wakes, |known, place, object| {
+                put(&mut known.clusters, place, object.and_then(|object| object.status))
             }),
-            kind::<ObjectStore>(
-                Kind::ObjectStore,
-                &databases,
-                &client,
-                &children,
-                &wakes,
-                |known, namespace, object| {
-                    put(&mut known.stores, namespace, object.and_then(|object| object.status))
-                }
-            ),
+            kind::<ObjectStore>(Kind::ObjectStore, &databases, &client, &children, &wakes, |known, place, object| {
+                put(&mut known.stores, place, object.and_then(|object| object.status))
+            }),
             kind::<ScheduledBackup>(
                 Kind::ScheduledBackup,
                 &databases,
                 &client,
                 &children,
                 &wakes,
-                |known, namespace, object| {
+                |known, place, object| {
                     let made = object.and_then(|object| object.metadata.creation_timestamp);
-                    put(&mut known.schedules, namespace, made.map(|made| made.0))
+                    put(&mut known.schedules, place, made.map(|made| made.0))
                 }
             ),
+            kind::<DatabaseRole>(Kind::DatabaseRole, &databases, &client, &children, &wakes, |known, place, object| {
+                let seen = object.map(|object| Role {
+                    login: object.spec.login,
+                    generation: object.metadata.generation.unwrap_or_default(),
+                    status: object.status.unwrap_or_default(),
+                });
+                put(&mut known.roles, place, seen)
+            }),
         );
     });
 }
@@ -97,7 +98,7 @@ async fn kind<K>(
     client: &Client,
     children: &Children,
     wakes: &Wakes,
-    note: fn(&mut Known, &str, Option<K>) -> bool,
+    note: fn(&mut Known, &Place, Option<K>) -> bool,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -125,10 +126,10 @@ struct Followed<K> {
     children: ChildMirror<K>,
     databases: Databases,
     wakes: Wakes,
-    note: fn(&mut Known, &str, Option<K>) -> bool,
-    /// Namespaces that have one, and those that a list under way has named.
-    seen: HashSet<String>,
-    listed: HashSet<String>,
+    note: fn(&mut Known, &Place, Option<K>) -> bool,
+    /// Where there is one, and where a list under way has named one.
+    seen: HashSet<Place>,
+    listed: HashSet<Place>,
 }
 
 impl<K> Followed<K>
@@ -136,22 +137,22 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     fn note(&mut self, guard: &DeserializeGuard<K>, is_gone: bool) {
-        let namespace = guard.namespace().unwrap_or_default();
+        let place = place_of(guard);
         let object = match &guard.0 {
             Ok(object) => object,
             Err(invalid) => {
                 let (kind, error) = (K::kind(&()), &invalid.error);
-                tracing::error!(%kind, namespace, error, "an object of CloudNativePG cannot be read and counts as it was last read");
+                tracing::error!(%kind, namespace = place.0, error, "an object of CloudNativePG cannot be read and counts as it was last read");
                 return;
             }
         };
         if is_gone {
-            self.seen.remove(&namespace);
+            self.seen.remove(&place);
         } else {
-            self.seen.insert(namespace.clone());
+            self.seen.insert(place.clone());
         }
         let now = (!is_gone).then(|| object.clone());
-        let matters = (self.note)(&mut self.databases.write(), &namespace, now);
+        let matters = (self.note)(&mut self.databases.write(), &place, now);
         if let Some(parent) = Child::of(object).parent.filter(|_| matters) {
             self.wakes.workspace(&parent);
         }
@@ -177,7 +178,7 @@ where
         match &event {
             watcher::Event::Apply(object) => self.note(object, false),
             watcher::Event::InitApply(object) => {
-                self.listed.insert(object.namespace().unwrap_or_default());
+                self.listed.insert(place_of(object));
                 self.note(object, false);
             }
             watcher::Event::Delete(object) => self.note(object, true),
@@ -186,6 +187,10 @@ where
         }
         self.children.absorb(metadata_only(event))
     }
+}
+
+fn place_of<K: ResourceExt>(object: &K) -> Place {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn metadata_only<K: Resource<DynamicType = ()>>(
@@ -202,16 +207,16 @@ fn metadata_only<K: Resource<DynamicType = ()>>(
 }
 
 /// Keeps the status, and says whether it is another than before.
-fn put<S: PartialEq>(all: &mut std::collections::HashMap<String, S>, namespace: &str, status: Option<S>) -> bool {
+fn put<S: PartialEq>(all: &mut HashMap<Place, S>, place: &Place, status: Option<S>) -> bool {
     let before = match status {
         Some(status) => {
-            if all.get(namespace) == Some(&status) {
+            if all.get(place) == Some(&status) {
                 return false;
             }
-            all.insert(namespace.to_owned(), status);
+            all.insert(place.clone(), status);
             return true;
         }
-        None => all.remove(namespace),
+        None => all.remove(place),
     };
     before.is_some()
 }
@@ -236,9 +241,10 @@ mod tests {
 
     #[test]
     fn only_a_status_that_is_another_matters() {
-        let mut all = std::collections::HashMap::new();
+        let mut all = HashMap::new();
+        let place = ("stack".to_owned(), "database".to_owned());
         let told: Vec<bool> =
-            [Some(1), Some(1), Some(2), None, None].map(|status| put(&mut all, "stack", status)).into();
+            [Some(1), Some(1), Some(2), None, None].map(|status| put(&mut all, &place, status)).into();
         assert_eq!(told, [true, false, true, true, false]);
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use providers::{Purpose, external};
 
-use super::{Facts, Workspaces, authorize, database, isolate, observe, provision};
+use super::{Facts, Workspaces, authorize, consumers, database, isolate, observe, provision};
 use crate::{
     connections,
     context::Context,
@@ -33,12 +33,14 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
         Ok(identity) => {
             // Rights end at once, whatever holds the stack up; and a server that does not answer does not hold up the stack.
             let revoked = authorize::revoke(context, workspace, &identity).await;
+            let taken_back = consumers::revoke_all(context, workspace, round).await;
             stack(context, workspace, &identity, round).await?;
             if round.over || !finalize::is_there(&api, workspace).await? {
                 round.over = true;
                 return Ok(());
             }
             revoked?;
+            taken_back?;
             buckets(context, workspace, &identity).await?;
         }
         // Whose identity another object holds never made anything.

@@ -26,8 +26,15 @@ fn offered() -> ClassDatabase {
 }
 
 fn workspace(database: Option<Asked>) -> Workspace {
-    let spec =
-        WorkspaceSpec { identity: None, quota: None, members: Vec::new(), bucket: None, database, paused: false };
+    let spec = WorkspaceSpec {
+        identity: None,
+        quota: None,
+        members: Vec::new(),
+        bucket: None,
+        database,
+        consumers: Vec::new(),
+        paused: false,
+    };
     Workspace { metadata: ObjectMeta::default(), spec, status: None }
 }
 

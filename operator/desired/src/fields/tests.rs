@@ -108,6 +108,7 @@ fn kinds_are_found_under_their_group_and_plural() {
             "postgresql.cnpg.io/v1 clusters Cluster",
             "postgresql.cnpg.io/v1 scheduledbackups ScheduledBackup",
             "barmancloud.cnpg.io/v1 objectstores ObjectStore",
+            "postgresql.cnpg.io/v1 databaseroles DatabaseRole",
         ]
     );
 }

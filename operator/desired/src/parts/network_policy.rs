@@ -36,6 +36,9 @@ pub(crate) fn deny_all(facts: &Facts) -> NetworkPolicy {
     NetworkPolicy { metadata: metadata(facts, "deny-all"), spec: Some(spec) }
 }
 
+/// The port of PostgreSQL.
+const POSTGRESQL_PORT: u16 = 5432;
+
 /// The port at which CloudNativePG looks after an instance: its status and its orders. It never speaks to PostgreSQL itself.
 const INSTANCE_PORT: u16 = 8000;
 
@@ -56,6 +59,33 @@ pub(crate) fn allow_database_operator(facts: &Facts, reach: &Reach) -> NetworkPo
         egress: None,
     };
     NetworkPolicy { metadata: metadata(facts, "allow-database-operator"), spec: Some(spec) }
+}
+
+/// Lets the namespaces of consumers reach PostgreSQL, and nothing else of the stack. `None` without any: a rule without peers would let in
+/// everybody.
+pub(crate) fn allow_database_consumers(facts: &Facts) -> Option<NetworkPolicy> {
+    if facts.consumers.is_empty() {
+        return None;
+    }
+    let named = LabelSelectorRequirement {
+        key: "kubernetes.io/metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(facts.consumers.iter().map(ToString::to_string).collect()),
+    };
+    let consumers = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector { match_expressions: Some(vec![named]), match_labels: None }),
+        ..NetworkPolicyPeer::default()
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(labelled(labels::PART, DATABASE_PART)),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(vec![NetworkPolicyIngressRule {
+            from: Some(vec![consumers]),
+            ports: Some(vec![tcp(POSTGRESQL_PORT)]),
+        }]),
+        egress: None,
+    };
+    Some(NetworkPolicy { metadata: metadata(facts, "allow-database-consumers"), spec: Some(spec) })
 }
 
 /// Lets the instances of the database reach the API server, from which they read their orders.
@@ -166,6 +196,26 @@ mod tests {
         assert_eq!(
             spec_of(deny_all),
             json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []})
+        );
+    }
+
+    #[test]
+    fn a_database_is_reached_from_the_namespaces_of_its_consumers_at_the_port_of_postgresql_only() {
+        assert_eq!(allow_database_consumers(&acme_finance()), None, "without consumers there is no rule");
+        let consumers = ["shop", "billing"].map(|name| name.parse().unwrap()).into();
+        let policy = allow_database_consumers(&Facts { consumers, ..acme_finance() }).unwrap();
+        assert_eq!(
+            json_of(&policy).get("spec"),
+            Some(&json!({
+                "podSelector": {"matchLabels": {"steading.dev/part": "database"}},
+                "policyTypes": ["Ingress"],
+                "ingress": [{
+                    "from": [{"namespaceSelector": {"matchExpressions": [
+                        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["billing", "shop"]},
+                    ]}}],
+                    "ports": [{"port": 5432, "protocol": "TCP"}],
+                }],
+            }))
         );
     }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use api::subject::{Role, SubjectKind};
+use api::{
+    ConsumerNamespace,
+    subject::{Role, SubjectKind},
+};
 use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 
 use super::metadata;
@@ -16,6 +19,9 @@ const VIEWER_ROLE: &str = "steading-stack-viewer";
 const EDITOR_ROLE: &str = "steading-stack-editor";
 /// The chart's ClusterRole for writing the Secret of a database.
 const OPERATOR_ROLE: &str = "steading-stack-operator";
+
+/// The chart's ClusterRole for writing the Secret of a consumer.
+const CONSUMER_ROLE: &str = "steading-consumer-operator";
 
 /// A user or group once, in the order in which bindings list them.
 type Person = (SubjectKind, String);
@@ -43,14 +49,28 @@ fn members(facts: &Facts, role: Role) -> impl Iterator<Item = Person> {
 
 /// Lets Steading's own operator write the one Secret of the stack's database. Only here: it has no right to Secrets in general.
 pub(crate) fn of_steading(facts: &Facts, (namespace, account): &(String, String)) -> RoleBinding {
-    let operator = Subject {
+    let binding = binding(facts, "steading-operator", OPERATOR_ROLE, BTreeSet::new());
+    RoleBinding { subjects: Some(vec![service_account(namespace, account)]), ..binding }
+}
+
+/// Lets it write Secrets in the namespace of a consumer. Named like the stack, so that every Workspace has one of its own there.
+pub(crate) fn in_consumers(
+    facts: &Facts,
+    consumer: &ConsumerNamespace,
+    (namespace, account): &(String, String),
+) -> RoleBinding {
+    let mut binding = binding(facts, facts.namespace().as_str(), CONSUMER_ROLE, BTreeSet::new());
+    binding.metadata.namespace = Some(consumer.to_string());
+    RoleBinding { subjects: Some(vec![service_account(namespace, account)]), ..binding }
+}
+
+fn service_account(namespace: &str, name: &str) -> Subject {
+    Subject {
         api_group: None,
         kind: "ServiceAccount".to_owned(),
-        name: account.clone(),
-        namespace: Some(namespace.clone()),
-    };
-    let binding = binding(facts, "steading-operator", OPERATOR_ROLE, BTreeSet::new());
-    RoleBinding { subjects: Some(vec![operator]), ..binding }
+        name: name.to_owned(),
+        namespace: Some(namespace.to_owned()),
+    }
 }
 
 /// A binding stands even if it binds nobody, with an empty list that is ours: so the last member is removed by the same apply

@@ -218,6 +218,7 @@ fn workspace(members: Vec<Member>) -> Workspace {
             members,
             bucket: None,
             database: None,
+            consumers: Vec::new(),
             paused: false,
         },
         status: None,

@@ -1,0 +1,108 @@
+//! Who elsewhere in the cluster uses what a Workspace has: what a Workspace says of them, what their namespaces consent to, and what was
+//! observed.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{names::TenantName, names::WorkspaceName, rules};
+
+/// Most Workspaces that one namespace can consent to; what its annotation names beyond them is not read.
+const MOST_CONSENTS: usize = 256;
+
+/// A ServiceAccount of another namespace that uses the Workspace's database. Its namespace consents with the annotation
+/// `steading.dev/consumes: tenant/workspace`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumer {
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::consumer_namespace())]
+    pub namespace: String,
+    /// Its name, at most 63 characters.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::service_account())]
+    pub service_account: String,
+    /// What it may do with the database.
+    pub database: DatabaseUse,
+}
+
+/// What a consumer may do with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DatabaseUse {
+    /// Reads all tables.
+    Read,
+    /// Reads and writes all tables, and makes and changes them as the database's owner does.
+    ReadWrite,
+}
+
+/// A consumer as last observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerStatus {
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// UID of the namespace: what was made in a namesake before is gone.
+    #[serde(rename = "namespaceUID")]
+    #[schemars(length(max = 36))]
+    pub namespace_uid: String,
+    /// Its ServiceAccount.
+    #[schemars(length(max = 63))]
+    pub service_account: String,
+    /// Its role in the database.
+    #[schemars(length(max = 63))]
+    pub role: String,
+    /// The Secret in its namespace that says where the database is and holds its certificate.
+    #[schemars(length(max = 253))]
+    pub secret: String,
+    /// When its certificate ends. It is renewed before, in the same Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<Time>,
+    /// When the Secret was last written. Absent before: it stands in status before it is made, and until it is taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}
+
+/// The Workspaces that a namespace consents to use, from the value of its annotation: `tenant/workspace`, separated by commas. What is
+/// no such name is passed over.
+#[must_use]
+pub fn consents(annotation: &str) -> BTreeSet<(TenantName, WorkspaceName)> {
+    let entries = annotation.split(',').take(MOST_CONSENTS);
+    entries
+        .filter_map(|entry| {
+            let (tenant, workspace) = entry.trim_matches(' ').split_once('/')?;
+            Some((tenant.parse().ok()?, workspace.parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(annotation: &str) -> Vec<String> {
+        consents(annotation).into_iter().map(|(tenant, workspace)| format!("{tenant}/{workspace}")).collect()
+    }
+
+    #[test]
+    fn a_namespace_consents_to_the_workspaces_that_it_names_and_to_nothing_else() {
+        assert_eq!(read("acme/finance"), ["acme/finance"]);
+        assert_eq!(read("globex/sales, acme/finance ,acme/finance"), ["acme/finance", "globex/sales"]);
+        for nothing in
+            ["", "acme", "*/*", "acme/*", "acme/finance/more", "Acme/finance", "acme/", "/finance", "acme\n/finance"]
+        {
+            assert_eq!(read(nothing), [""; 0], "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn one_namespace_cannot_name_so_many_that_reading_them_hurts() {
+        let many: Vec<String> = (0..1_000).map(|number| format!("acme/w{number}")).collect();
+        assert_eq!(consents(&many.join(",")).len(), MOST_CONSENTS);
+    }
+}

@@ -107,7 +107,7 @@ async fn the_operator_writes_one_secret_where_it_binds_itself_and_none_elsewhere
     assert!(by_fence.message.contains("steading: of what CloudNativePG reads"), "{by_fence:?}");
     for (verb, path) in [
         ("GET", stack.core("secrets")),
-        ("GET", stack.core("secrets/database-app")),
+        ("MERGE", stack.core("secrets/database-app")),
         ("DELETE", stack.core("secrets/database-app")),
         ("DELETE", one.clone()),
         ("GET", other.core("secrets/database-backup")),
@@ -116,6 +116,62 @@ async fn the_operator_writes_one_secret_where_it_binds_itself_and_none_elsewhere
         let refusal = ask(&operator, verb, &path, json!({})).await.expect_err(&path);
         assert!(refusal.is_by_rbac(), "{verb} {path}: {refusal:?}");
     }
+    // Certificates are called after the consumers, so every name may be asked for.
+    let absent = get(&operator, &stack.core("secrets/database-consumer-shop.billing-client-cert")).await.unwrap_err();
+    assert_eq!(absent.code, 404, "{absent:?}");
+}
+
+/// What RBAC and the fence together leave of the namespace of a consumer.
+#[tokio::test]
+async fn the_operator_writes_secrets_of_consumers_where_a_namespace_consents_and_reads_none_there() {
+    let (plane, installation) = installed(Tier::One).await;
+    let operator = installation.operator_client(plane).await.unwrap();
+    let (admin, shop) = (plane.admin().unwrap(), e2e::unique("shop"));
+    let annotations = json!({ "steading.dev/consumes": "acme/finance" });
+    let namespace = json!({ "metadata": { "name": shop, "annotations": annotations } });
+    ask(&admin, "POST", "/api/v1/namespaces", namespace).await.unwrap();
+    let path = |rest: &str| format!("/api/v1/namespaces/{shop}/{rest}");
+    ask(&admin, "POST", &path("secrets"), json!({ "metadata": { "name": "theirs" } })).await.unwrap();
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "steading", "steading.dev/tenant": "acme", "steading.dev/workspace": "finance",
+        "steading.dev/owner": "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b",
+    });
+    let binding = json!({
+        "metadata": { "name": "acme-finance-k3v9qd", "labels": labels },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "steading-consumer-operator" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "steading", "namespace": OWN_NAMESPACE }],
+    });
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": "acme.finance.billing", "labels": labels },
+    });
+    let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{shop}/rolebindings");
+    ask(&operator, "POST", &bindings, binding).await.unwrap();
+    let one = path("secrets/acme.finance.billing");
+    e2e::wait::until("the binding is in force", std::time::Duration::from_secs(30), async || {
+        Ok(ask(&operator, "APPLY", &format!("{one}?fieldManager=x&force=true"), secret.clone()).await.is_ok())
+    })
+    .await
+    .unwrap();
+    for (verb, path) in
+        [("GET", one.clone()), ("GET", path("secrets")), ("PUT", one.clone()), ("GET", path("secrets/theirs"))]
+    {
+        let body = if verb == "GET" { Value::Null } else { secret.clone() };
+        let refusal = ask(&operator, verb, &path, body).await.expect_err(&path);
+        assert!(refusal.is_by_rbac(), "{verb} {path}: {refusal:?}");
+    }
+    // By the answer to a patch, even to one that says nothing, a Secret could be read.
+    for (verb, path) in
+        [("MERGE", path("secrets/theirs")), ("DELETE", path("secrets/theirs")), ("POST", path("secrets"))]
+    {
+        let refusal = ask(&operator, verb, &path, json!({ "metadata": { "name": "theirs" } })).await.expect_err(&path);
+        assert!(
+            refusal.message.contains("ValidatingAdmissionPolicy 'steading-operator'"),
+            "{verb} {path}: {refusal:?}"
+        );
+    }
+    ask(&operator, "DELETE", &one, json!({})).await.unwrap();
+    ask(&operator, "DELETE", &format!("{bindings}/acme-finance-k3v9qd"), json!({})).await.unwrap();
 }
 
 #[tokio::test]

@@ -48,12 +48,15 @@ async fn no_verb_on_secrets_is_bound_cluster_wide() {
     let owned = |texts: &[&str]| -> Vec<String> { texts.iter().map(|text| (*text).to_owned()).collect() };
     assert_eq!(of("steading-operator"), [(owned(&["get"]), owned(&[]))]);
     assert_eq!(one(&objects, "Role", "steading-operator")["metadata"]["namespace"], "steading-system");
-    // Reads of Secrets have names here. The operator binds it in stacks, and the chart nowhere.
-    let named = (owned(&["get", "patch"]), owned(&["database-backup"]));
-    assert_eq!(of("steading-stack-operator"), [(owned(&["create"]), owned(&[])), named]);
-    assert_eq!(on_secrets.len(), 3, "{on_secrets:?}");
+    // The operator binds these in stacks and in namespaces of consumers, and the chart nowhere. Only what it writes in a stack has a name.
+    let any = |verbs: &[&str]| (owned(verbs), owned(&[]));
+    let named = (owned(&["patch"]), owned(&["database-backup"]));
+    assert_eq!(of("steading-stack-operator"), [any(&["create"]), any(&["get"]), named]);
+    assert_eq!(of("steading-consumer-operator"), [any(&["create", "patch", "delete"])]);
+    assert_eq!(on_secrets.len(), 5, "{on_secrets:?}");
     for binding in [of_kind(&objects, "ClusterRoleBinding"), of_kind(&objects, "RoleBinding")].concat() {
-        assert_ne!(binding["roleRef"]["name"], "steading-stack-operator");
+        let role = binding["roleRef"]["name"].as_str().unwrap();
+        assert!(!["steading-stack-operator", "steading-consumer-operator"].contains(&role), "{binding}");
     }
 }
 
@@ -64,8 +67,8 @@ async fn nobody_can_widen_rights_but_by_binding_the_stack_roles() {
         assert!(!verbs.iter().any(|verb| verb == "escalate" || verb == "impersonate"), "{kind} {role}: {rule}");
         if verbs.iter().any(|verb| verb == "bind") {
             assert_eq!(texts(&rule, "resources"), ["clusterroles"]);
-            let roles = ["steading-stack-viewer", "steading-stack-editor", "steading-stack-operator"];
-            assert_eq!(texts(&rule, "resourceNames"), roles);
+            let in_stacks = ["steading-stack-viewer", "steading-stack-editor", "steading-stack-operator"];
+            assert_eq!(texts(&rule, "resourceNames"), [&in_stacks[..], &["steading-consumer-operator"]].concat());
             assert_eq!(role, "steading-operator");
         }
         let reach = [

@@ -25,6 +25,7 @@ const POSTGRESQL: &str = "postgresql.cnpg.io/v1";
 
 pub const CLUSTER: Kind = kind(POSTGRESQL, "clusters", "Cluster");
 pub const SCHEDULED_BACKUP: Kind = kind(POSTGRESQL, "scheduledbackups", "ScheduledBackup");
+pub const DATABASE_ROLE: Kind = kind(POSTGRESQL, "databaseroles", "DatabaseRole");
 pub const BACKUP: Kind = kind(POSTGRESQL, "backups", "Backup");
 pub const FAILOVER_QUORUM: Kind = kind(POSTGRESQL, "failoverquorums", "FailoverQuorum");
 /// One with which Steading has nothing to do.
@@ -32,7 +33,7 @@ pub const POOLER: Kind = kind(POSTGRESQL, "poolers", "Pooler");
 pub const OBJECT_STORE: Kind = kind("barmancloud.cnpg.io/v1", "objectstores", "ObjectStore");
 
 /// All of them.
-pub const ALL: [Kind; 6] = [CLUSTER, SCHEDULED_BACKUP, BACKUP, FAILOVER_QUORUM, POOLER, OBJECT_STORE];
+pub const ALL: [Kind; 7] = [CLUSTER, SCHEDULED_BACKUP, DATABASE_ROLE, BACKUP, FAILOVER_QUORUM, POOLER, OBJECT_STORE];
 
 impl Kind {
     /// An object of this kind.
@@ -102,6 +103,38 @@ pub fn credentials() -> Value {
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "database-backup" }, "type": "Opaque",
         "stringData": { "accessKeyID": "a" },
     })
+}
+
+/// Name of the role of a consumer.
+pub const CONSUMER: &str = "database-consumer-shop.billing";
+
+/// The role of a consumer that reads and writes.
+pub fn consumer() -> Value {
+    DATABASE_ROLE.object(
+        CONSUMER,
+        &json!({
+            "cluster": { "name": "database" },
+            "name": "consumer_shop_billing",
+            "login": true,
+            "disablePassword": true,
+            "inRoles": ["app", "pg_read_all_data", "pg_write_all_data"],
+            "clientCertificate": { "enabled": true },
+            "databaseRoleReclaimPolicy": "retain",
+            // What the definition fills in.
+            "connectionLimit": -1,
+            "ensure": "present",
+            "inherit": true,
+        }),
+    )
+}
+
+/// The same while it is being taken back.
+pub fn locked_consumer() -> Value {
+    let mut role = consumer();
+    role["spec"]["login"] = json!(false);
+    role["spec"]["inRoles"] = json!([]);
+    role["spec"]["clientCertificate"]["enabled"] = json!(false);
+    role
 }
 
 /// What the operator writes for a database, in its order, by the paths of the kinds.

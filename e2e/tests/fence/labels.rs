@@ -18,6 +18,10 @@ fn watched(namespace: &str) -> Vec<(String, Value)> {
             json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "spec": {} }),
         ),
         (
+            group("postgresql.cnpg.io", "databaseroles"),
+            json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "DatabaseRole", "spec": {} }),
+        ),
+        (
             group("postgresql.cnpg.io", "scheduledbackups"),
             json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "ScheduledBackup", "spec": {} }),
         ),

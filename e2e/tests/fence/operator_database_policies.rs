@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::caller::{apply, every_change};
+use crate::caller::{apply, delete, every_change};
 use crate::operator_policies::{NETWORKING, parts, policy, ways};
 use crate::rules::{
-    OPERATOR_ALLOW_PEERS, OPERATOR_ALLOW_SELECTS, OPERATOR_ALLOW_WORLD, OPERATOR_DATABASE_PORTS,
-    OPERATOR_DATABASE_RANGES, Rule,
+    OPERATOR_ALLOW_PEERS, OPERATOR_ALLOW_SELECTS, OPERATOR_ALLOW_WORLD, OPERATOR_CONSUMER_PEERS,
+    OPERATOR_DATABASE_PORTS, OPERATOR_DATABASE_RANGES, Rule,
 };
-use crate::scene::{Scene, Stood};
+use crate::scene::{OWN_NAMESPACE, Scene, Stood};
 
 const INTO: &str = "allow-database-operator";
+const CONSUMERS: &str = "allow-database-consumers";
 const API: &str = "allow-database-api-server";
 const STORE: &str = "allow-database-store";
 
@@ -24,6 +25,12 @@ fn keeper() -> Value {
         "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "cnpg-system" } },
         "podSelector": { "matchLabels": { "app.kubernetes.io/name": "cloudnative-pg" } },
     })
+}
+
+/// The namespaces of consumers.
+fn consumers(names: &[&str]) -> Value {
+    let term = json!({ "key": "kubernetes.io/metadata.name", "operator": "In", "values": names });
+    json!({ "namespaceSelector": { "matchExpressions": [term] } })
 }
 
 fn into(peers: &Value, ports: &Value) -> Value {
@@ -40,9 +47,10 @@ fn port(number: u16) -> Value {
 }
 
 /// The policies of a database as the operator writes them.
-fn good() -> [(&'static str, Value); 3] {
+fn good() -> [(&'static str, Value); 4] {
     [
         (INTO, into(&json!([keeper()]), &json!([port(8000)]))),
+        (CONSUMERS, into(&json!([consumers(&["depot", "shop"])]), &json!([port(5432)]))),
         (API, out(&["192.0.2.7/32", "2001:db8::7/128"], &json!([port(6443)]))),
         (STORE, out(&["10.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"], &json!([port(9000)]))),
     ]
@@ -126,6 +134,71 @@ async fn the_operators_token_lets_only_cloudnativepgs_operator_in_to_a_database(
 }
 
 #[tokio::test]
+async fn the_operators_token_lets_consumers_in_to_a_database_by_the_names_of_their_namespaces_only() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    let ports = json!([port(5432)]);
+    let with = |pointer: &str, value: Value| {
+        let mut peer = consumers(&["shop"]);
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        peer.pointer_mut(parent).unwrap()[key] = value;
+        peer
+    };
+    let term = |key: &str, operator: &str, values: Value| {
+        let values = if values.is_null() { json!({}) } else { json!({ "values": values }) };
+        let mut term = json!({ "key": key, "operator": operator });
+        term.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
+        json!({ "namespaceSelector": { "matchExpressions": [term] } })
+    };
+    let name = "kubernetes.io/metadata.name";
+    let two = json!([{ "key": name, "operator": "In", "values": ["shop"] }, { "key": "team", "operator": "Exists" }]);
+    let many: Vec<String> = (0..51).map(|number| format!("shop-{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for peer in [
+        json!({ "namespaceSelector": {} }),
+        json!({ "podSelector": {} }),
+        json!({ "podSelector": parts() }),
+        json!({ "namespaceSelector": { "matchLabels": { name: "shop" } } }),
+        with("/namespaceSelector/matchLabels", json!({ "team": "shop" })),
+        with("/namespaceSelector/matchExpressions", two),
+        with("/podSelector", json!({ "matchLabels": { "app": "billing" } })),
+        term("team", "In", json!(["shop"])),
+        term(name, "NotIn", json!(["shop"])),
+        term(name, "Exists", Value::Null),
+        keeper(),
+        consumers(&["shop", "kube-system"]),
+        consumers(&["kube-public"]),
+        consumers(&["shop", OWN_NAMESPACE]),
+        consumers(&many),
+    ] {
+        refused(&scene, &stack, CONSUMERS, &into(&json!([peer]), &ports), OPERATOR_CONSUMER_PEERS).await;
+    }
+    let shop = consumers(&["shop"]);
+    let twice = into(&json!([shop, shop]), &ports);
+    refused(&scene, &stack, CONSUMERS, &twice, OPERATOR_CONSUMER_PEERS).await;
+    let mut rules = into(&json!([shop]), &ports);
+    rules["ingress"] = json!([rules["ingress"][0], rules["ingress"][0]]);
+    refused(&scene, &stack, CONSUMERS, &rules, OPERATOR_CONSUMER_PEERS).await;
+    // Not even to where every part may go.
+    let mut outwards = out(&[], &ports);
+    outwards["egress"][0]["to"] = json!([{ "podSelector": parts() }]);
+    refused(&scene, &stack, CONSUMERS, &outwards, OPERATOR_CONSUMER_PEERS).await;
+    let mut reversed = into(&json!([shop]), &ports);
+    reversed["policyTypes"] = json!(["Egress"]);
+    refused(&scene, &stack, CONSUMERS, &reversed, OPERATOR_CONSUMER_PEERS).await;
+    let ranges = into(&json!([shop, { "ipBlock": { "cidr": "192.0.2.7/32" } }]), &ports);
+    refused(&scene, &stack, CONSUMERS, &ranges, OPERATOR_ALLOW_PEERS).await;
+    refused(&scene, &stack, CONSUMERS, &into(&json!([]), &ports), OPERATOR_ALLOW_WORLD).await;
+    // Under the name of another policy nobody elsewhere is let in by a list.
+    refused(&scene, &stack, INTO, &into(&json!([shop]), &json!([port(8000)])), OPERATOR_ALLOW_PEERS).await;
+    let path = stack.of(NETWORKING, &format!("networkpolicies/{CONSUMERS}"));
+    let fifty = into(&json!([consumers(&many[..50])]), &ports);
+    let whole = every_change(&scene.admin(), &path, "/spec", fifty).await;
+    scene.operator().await.may(&whole[2]).await;
+    scene.operator().await.may(&delete(&path)).await;
+}
+
+#[tokio::test]
 async fn the_operators_token_opens_a_database_by_named_ports_only() {
     let scene = Scene::set().await;
     let stack = opened(&scene).await;
@@ -139,6 +212,17 @@ async fn the_operators_token_opens_a_database_by_named_ports_only() {
         json!([{ "protocol": "TCP", "port": 8000, "endPort": 9000 }]),
     ] {
         refused(&scene, &stack, INTO, &into(&json!([keeper()]), &ports), OPERATOR_DATABASE_PORTS).await;
+    }
+    for ports in [
+        json!([]),
+        json!([port(8000)]),
+        json!([port(5432), port(22)]),
+        json!([{ "protocol": "TCP" }]),
+        json!([{ "protocol": "TCP", "port": "postgresql" }]),
+        json!([{ "protocol": "TCP", "port": 5432, "endPort": 8000 }]),
+    ] {
+        let spec = into(&json!([consumers(&["shop"])]), &ports);
+        refused(&scene, &stack, CONSUMERS, &spec, OPERATOR_DATABASE_PORTS).await;
     }
     for name in [API, STORE] {
         for ports in

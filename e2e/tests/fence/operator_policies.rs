@@ -61,7 +61,7 @@ async fn the_operators_token_writes_children_in_stacks_only() {
             ),
             (core("secrets"), json!({ "apiVersion": "v1", "kind": "Secret" })),
         ];
-        let of_database = [kinds::CLUSTER, kinds::SCHEDULED_BACKUP, kinds::OBJECT_STORE]
+        let of_database = [kinds::CLUSTER, kinds::SCHEDULED_BACKUP, kinds::DATABASE_ROLE, kinds::OBJECT_STORE]
             .map(|kind| (of(kind.api, kind.plural), kind.object("x", &json!({}))));
         for (path, mut object) in kinds.into_iter().chain(of_database) {
             object["metadata"] = json!({ "name": e2e::unique("theirs") });

@@ -40,6 +40,8 @@ pub const KEEPER_NAME: Rule = rule("steading-stacks", "writes in a stack only wh
 pub const KEEPER_LABELS: Rule = rule("steading-stacks", "of Steading's labels CloudNativePG gives only");
 /// A Cluster turned into another.
 pub const KEEPER_CLUSTER: Rule = rule("steading-stacks", "changes nothing that Steading said of a Cluster");
+/// A role of a consumer turned into another.
+pub const KEEPER_ROLE: Rule = rule("steading-stacks", "CloudNativePG changes nothing of a DatabaseRole but");
 /// A binding of others than the instances.
 pub const KEEPER_BINDING: Rule = rule("steading-stacks", "CloudNativePG binds in a stack only the Role of");
 /// A pod, or a token, of another ServiceAccount.
@@ -51,6 +53,8 @@ pub const KEEPER_SERVICE: Rule = rule("steading-stacks", "a Service that CloudNa
 pub const OPERATOR_KIND: Rule = rule("steading-operator", "the operator has no business with ");
 /// Children outside of stacks.
 pub const OPERATOR_OUTSIDE_STACK: Rule = rule("steading-operator", "only in stack namespaces, and ");
+/// Something for a consumer whose namespace wants none of it.
+pub const OPERATOR_CONSENT: Rule = rule("steading-operator", " does not consent to ");
 /// Namespaces that are no stacks.
 pub const OPERATOR_FOREIGN_NAMESPACE: Rule =
     rule("steading-operator", "changes and deletes only stack namespaces, and ");
@@ -63,7 +67,7 @@ pub const OPERATOR_POD_SECURITY: Rule =
 /// Labels that give reach.
 pub const OPERATOR_NAMESPACE_LABELS: Rule =
     rule("steading-operator", "gives namespaces no labels and annotations but its");
-/// A role other than the two.
+/// A role other than those of the place.
 pub const OPERATOR_ROLE: Rule = rule("steading-operator", "the operator binds only the ClusterRoles");
 /// A subject that is no person.
 pub const OPERATOR_SUBJECT: Rule = rule("steading-operator", "the operator binds only users and groups");
@@ -71,13 +75,17 @@ pub const OPERATOR_SUBJECT: Rule = rule("steading-operator", "the operator binds
 pub const OPERATOR_DATABASE_NAME: Rule =
     rule("steading-operator", "of what CloudNativePG reads the operator writes in a stack only");
 /// A Secret into which the cluster would write a token.
-pub const OPERATOR_SECRET_TYPE: Rule =
-    rule("steading-operator", "the Secret of a database's backups is of type Opaque");
+pub const OPERATOR_SECRET_TYPE: Rule = rule("steading-operator", "a Secret that the operator writes is of type Opaque");
+/// Somebody else's Secret.
+pub const OPERATOR_SECRET_OWNER: Rule = rule("steading-operator", "does not bear the label steading.dev/owner of");
+/// A consumer who could do more than consume.
+pub const OPERATOR_CONSUMER_ROLE: Rule =
+    rule("steading-operator", "the role of a consumer is one of the Cluster database");
 /// A Cluster that opens a way.
 pub const OPERATOR_CLUSTER: Rule = rule("steading-operator", "a stack's Cluster has no superuser access");
 /// Orders to CloudNativePG.
 pub const OPERATOR_DATABASE_METADATA: Rule =
-    rule("steading-operator", "gives what CloudNativePG reads no labels and annotations but");
+    rule("steading-operator", "gives what CloudNativePG or a consumer reads no labels and");
 /// A deny-all that does not.
 pub const OPERATOR_DENY_ALL: Rule =
     rule("steading-operator", "the network policy deny-all of a stack selects every pod");
@@ -89,6 +97,9 @@ pub const OPERATOR_ALLOW_WORLD: Rule =
 /// An allow policy with peers outside.
 pub const OPERATOR_ALLOW_PEERS: Rule =
     rule("steading-operator", "let through only pods of the same stack and, outwards");
+/// Consumers who are not named.
+pub const OPERATOR_CONSUMER_PEERS: Rule =
+    rule("steading-operator", "the consumers of a database are let in, and nobody out");
 /// A policy of a database for any port.
 pub const OPERATOR_DATABASE_PORTS: Rule =
     rule("steading-operator", "every rule of a database's network policies names its ports");
@@ -105,7 +116,7 @@ pub const OPERATOR_LEASE: Rule = rule("steading-operator", "the operator has one
 pub const OPERATOR_TOKEN: Rule = rule("steading-operator", "asks for tokens of its own ServiceAccount only");
 
 /// Labels of Steading where it made nothing.
-pub const FORGED_LABELS: Rule = rule("steading-labels", "mark what Steading made in stack namespaces");
+pub const FORGED_LABELS: Rule = rule("steading-labels", "mark what Steading made; leave them out");
 
 /// A Tenant named like another's namespace.
 pub const TENANT_NAME: Rule = rule("steading-requests", "a Tenant is named like its namespace");
@@ -126,7 +137,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 46] = [
+pub const ALL: [Rule; 51] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -139,11 +150,13 @@ pub const ALL: [Rule; 46] = [
     KEEPER_NAME,
     KEEPER_LABELS,
     KEEPER_CLUSTER,
+    KEEPER_ROLE,
     KEEPER_BINDING,
     KEEPER_ACCOUNT,
     KEEPER_SERVICE,
     OPERATOR_KIND,
     OPERATOR_OUTSIDE_STACK,
+    OPERATOR_CONSENT,
     OPERATOR_FOREIGN_NAMESPACE,
     OPERATOR_NAMESPACE_NAME,
     OPERATOR_POD_SECURITY,
@@ -152,12 +165,15 @@ pub const ALL: [Rule; 46] = [
     OPERATOR_SUBJECT,
     OPERATOR_DATABASE_NAME,
     OPERATOR_SECRET_TYPE,
+    OPERATOR_SECRET_OWNER,
+    OPERATOR_CONSUMER_ROLE,
     OPERATOR_CLUSTER,
     OPERATOR_DATABASE_METADATA,
     OPERATOR_DENY_ALL,
     OPERATOR_ALLOW_SELECTS,
     OPERATOR_ALLOW_WORLD,
     OPERATOR_ALLOW_PEERS,
+    OPERATOR_CONSUMER_PEERS,
     OPERATOR_DATABASE_PORTS,
     OPERATOR_DATABASE_RANGES,
     OPERATOR_UNPROTECTS,

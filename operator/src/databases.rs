@@ -97,7 +97,7 @@ struct Known {
     clusters: HashMap<Place, ClusterStatus>,
     stores: HashMap<Place, ObjectStoreStatus>,
     roles: HashMap<Place, Role>,
-    written: HashMap<String, String>,
+    written: HashMap<Place, String>,
     schedules: HashMap<Place, Timestamp>,
     resting: HashMap<String, Instant>,
 }
@@ -195,15 +195,15 @@ impl Databases {
         self.read().roles.get(&place(namespace, name)).cloned()
     }
 
-    /// The digest of the Secret that was last written to this stack namespace, or found there.
+    /// The digest of this Secret as it was last written to this stack namespace, or found there.
     #[must_use]
-    pub fn written(&self, namespace: &str) -> Option<String> {
-        self.read().written.get(namespace).cloned()
+    pub fn written(&self, namespace: &str, secret: &str) -> Option<String> {
+        self.read().written.get(&place(namespace, secret)).cloned()
     }
 
     /// Remembers it.
-    pub fn wrote(&self, namespace: &str, digest: String) {
-        self.write().written.insert(namespace.to_owned(), digest);
+    pub fn wrote(&self, namespace: &str, secret: &str, digest: String) {
+        self.write().written.insert(place(namespace, secret), digest);
     }
 
     /// When what begins the full backups of this stack namespace was made.
@@ -222,7 +222,7 @@ impl Databases {
     pub fn rested(&self, namespace: &str) {
         let mut known = self.write();
         known.resting.remove(namespace);
-        known.written.remove(namespace);
+        known.written.retain(|(within, _), _| within != namespace);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {

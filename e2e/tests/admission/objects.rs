@@ -79,6 +79,9 @@ pub fn full(kind: &str) -> Value {
                 "instances": 3,
                 "storage": { "size": "20Gi" },
                 "resources": { "cpu": "1", "memory": "2Gi" },
+                "restoreFrom": {
+                    "identity": IDENTITY, "serverName": "database-01234567", "time": "2026-11-23T10:15:00Z",
+                },
             },
             "consumers": [{ "namespace": "shop", "serviceAccount": "billing", "database": "readWrite" }],
             "paused": false,

@@ -156,6 +156,14 @@ Workspace spec.database.resources.cpu maxLength 8
 Workspace spec.database.resources.cpu minLength 1
 Workspace spec.database.resources.memory maxLength 8
 Workspace spec.database.resources.memory minLength 3
+Workspace spec.database.restoreFrom.identity maxLength 36
+Workspace spec.database.restoreFrom.identity minLength 36
+Workspace spec.database.restoreFrom.serverName maxLength 17
+Workspace spec.database.restoreFrom.serverName minLength 17
+Workspace spec.database.restoreFrom.time maxLength 32
+Workspace spec.database.restoreFrom.time minLength 20
+Workspace spec.database.restoreFrom.workspace maxLength 27
+Workspace spec.database.restoreFrom.workspace minLength 1
 Workspace spec.database.storage required size
 Workspace spec.database.storage.size maxLength 8
 Workspace spec.database.storage.size minLength 3

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::rules::Case;
-use crate::tenants::{amounts, identity, identity_is_fixed, name, subject};
+use crate::tenants::{IDENTITY_FORM, amounts, identity, identity_is_fixed, name, subject};
 
 pub fn cases() -> Vec<Case> {
     let disabled = || json!({ "disabled": true });
@@ -33,7 +33,65 @@ pub fn cases() -> Vec<Case> {
     cases.extend(subject("Workspace", "spec.members[].name"));
     cases.extend(amounts("Workspace"));
     cases.extend(consumers());
+    cases.extend(restore());
     cases
+}
+
+fn restore() -> Vec<Case> {
+    let from = |field: &str, value: &str| json!({ "restoreFrom": { field: value } });
+    let (workspace, payroll) = (from("workspace", "finance"), from("workspace", "payroll"));
+    let given_at_creation = "database.restoreFrom can only be given at creation, because it says what the database begins with: \
+                             create another Workspace to restore into";
+    let (one, pair) = (
+        "restoreFrom needs either workspace, the name of a Workspace of this Tenant that is there, or identity, of one that is gone",
+        "restoreFrom.identity needs serverName, and workspace does not: it is the folder in the backup bucket, as \
+         status.database.backup said",
+    );
+    let server = "database-01234567";
+    vec![
+        Case::of("Workspace", "spec", given_at_creation)
+            .refuses_change(workspace.clone(), payroll)
+            .at("spec.database")
+            .refuses_change(workspace.clone(), json!({}))
+            .at("spec.database")
+            .refuses_change(workspace.clone(), Value::Null)
+            .at("spec.database")
+            .refuses_change(Value::Null, workspace.clone())
+            .at("spec.database")
+            .takes_change(workspace.clone(), workspace)
+            .at("spec.database"),
+        Case::of("Workspace", "spec.database.restoreFrom", one)
+            .refuses(json!({ "time": "2026-11-23T10:15:00Z" }))
+            .refuses(json!({ "workspace": "finance", "identity": crate::objects::IDENTITY, "serverName": server }))
+            .takes(json!({ "workspace": "finance" })),
+        Case::of("Workspace", "spec.database.restoreFrom", pair)
+            .refuses(json!({ "identity": crate::objects::IDENTITY }))
+            .refuses(json!({ "workspace": "finance", "serverName": server }))
+            .takes(json!({ "identity": crate::objects::IDENTITY, "serverName": server })),
+        Case::of(
+            "Workspace",
+            "spec.database.restoreFrom.serverName",
+            "serverName must be as status.database.backup.serverName said it, such as database-1f0c93aa",
+        )
+        .refuses_all(["database-0123456g", "database_01234567", "../database-1234", "databases01234567"])
+        .takes(server),
+        Case::of(
+            "Workspace",
+            "spec.database.restoreFrom.time",
+            "must be a moment in UTC, such as 2026-11-23T10:15:00Z",
+        )
+        .refuses_all(["2026-11-23T10:15:00+01:00", "2026-11-23 10:15:00Z", "yesterday, or the day", "2026-11-23T10:15:00Z'"])
+        .takes_all(["2026-11-23T10:15:00Z", "2026-11-23T10:15:00.123456Z"]),
+        Case::of("Workspace", "spec.database.restoreFrom.identity", IDENTITY_FORM)
+            .refuses_all(["3F0A4C8E-2B1D-4E5F-8A9B-0C1D2E3F4A5B", "3f0a4c8e-2b1d-4e5f-8a9b-$(id)d2e3f4a"])
+            .takes(crate::objects::OTHER_IDENTITY),
+        Case::of(
+            "Workspace",
+            "spec.database.restoreFrom.workspace",
+            "must be the name of a Workspace of the same Tenant: lower-case letters, digits and dashes; see kubectl get workspaces",
+        )
+        .refuses_all(["Finance", "-f", "f-", "a/b", "a.b", "$(id)"]),
+    ]
 }
 
 fn consumers() -> Vec<Case> {

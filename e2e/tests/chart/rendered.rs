@@ -50,7 +50,7 @@ async fn no_verb_on_secrets_is_bound_cluster_wide() {
     assert_eq!(one(&objects, "Role", "steading-operator")["metadata"]["namespace"], "steading-system");
     // The operator binds these in stacks and in namespaces of consumers, and the chart nowhere. Only what it writes in a stack has a name.
     let any = |verbs: &[&str]| (owned(verbs), owned(&[]));
-    let named = (owned(&["patch"]), owned(&["database-backup"]));
+    let named = (owned(&["patch"]), owned(&["database-backup", "database-origin"]));
     assert_eq!(of("steading-stack-operator"), [any(&["create"]), any(&["get"]), named]);
     assert_eq!(of("steading-consumer-operator"), [any(&["create", "patch", "delete"])]);
     assert_eq!(on_secrets.len(), 5, "{on_secrets:?}");

@@ -16,8 +16,6 @@ use tokio::time::timeout;
 /// Longest wait for each step.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
-pub const PLUGIN: &str = "barman-cloud.cloudnative-pg.io";
-
 /// Tells how long each step took, if somebody wants to know.
 pub struct Steps(Option<Instant>);
 
@@ -68,13 +66,6 @@ impl Database {
             Err(error) if error.to_string().contains("no response") => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Waits until so many instances are there and all is well.
-    pub async fn until_healthy(&self, instances: u64) -> Result<()> {
-        let is_healthy =
-            move |it: &Value| it["readyInstances"] == instances && it["phase"] == "Cluster in healthy state";
-        self.until("Cluster", &self.name, is_healthy).await
     }
 
     /// The name of the pod that takes writes.

@@ -7,6 +7,7 @@ use api::{
     database::{ClassBackup, ClassDatabase, ClassStorage, DatabaseResources},
 };
 use desired::consumer::{Consumer, Standing};
+use desired::database::Origin;
 use desired::{
     database::{BackupPlace, Database, objects, server},
     fields::{self, Kind},
@@ -48,7 +49,11 @@ fn all(facts: &Facts, database: &Database, backups: &BackupPlace) -> Vec<(Kind, 
     let billing = Consumer { namespace: "shop".parse().unwrap(), service_account: "billing".parse().unwrap() };
     let roles = [Standing::ReadWrite, Standing::Read, Standing::ShutOut]
         .map(|standing| (Kind::DatabaseRole, billing.database_role_object(facts, standing)));
-    objects(facts, database, backups).into_iter().chain(roles).collect()
+    let time = backups.has_ca.then(|| "2026-11-23T10:15:00Z".parse().unwrap());
+    let origin = Origin { place: BackupPlace { bucket: "origin".into(), ..backups.clone() }, time };
+    let empty = objects(facts, database, backups, None);
+    let begun = objects(facts, database, backups, Some(&origin));
+    empty.into_iter().chain(begun).chain(roles).collect()
 }
 
 fn any_workspace() -> Workspace {

@@ -14,6 +14,7 @@ mod consented;
 mod consumers;
 mod database;
 mod kinds;
+mod origins;
 mod restored;
 mod store;
 mod told;
@@ -23,7 +24,6 @@ use anyhow::{Context as _, Result, ensure};
 use consumers::Shop;
 use database::Steps;
 use e2e::lacks_real_nodes;
-use restored::Rescue;
 use world::{Customer, World};
 
 /// Rows that are there at the moment to which the database is taken back, and those that come after it.
@@ -55,7 +55,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     let database = &acme.database;
     database.sql("CREATE TABLE sales (number int PRIMARY KEY)").await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series(1, {BEFORE})")).await?;
-    let moment = database.sql("SELECT now()").await?;
+    let moment = database.sql(r#"SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#).await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
     primary_is_lost(&world, &acme).await?;
     shop.goes_on().await?;
@@ -69,9 +69,11 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     world.delete(&acme).await?;
     shop.is_forgotten().await?;
     steps.end("the Workspace gone, its backups kept");
-    let rescue = Rescue::prepare(&world, &acme).await?;
-    let (then, last) = tokio::try_join!(rescue.as_of("then", Some(&moment)), rescue.as_of("last", None))?;
-    steps.end("a database as it was at a moment, and one as it was last");
+    let (then, last) = tokio::try_join!(
+        restored::as_of(&world, &acme, "then", Some(&moment)),
+        restored::as_of(&world, &acme, "last", None)
+    )?;
+    steps.end("two Workspaces that began with it as it was at a moment, and as it was last");
     let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");
     ensure!(last.sql(rows).await? == (BEFORE + AFTER + 2).to_string(), "what was written last is not in the backups");

@@ -27,6 +27,7 @@ pub struct World {
 
 /// A customer with a database.
 pub struct Customer {
+    pub tenant: Manifest<Tenant>,
     pub workspace: Manifest<Workspace>,
     /// It when it was Ready.
     pub shown: Workspace,
@@ -88,7 +89,7 @@ impl World {
         let key = format!("arn:aws:kms:{}", backup.key.clone().context("the backups are under no key")?);
         let store = Store::of(self, &backup.bucket)?;
         let database = Database::new("database", &stack, self.client()?);
-        Ok(Customer { workspace, shown, stack, key, database, server: backup.server_name, store })
+        Ok(Customer { tenant, workspace, shown, stack, key, database, server: backup.server_name, store })
     }
 
     /// Deletes the Workspace and waits until it is gone.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::caller::{Request, apply, create, delete, every_change, merge};
 use crate::kinds::{self, CLUSTER, OBJECT_STORE, SCHEDULED_BACKUP};
 use crate::rules::{
-    OPERATOR_CLUSTER, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND, OPERATOR_ROLE,
+    KEEPER_NAME, OPERATOR_CLUSTER, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND, OPERATOR_ROLE,
     OPERATOR_SECRET_TYPE, OPERATOR_SUBJECT,
 };
 use crate::scene::{OWN_NAMESPACE, Scene, Stood};
@@ -16,6 +16,30 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 fn ways(path: &str, object: Value) -> [Request; 2] {
     let name = object["metadata"]["name"].as_str().unwrap().to_owned();
     [create(path, object.clone()), apply(&format!("{path}/{name}"), object)]
+}
+
+/// Backups to begin with, as the Cluster names them.
+fn origin(name: &str, object_store: &str) -> Value {
+    let parameters = json!({ "barmanObjectName": object_store, "serverName": "database-01234567" });
+    json!({ "name": name, "plugin": { "name": "barman-cloud.cloudnative-pg.io", "parameters": parameters } })
+}
+
+#[tokio::test]
+async fn the_operators_token_makes_a_cluster_that_begins_with_backups_of_its_own() {
+    let scene = Scene::set().await;
+    let operator = scene.operator().await;
+    let stack = scene.stack().await;
+    let mut cluster = kinds::cluster();
+    cluster["spec"]["externalClusters"] = json!([origin("database-origin", "database-origin")]);
+    operator.may(&create(&stack.of(CLUSTER.api, "clusters"), cluster)).await;
+    let store = OBJECT_STORE.object("database-origin", &json!({ "configuration": { "destinationPath": "s3://b/" } }));
+    operator.may(&create(&stack.of(OBJECT_STORE.api, "objectstores"), store)).await;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "database-origin" }, "type": "Opaque",
+    });
+    operator.may(&create(&stack.core("secrets"), secret)).await;
+    // CloudNativePG has no business with it.
+    scene.cnpg().may_not(&delete(&stack.core("secrets/database-origin")), KEEPER_NAME).await;
 }
 
 /// Has the operator write what it writes for a database.
@@ -111,6 +135,12 @@ async fn the_operators_token_makes_no_cluster_that_opens_a_way() {
             json!({ "sources": [{ "serviceAccountToken": { "path": "t", "audience": "openbao" } }] }),
         ),
         ("/spec/externalClusters", json!([{ "name": "foreign", "connectionParameters": { "host": "203.0.113.7" } }])),
+        ("/spec/externalClusters", json!([origin("database-origin", "database-backup")])),
+        ("/spec/externalClusters", json!([origin("foreign", "database-origin")])),
+        (
+            "/spec/externalClusters",
+            json!([origin("database-origin", "database-origin"), origin("database-origin", "database-origin")]),
+        ),
         ("/spec/replica", json!({ "enabled": true, "source": "foreign" })),
         ("/spec/certificates", json!({ "clientCASecret": "mine" })),
         ("/spec/superuserSecret", json!({ "name": "mine" })),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, Request, apply, create, every_change};
-use crate::rules::{ADOPTION, CLASS_USE, CONTROL_NAMESPACE, TENANT_NAME};
+use crate::rules::{ADOPTION, CLASS_USE, CONTROL_NAMESPACE, RESTORE, RESTORE_EARLIER, TENANT_NAME};
 use crate::scene::{OWN_NAMESPACE, Scene, ours, tenant, workspace};
 
 const SOMEBODYS: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
@@ -123,6 +123,58 @@ async fn an_identity_is_taken_up_only_by_those_who_may_adopt() {
     also(&scene, &admin, "adopt", "workspaces", &[], &probe).await;
     admin.may_not_any(&both_ways(&tenants, &heir), ADOPTION).await;
     admin.may(&create(&workspaces, other)).await;
+}
+
+/// Somebody who may make Workspaces in a namespace and nothing else.
+async fn clerk(scene: &Scene, namespace: &str) -> Caller {
+    let user = e2e::unique("clara");
+    let base = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
+    let rights = json!({
+        "apiGroups": ["steading.dev"], "resources": ["workspaces"], "verbs": ["get", "list", "create", "patch"],
+    });
+    let role = json!({ "metadata": { "name": "clerks" }, "rules": [rights] });
+    scene.admin().may(&create(&format!("{base}/roles"), role)).await;
+    let binding = json!({
+        "metadata": { "name": "clerks" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "clerks" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+    });
+    scene.admin().may(&create(&format!("{base}/rolebindings"), binding)).await;
+    let caller = Caller::new("a clerk", scene.plane.client_for(&user, &[]).unwrap());
+    in_force(&caller, &ours(namespace, "workspaces")).await;
+    caller
+}
+
+fn restored(name: &str, from: &Value) -> Value {
+    let mut restored = workspace(name);
+    restored["spec"]["database"] = json!({ "restoreFrom": from });
+    restored
+}
+
+#[tokio::test]
+async fn what_another_database_holds_is_read_only_by_those_who_may_restore_it() {
+    let scene = Scene::set().await;
+    let acme = scene.namespace("acme").await;
+    let workspaces = ours(&acme, "workspaces");
+    let clerk = clerk(&scene, &acme).await;
+    clerk.may(&create(&workspaces, workspace("finance"))).await;
+    let of_finance = restored("copy", &json!({ "workspace": "finance" }));
+    clerk.may_not_any(&both_ways(&workspaces, &of_finance), RESTORE).await;
+    let earlier = restored("heir", &json!({ "identity": SOMEBODYS, "serverName": "database-01234567" }));
+    clerk.may_not_any(&both_ways(&workspaces, &earlier), RESTORE_EARLIER).await;
+
+    // Who may restore one may not restore another, nor what is gone.
+    let probe = create(&format!("{workspaces}?dryRun=All"), of_finance.clone());
+    also(&scene, &clerk, "restore", "workspaces", &["finance"], &probe).await;
+    let of_payroll = restored("copy", &json!({ "workspace": "payroll" }));
+    clerk.may_not_any(&both_ways(&workspaces, &of_payroll), RESTORE).await;
+    clerk.may_not_any(&both_ways(&workspaces, &earlier), RESTORE_EARLIER).await;
+    clerk.may(&create(&workspaces, of_finance)).await;
+
+    // Whoever administers the Tenant may change any of its Workspaces anyway.
+    let admin = tenant_admin(&scene, &acme).await;
+    admin.may(&create(&workspaces, restored("theirs", &json!({ "workspace": "finance" })))).await;
+    admin.may_not_any(&both_ways(&workspaces, &earlier), RESTORE_EARLIER).await;
 }
 
 #[tokio::test]

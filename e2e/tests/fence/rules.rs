@@ -124,6 +124,10 @@ pub const TENANT_NAME: Rule = rule("steading-requests", "a Tenant is named like 
 pub const CLASS_USE: Rule = rule("steading-requests", "needs the verb use on tenantclasses.steading.dev");
 /// Somebody's data.
 pub const ADOPTION: Rule = rule("steading-requests", "needs the verb adopt on");
+/// What another database holds.
+pub const RESTORE: Rule = rule("steading-requests", "database.restoreFrom reads what Workspace");
+/// What an earlier database held.
+pub const RESTORE_EARLIER: Rule = rule("steading-requests", "database.restoreFrom.identity reads what");
 /// A place that cannot be a control namespace.
 pub const CONTROL_NAMESPACE: Rule = rule("steading-requests", "cannot be a control namespace");
 
@@ -137,7 +141,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 51] = [
+pub const ALL: [Rule; 53] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -184,6 +188,8 @@ pub const ALL: [Rule; 51] = [
     TENANT_NAME,
     CLASS_USE,
     ADOPTION,
+    RESTORE,
+    RESTORE_EARLIER,
     CONTROL_NAMESPACE,
     STATUS_FORGED,
     STATUS_IDENTITY,

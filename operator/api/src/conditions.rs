@@ -149,6 +149,7 @@ reasons! {
     LOG_NOT_ARCHIVED = "LogNotArchived", Waiting, "The database cannot bring its write-ahead log to the backup bucket, so what was written since could be lost with it, and its volume fills up.", "See the message of CloudNativePG, and whether the store answers.";
     CONSENT_MISSING = "ConsentMissing", Waiting, "A namespace that spec.consumers names does not exist or does not consent, so nothing was made for its consumers, and what they had was taken back.", "Have whoever owns the namespace annotate it as the message says, or take the consumer off the list.";
     NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database, and the Workspace has none.", "Take the consumers off the list, or use a TenantClass that offers databases.";
+    ORIGIN_NOT_FOUND = "OriginNotFound", Waiting, "What database.restoreFrom names is not there, or has no backups; the message says which.", "Correct it in a new Workspace, or wait for what the message names.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

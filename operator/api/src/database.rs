@@ -110,6 +110,42 @@ pub struct Database {
     /// What each instance may use, and is promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<DatabaseResources>,
+    /// Begins with what another database of the Tenant held, instead of empty. Only at creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
+}
+
+/// Which database to begin with, and as it was when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.workspace) != has(self.identity)")
+        .message("restoreFrom needs either workspace, the name of a Workspace of this Tenant that is there, or identity, of one that is gone"),
+    validation = Rule::new("has(self.identity) == has(self.serverName)")
+        .message("restoreFrom.identity needs serverName, and workspace does not: it is the folder in the backup bucket, as status.database.backup said")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreFrom {
+    /// A Workspace of the same Tenant. Whoever creates this one needs the verb `restore` on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 27))]
+    #[x_kube(validation = rules::workspace_reference())]
+    pub workspace: Option<String>,
+    /// A Workspace of the same Tenant that is gone, and whose backups were kept: its identity, as its status showed it. Whoever creates this
+    /// one needs the verb `adopt` on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 36, max = 36))]
+    #[x_kube(validation = rules::identity())]
+    pub identity: Option<String>,
+    /// With `identity`: what its database called itself in its backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 17, max = 17))]
+    #[x_kube(validation = rules::server_name())]
+    pub server_name: Option<String>,
+    /// The moment as it was at which the database begins, such as `2026-11-23T10:15:00Z`. Left out, it is the last that is archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::moment())]
+    #[schemars(length(min = 20, max = 32))]
+    pub time: Option<String>,
 }
 
 /// The volume of each instance of a Workspace's database.
@@ -151,6 +187,34 @@ pub struct DatabaseStatus {
     /// Where its backups are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
+    /// What it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<OriginStatus>,
+}
+
+/// The backups with which a database began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OriginStatus {
+    /// Identity of the Workspace whose they are.
+    #[schemars(length(max = 36))]
+    pub identity: String,
+    /// Their bucket.
+    #[schemars(length(max = 63))]
+    pub bucket: String,
+    /// Below which they lie there.
+    #[schemars(length(max = 63))]
+    pub server_name: String,
+    /// The moment that was gone back to; the last one if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub time: Option<String>,
+    /// Until when the database can read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_expire_at: Option<Time>,
+    /// When everything was there for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
 }
 
 /// The backups of a Workspace's database.

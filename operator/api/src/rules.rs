@@ -114,6 +114,35 @@ pub fn subject_characters() -> Rule {
     )
 }
 
+/// A reference to a Workspace by name.
+pub fn workspace_reference() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "must be the name of a Workspace of the same Tenant: lower-case letters, digits and dashes; see kubectl get workspaces",
+    )
+}
+
+/// What a database calls itself in its backups.
+pub fn server_name() -> Rule {
+    Rule::new("self.matches('^database-[0-9a-f]{8}$')")
+        .message("serverName must be as status.database.backup.serverName said it, such as database-1f0c93aa")
+}
+
+/// A moment, to the second or finer, in UTC.
+pub fn moment() -> Rule {
+    Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$')")
+        .message("must be a moment in UTC, such as 2026-11-23T10:15:00Z")
+}
+
+/// `database.restoreFrom`: given at creation or never.
+pub fn restore_is_immutable() -> Rule {
+    let given = |object: &str| format!("(has({object}.database) && has({object}.database.restoreFrom))");
+    let (now, before) = (given("self"), given("oldSelf"));
+    let rule = format!("{now} == {before} && (!{now} || self.database.restoreFrom == oldSelf.database.restoreFrom)");
+    Rule::new(rule).message(
+        "database.restoreFrom can only be given at creation, because it says what the database begins with: create another Workspace to restore into",
+    )
+}
+
 /// The namespace of a consumer.
 pub fn consumer_namespace() -> Rule {
     Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !self.startsWith('kube-')")

@@ -43,6 +43,7 @@ use crate::{
 )]
 #[x_kube(
     validation = rules::identity_is_immutable(),
+    validation = rules::restore_is_immutable(),
     validation = Rule::new("!(has(self.bucket) && has(self.bucket.disabled) && self.bucket.disabled) || (has(oldSelf.bucket) && has(oldSelf.bucket.disabled) && oldSelf.bucket.disabled)")
         .message("bucket.disabled cannot be turned on later, because data would be lost: delete the Workspace instead (its Tenant's deletionPolicy decides what remains)"),
     validation = Rule::new("!(has(self.database) && has(self.database.disabled) && self.database.disabled) || (has(oldSelf.database) && has(oldSelf.database.disabled) && oldSelf.database.disabled)")

@@ -16,6 +16,7 @@ use api::{
     duration::InvalidDuration,
     tenant_class::S3,
 };
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +29,8 @@ use crate::workspace::Facts;
 pub const CLUSTER: &str = "database";
 /// Name of the `ObjectStore`, the `ScheduledBackup`, and the Secret by which they use the backup bucket.
 pub const BACKUP: &str = "database-backup";
+/// Name of the `ObjectStore` of the backups with which a database begins, and of the Secret by which they are read.
+pub const ORIGIN: &str = "database-origin";
 /// The Service at which the instance answers that writes.
 pub const WRITING_SERVICE: &str = "database-rw";
 /// The Service at which instances answer that follow.
@@ -81,6 +84,15 @@ pub struct BackupPlace {
     pub endpoint: String,
     /// Whether [`STORE_CA`] is to be trusted for it, and not what the system trusts.
     pub has_ca: bool,
+}
+
+/// The backups with which a database begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where they are.
+    pub place: BackupPlace,
+    /// The moment that is gone back to; the last one if there is none.
+    pub time: Option<Timestamp>,
 }
 
 /// What the pods of a database may reach beside each other and the cluster's DNS, and who may reach them.
@@ -230,18 +242,23 @@ pub fn server(namespace_uid: &str) -> String {
     format!("{CLUSTER}-{short}")
 }
 
-/// The objects of the database, in the order in which they are applied: it can archive from its first moment.
+/// The objects of the database, in the order in which they are applied: it can read what it begins with, and archive from its first
+/// moment.
 #[must_use]
-pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace) -> Vec<(Kind, Value)> {
-    vec![
+pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace, origin: Option<&Origin>) -> Vec<(Kind, Value)> {
+    let read = origin.map(|origin| (Kind::ObjectStore, json!(object_store::origin(facts, &origin.place))));
+    let mut objects: Vec<_> = read.into_iter().collect();
+    objects.extend([
         (Kind::ObjectStore, json!(object_store::object_store(facts, database, place))),
-        (Kind::Cluster, json!(cluster::cluster(facts, database, place))),
+        (Kind::Cluster, json!(cluster::cluster(facts, database, place, origin))),
         (Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))),
-    ]
+    ]);
+    objects
 }
 
 /// Kinds and names of the objects of any database, and of the policies and the binding that only stacks with one have.
-pub const NAMES: [(Kind, &str); 7] = [
+pub const NAMES: [(Kind, &str); 8] = [
+    (Kind::ObjectStore, ORIGIN),
     (Kind::ObjectStore, BACKUP),
     (Kind::Cluster, CLUSTER),
     (Kind::ScheduledBackup, BACKUP),

@@ -16,6 +16,7 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 
+pub use crate::parts::network_policy::CONSUMERS as ALLOW_CONSUMERS;
 pub use crate::parts::resource_quota::{Content, NAME as QUOTA, content};
 use serde_json::{Value, json};
 
@@ -129,8 +130,6 @@ pub struct Stack {
     pub editors: RoleBinding,
     /// What its database needs.
     pub database: Option<DatabaseAccess>,
-    /// Lets the namespaces of consumers reach the database.
-    pub allow_consumers: Option<NetworkPolicy>,
 }
 
 /// What may pass to and from a database, and who may write its Secret.
@@ -159,7 +158,6 @@ pub fn stack(facts: &Facts) -> Stack {
         limits: limit_range::limit_range(facts),
         viewers: role_binding::viewers(facts),
         editors: role_binding::editors(facts),
-        allow_consumers: network_policy::allow_database_consumers(facts),
         database: facts.database.as_ref().map(|reach| DatabaseAccess {
             allow_operator: network_policy::allow_database_operator(facts, reach),
             allow_api_server: network_policy::allow_database_api_server(facts, reach),
@@ -167,6 +165,12 @@ pub fn stack(facts: &Facts) -> Stack {
             steading: role_binding::of_steading(facts, &reach.steading),
         }),
     }
+}
+
+/// Lets the namespaces of consumers reach the database, if there are any. No part of the isolation: it comes and goes with them.
+#[must_use]
+pub fn allow_consumers(facts: &Facts) -> Option<Value> {
+    network_policy::allow_database_consumers(facts).map(|policy| json!(policy))
 }
 
 impl Stack {
@@ -186,7 +190,6 @@ impl Stack {
             viewers,
             editors,
             database,
-            allow_consumers,
         } = self;
         let mut children = vec![
             (Kind::Namespace, json!(namespace)),
@@ -207,7 +210,6 @@ impl Stack {
                 (Kind::RoleBinding, json!(steading)),
             ]);
         }
-        children.extend(allow_consumers.as_ref().map(|policy| (Kind::NetworkPolicy, json!(policy))));
         children
     }
 }

@@ -110,13 +110,18 @@ pub fn are_of_one_moment(parts: &[Part], begun: &[Condition], newest: &[Conditio
 /// The fault that Ready speaks of: what needs somebody first, then what is refused, then what passes.
 #[must_use]
 pub fn worst<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Option<&'a Fault> {
+    worst_of(parts.into_iter().filter_map(Part::fault))
+}
+
+/// The fault that needs somebody most.
+pub fn worst_of<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> Option<&'a Fault> {
     let rank = |fault: &Fault| match fault.class {
         Class::Stalled => 0,
         Class::Forbidden => 1,
         Class::Transient => 2,
         Class::Waiting(_) => 3,
     };
-    parts.into_iter().filter_map(Part::fault).min_by_key(|fault| rank(fault))
+    faults.into_iter().min_by_key(|fault| rank(fault))
 }
 
 struct Draft {

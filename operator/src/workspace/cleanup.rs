@@ -40,8 +40,8 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
                 return Ok(());
             }
             revoked?;
-            taken_back?;
             buckets(context, workspace, &identity).await?;
+            taken_back?;
         }
         // Whose identity another object holds never made anything.
         Err(fault) if fault.reason == names::IDENTITY_TAKEN => {}

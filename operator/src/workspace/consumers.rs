@@ -6,20 +6,26 @@
 mod grant;
 mod revoke;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use api::{ConsumerNamespace, TenantClass, Workspace, conditions as names, consumer::ConsumerStatus, labels::CONSUMES};
 use desired::{
     consumer::{Consumer, Standing},
+    fields::Kind,
     workspace::Facts as StackFacts,
 };
 use kube::ResourceExt;
 
-use super::{Facts, WOKEN_ANYWAY, Workspaces};
+use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
     consents::Answer,
     context::Context,
-    engine::{conditions::Part, drive, fault::Fault, round::Round},
+    engine::{
+        conditions::{self, Part},
+        drive,
+        fault::Fault,
+        round::Round,
+    },
 };
 
 pub use revoke::revoke_all;
@@ -59,7 +65,15 @@ impl Plan {
                     continue;
                 }
             };
+            if consumer.namespace.as_str() == context.account.0 || consumer.namespace.as_str().starts_with("kube-") {
+                let message =
+                    format!("spec.consumers names namespace {}, which is no application's", consumer.namespace);
+                plan.invalid = Some(Fault::stalled(names::INVALID_SPEC, message));
+                continue;
+            }
             match context.consents.of(&consumer.namespace, &tenant, &name) {
+                // What a namesake had is taken back first, with its certificate.
+                Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => {}
                 Answer::Yes { uid } => plan.served.push((consumer, asked.database.into(), uid)),
                 Answer::No => plan.refused.push(consumer),
                 Answer::Unknown => plan.waiting.push(consumer),
@@ -81,14 +95,6 @@ impl Plan {
         let kept = self.waiting.iter().filter(|consumer| find(workspace, consumer).is_some());
         served.chain(kept).map(|consumer| consumer.namespace.clone()).collect()
     }
-
-    /// Whether nobody in this namespace is, or may be, a consumer, and of those who were this is the last.
-    fn is_last_in(&self, namespace: &ConsumerNamespace, consumer: &Consumer) -> bool {
-        let served = self.served.iter().map(|(consumer, _, _)| consumer);
-        let mut ended = self.ended.iter().skip_while(|ended| *ended != consumer).skip(1);
-        served.chain(&self.waiting).all(|other| other.namespace != *namespace)
-            && ended.all(|other| other.namespace != *namespace)
-    }
 }
 
 /// What all steps look at.
@@ -100,7 +106,8 @@ pub(super) struct Scene<'a> {
     stack_uid: String,
 }
 
-/// Sees to the consumers. Where the stack is not isolated nobody new is let in, but who is to have nothing loses it all the same.
+/// Sees to the consumers. Where the stack is not isolated nobody new is let in, but who is to have nothing loses it all the same, and who has
+/// something keeps it.
 pub async fn consumers(
     context: &Context,
     workspace: &Workspace,
@@ -114,53 +121,87 @@ pub async fn consumers(
     }
     let stack_uid = round.facts.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default();
     let scene = Scene { context, workspace, facts, stack_uid };
-    let mut after = Vec::new();
-    let mut faults = Vec::new();
-    for consumer in &plan.ended {
-        if let Err(fault) = scene.revoke(consumer, plan).await {
-            after.extend(find(workspace, consumer).cloned());
-            faults.push(fault);
-        }
-    }
+    let mut faults: Vec<Fault> = scene.let_packets_in().await.err().into_iter().collect();
+    let mut after = scene.end(plan, &mut faults).await;
     after.extend(plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned()));
-    if is_isolated {
-        scene.serve(plan, &mut after, &mut faults, round).await;
-    } else {
-        after.extend(plan.served.iter().filter_map(|(consumer, _, _)| find(workspace, consumer).cloned()));
-    }
+    scene.serve(plan, is_isolated, &mut after, &mut faults, round).await;
+    faults.extend(scene.refusals(plan));
     round.facts.consumers = Some(sorted(after));
-    if is_isolated {
-        faults.extend(scene.refusals(plan));
-        round.parts.push(match faults.into_iter().next() {
-            Some(fault) => Part::faulty(names::CONSUMERS_READY, fault),
-            None => Part::good(names::CONSUMERS_READY, names::AVAILABLE, scene.served(plan)),
-        });
-    }
+    round.parts.push(match conditions::worst_of(&faults) {
+        Some(fault) => Part::faulty(names::CONSUMERS_READY, fault.clone()),
+        None if is_isolated => Part::good(names::CONSUMERS_READY, names::AVAILABLE, scene.served(plan)),
+        None => Part::faulty(names::CONSUMERS_READY, not_isolated()),
+    });
+}
+
+fn not_isolated() -> Fault {
+    let message = "nobody new is let in before the stack is isolated: see the condition Isolated";
+    Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message)
 }
 
 impl Scene<'_> {
+    /// Lets packets in from the namespaces of consumers, and from no others.
+    async fn let_packets_in(&self) -> Result<(), Fault> {
+        let applier = self.applier(&self.stack_uid);
+        if let Some(policy) = desired::workspace::allow_consumers(self.facts) {
+            return applier.apply(Kind::NetworkPolicy, &policy, None).await.map(drop);
+        }
+        let key = isolate::consumers_policy(self.facts.namespace().as_str());
+        match self.context.children.get(&key) {
+            Some(known) if !known.deleting => applier.delete(&key, &known.uid).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes everything back from those who are to have nothing. Returns those of whom something is left.
+    async fn end(&self, plan: &Plan, faults: &mut Vec<Fault>) -> Vec<ConsumerStatus> {
+        let mut left = Vec::new();
+        for consumer in &plan.ended {
+            if let Err(fault) = self.revoke(consumer).await {
+                // What was written once is gone or going: whoever is let in again needs it anew.
+                left.extend(find(self.workspace, consumer).cloned().map(|known| ConsumerStatus {
+                    certificate_expires_at: None,
+                    observed_at: None,
+                    ..known
+                }));
+                faults.push(fault);
+            }
+        }
+        let is_in_use = |namespace: &str| {
+            let served = plan.served.iter().map(|(consumer, _, _)| consumer).chain(&plan.waiting);
+            served.map(|consumer| consumer.namespace.as_str()).any(|used| used == namespace)
+                || left.iter().any(|known| known.namespace == namespace)
+        };
+        let ended: BTreeSet<&str> = plan.ended.iter().map(|consumer| consumer.namespace.as_str()).collect();
+        for namespace in ended.into_iter().filter(|namespace| !is_in_use(namespace)) {
+            let stack = self.facts.namespace();
+            faults.extend(revoke::unbind(self.context, stack.as_str(), namespace).await.err());
+        }
+        left
+    }
+
     /// Lets in all who are to be. Status names them before anything is made for them.
     async fn serve(
         &self,
         plan: &Plan,
+        is_isolated: bool,
         after: &mut Vec<ConsumerStatus>,
         faults: &mut Vec<Fault>,
         round: &mut Round<Facts>,
     ) {
-        if plan.served.is_empty() {
-            return;
-        }
-        let ready = match self.usable().await {
-            Ok(()) => self.intend(plan, after, round).await,
-            unusable => unusable,
+        let is_new =
+            |consumer: &Consumer| find(self.workspace, consumer).is_none_or(|known| known.observed_at.is_none());
+        let ready = match self.usable() {
+            Ok(()) if is_isolated => self.intend(plan, after, round).await,
+            otherwise => otherwise,
         };
-        if let Err(fault) = ready {
-            after.extend(plan.served.iter().filter_map(|(consumer, _, _)| find(self.workspace, consumer).cloned()));
-            faults.push(fault);
-            return;
-        }
         for (consumer, standing, uid) in &plan.served {
-            let known = find(self.workspace, consumer).cloned().unwrap_or_else(|| self.intended(consumer, uid));
+            let known = find(self.workspace, consumer).cloned();
+            if ready.is_err() || (!is_isolated && is_new(consumer)) {
+                after.extend(known);
+                continue;
+            }
+            let known = known.unwrap_or_else(|| self.intended(consumer, uid));
             match self.grant(consumer, *standing, uid, &known, round).await {
                 Ok(status) => after.push(status),
                 Err(fault) => {
@@ -169,12 +210,14 @@ impl Scene<'_> {
                 }
             }
         }
+        faults.extend(ready.err().filter(|_| !plan.served.is_empty()));
     }
 
-    async fn usable(&self) -> Result<(), Fault> {
-        let databases = &self.context.databases;
-        databases.usable(&self.context.engine.client).await?;
-        databases.synced()
+    /// Whether all roles are known, and nobody could make us write where we should not.
+    fn usable(&self) -> Result<(), Fault> {
+        self.context.databases.synced()?;
+        let fence = self.context.fence.stands();
+        fence.map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))
     }
 
     async fn intend(&self, plan: &Plan, after: &[ConsumerStatus], round: &mut Round<Facts>) -> Result<(), Fault> {
@@ -208,7 +251,7 @@ impl Scene<'_> {
         let refused = plan.refused.iter().map(|consumer| {
             let namespace = &consumer.namespace;
             let message = format!(
-                "namespace {namespace} does not exist or does not consent: whoever owns it names {tenant}/{workspace} in its annotation {CONSUMES}, as with kubectl annotate namespace {namespace} {CONSUMES}={tenant}/{workspace}"
+                "namespace {namespace} does not exist or does not consent: whoever owns it adds {tenant}/{workspace} to what its annotation {CONSUMES} names, separated by a comma; if it has none yet, by kubectl annotate namespace {namespace} {CONSUMES}={tenant}/{workspace}"
             );
             Fault::waiting(WOKEN_ANYWAY, names::CONSENT_MISSING, message)
         });
@@ -242,6 +285,11 @@ fn find<'a>(workspace: &'a Workspace, consumer: &Consumer) -> Option<&'a Consume
         known.namespace == consumer.namespace.as_str() && known.service_account == consumer.service_account.to_string()
     };
     known(workspace).iter().find(is_it)
+}
+
+/// Whether what status remembers was made in a namespace that had the same name.
+fn is_of_another(workspace: &Workspace, consumer: &Consumer, uid: &str) -> bool {
+    find(workspace, consumer).is_some_and(|known| known.namespace_uid != uid)
 }
 
 fn sorted(mut all: Vec<ConsumerStatus>) -> Vec<ConsumerStatus> {

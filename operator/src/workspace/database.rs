@@ -4,6 +4,8 @@
 //! `desired`, and the parts `DatabaseReady` and `BackupFresh`. The operator never connects to a database.
 
 mod backup;
+mod credentials;
+mod origin;
 mod rest;
 
 use std::time::Duration;
@@ -12,10 +14,10 @@ use api::{
     Tenant, TenantClass, Workspace,
     amounts::format_bytes,
     conditions as names,
-    database::{BackupStatus, ClassDatabase, DatabaseStatus},
+    database::{BackupStatus, ClassDatabase, DatabaseStatus, OriginStatus},
 };
 use desired::{
-    database::{self as desired_database, BACKUP, BackupPlace, Database, WRITING_SERVICE},
+    database::{self as desired_database, BACKUP, BackupPlace, Database, Origin, WRITING_SERVICE},
     fields::Kind,
     workspace::Facts as StackFacts,
 };
@@ -81,8 +83,8 @@ impl Scene<'_> {
         }
         // Before anything that could be refused: what runs keeps its credentials.
         let backup = backup::ready(self, round, &self.status(&wanted)).await?;
-        let made = self.make(&wanted, &backup.place, round).await;
-        self.tell(&wanted, backup, made, round);
+        let (made, origin) = self.make(&wanted, &backup.place, round).await;
+        self.tell(&wanted, backup, made, origin, round);
         Ok(())
     }
 
@@ -90,10 +92,33 @@ impl Scene<'_> {
         self.workspace.status.as_ref().and_then(|status| status.database.as_ref())
     }
 
-    async fn make(&self, wanted: &Database, place: &BackupPlace, round: &mut Round<Facts>) -> Result<(), Fault> {
-        self.has_room(wanted)?;
-        self.retry(round).await?;
-        self.apply(wanted, place, round).await
+    /// Makes the objects be as they should, and says what the database begins with.
+    async fn make(
+        &self,
+        wanted: &Database,
+        place: &BackupPlace,
+        round: &mut Round<Facts>,
+    ) -> (Result<(), Fault>, Option<OriginStatus>) {
+        let origin = match self.origin(wanted, round).await {
+            Ok(origin) => origin,
+            Err(fault) => return (Err(fault), None),
+        };
+        let (origin, status) = origin.unzip();
+        let made = async {
+            self.has_room(wanted)?;
+            self.retry(round).await?;
+            self.apply(wanted, place, origin.as_ref(), round).await
+        };
+        (made.await, status)
+    }
+
+    async fn origin(
+        &self,
+        wanted: &Database,
+        round: &mut Round<Facts>,
+    ) -> Result<Option<(Origin, OriginStatus)>, Fault> {
+        let Some(s3) = self.class.spec.buckets.s3.as_ref() else { return Ok(None) };
+        origin::ready(self, round, &self.status(wanted), s3, wanted.rpo).await
     }
 
     fn has_room(&self, wanted: &Database) -> Result<(), Fault> {
@@ -159,16 +184,29 @@ impl Scene<'_> {
         applier
     }
 
-    async fn apply(&self, wanted: &Database, place: &BackupPlace, round: &Round<Facts>) -> Result<(), Fault> {
+    async fn apply(
+        &self,
+        wanted: &Database,
+        place: &BackupPlace,
+        origin: Option<&Origin>,
+        round: &Round<Facts>,
+    ) -> Result<(), Fault> {
         let applier = self.applier(round);
-        for (kind, object) in desired_database::objects(self.facts, wanted, place) {
+        for (kind, object) in desired_database::objects(self.facts, wanted, place, origin) {
             applier.apply(kind, &object, None).await?;
         }
         Ok(())
     }
 
     /// Says what there is, also where something could not be made or looked at.
-    fn tell(&self, wanted: &Database, backup: Readied, made: Result<(), Fault>, round: &mut Round<Facts>) {
+    fn tell(
+        &self,
+        wanted: &Database,
+        backup: Readied,
+        made: Result<(), Fault>,
+        origin: Option<OriginStatus>,
+        round: &mut Round<Facts>,
+    ) {
         let namespace = self.facts.namespace().to_string();
         let (cluster, full) = (self.context.databases.cluster(&namespace), self.full_backups(round));
         let seen = Seen { namespace: &namespace, wanted, cluster: cluster.as_ref(), full: &full };
@@ -179,6 +217,11 @@ impl Scene<'_> {
         });
         self.tell_of_backups(&seen, &backup, round);
         let intended = self.status(wanted);
+        let is_up = round.parts.iter().any(|part| part.name == names::DATABASE_READY && part.fault().is_none());
+        let origin = origin.map(|origin| OriginStatus {
+            completed_at: origin.completed_at.or_else(|| is_up.then(|| Time(clock::now()))),
+            ..origin
+        });
         round.facts.database = Some(DatabaseStatus {
             ready_instances: cluster.as_ref().map_or(0, |cluster| cluster.ready_instances),
             primary: cluster.and_then(|cluster| cluster.current_primary).filter(|primary| !primary.is_empty()),
@@ -189,6 +232,7 @@ impl Scene<'_> {
                 last_failure: full.failed.as_ref().map(|failed| Time(failed.at)),
                 ..backup.status
             }),
+            restored_from: origin.or_else(|| intended.restored_from.clone()),
             ..intended
         });
     }

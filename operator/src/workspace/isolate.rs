@@ -54,6 +54,8 @@ pub async fn stack(
     if wants_database {
         wanted.extend(of_database(facts.namespace().as_str()));
     }
+    // Who sees to the consumers sees to it.
+    wanted.push(consumers_policy(facts.namespace().as_str()));
     applier.prune(facts.namespace().as_str(), &wanted).await?;
     contested.map_or(Ok(()), Err)
 }
@@ -62,6 +64,12 @@ pub async fn stack(
 fn of_database(namespace: &str) -> impl Iterator<Item = Key> {
     let key = |(kind, name): (Kind, &str)| Key { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() };
     desired::database::NAMES.into_iter().map(key)
+}
+
+/// The policy that lets consumers of the database in.
+pub fn consumers_policy(namespace: &str) -> Key {
+    let name = desired_workspace::ALLOW_CONSUMERS.to_owned();
+    Key { kind: Kind::NetworkPolicy, namespace: Some(namespace.to_owned()), name }
 }
 
 /// Writes for this owner.

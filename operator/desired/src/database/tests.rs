@@ -47,6 +47,11 @@ fn place() -> BackupPlace {
     }
 }
 
+fn origin(time: Option<&str>) -> Origin {
+    let place = BackupPlace { bucket: "steading-origin".into(), server: server("origin"), ..place() };
+    Origin { place, time: time.map(|time| time.parse().unwrap()) }
+}
+
 fn of(asked: Option<Asked>, have: Option<&str>) -> Result<Database, InvalidDatabase> {
     Database::of(&offered(), &workspace(asked), have)
 }
@@ -75,6 +80,7 @@ fn a_workspace_gets_what_it_asks_for() {
         instances: Some(1),
         storage: Some(DatabaseStorage { size: "1Ti".into() }),
         resources: Some(DatabaseResources { cpu: "250m".into(), memory: "512Mi".into() }),
+        restore_from: None,
     };
     let database = of(Some(asked), Some("20Gi")).unwrap();
     assert_eq!((database.instances, database.storage, database.cpu, database.memory), (1, 1 << 40, 250, 512 << 20));
@@ -166,7 +172,7 @@ fn the_objects_are_as_reviewed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/database/acme-finance.json");
     let facts = acme_finance_with_database();
     let access = crate::workspace::stack(&facts).children().into_iter().skip(9);
-    let objects = objects(&facts, &of(None, None).unwrap(), &place());
+    let objects = objects(&facts, &of(None, None).unwrap(), &place(), None);
     let now: Vec<_> = objects.into_iter().chain(access).map(|(_, object)| object).collect();
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, format!("{:#}\n", Value::Array(now.clone()))).unwrap();
@@ -179,7 +185,8 @@ fn the_objects_are_as_reviewed() {
 fn each_object_says_what_it_is_bears_our_marks_and_is_known_by_name() {
     let facts = acme_finance_with_database();
     let access = crate::workspace::stack(&facts).children().into_iter().skip(9);
-    let all: Vec<_> = objects(&facts, &of(None, None).unwrap(), &place()).into_iter().chain(access).collect();
+    let all: Vec<_> =
+        objects(&facts, &of(None, None).unwrap(), &place(), Some(&origin(None))).into_iter().chain(access).collect();
     assert_eq!(all.len(), NAMES.len());
     for ((kind, object), (named, name)) in all.into_iter().zip(NAMES) {
         assert_eq!((kind, object["metadata"]["name"].as_str()), (named, Some(name)));
@@ -196,6 +203,37 @@ fn each_object_says_what_it_is_bears_our_marks_and_is_known_by_name() {
 }
 
 #[test]
+fn a_database_begins_with_another_as_it_was_and_archives_elsewhere() {
+    let spec_of = |origin: Option<&Origin>| {
+        let database = of(None, None).unwrap();
+        json!(cluster::cluster(&acme_finance_with_database(), &database, &place(), origin))["spec"].clone()
+    };
+    let spec = spec_of(Some(&origin(Some("2026-11-23T10:15:00.5Z"))));
+    let expected = json!({
+        "source": "database-origin", "database": "app", "owner": "app",
+        "recoveryTarget": {"targetTime": "2026-11-23T10:15:00.500000Z"},
+    });
+    assert_eq!(spec["bootstrap"], json!({ "recovery": expected }));
+    let read = json!({ "barmanObjectName": "database-origin", "serverName": server("origin") });
+    assert_eq!(spec["externalClusters"][0]["plugin"]["parameters"], read);
+    let written = json!({ "barmanObjectName": "database-backup", "serverName": place().server });
+    assert_eq!(spec["plugins"][0]["parameters"], written);
+    assert_eq!(spec_of(Some(&origin(None)))["bootstrap"]["recovery"].get("recoveryTarget"), None);
+    assert!(spec_of(None).get("externalClusters").is_none() && spec_of(None)["bootstrap"].get("initdb").is_some());
+}
+
+#[test]
+fn nothing_of_what_a_database_begins_with_is_deleted_by_it() {
+    let facts = acme_finance_with_database();
+    let objects = objects(&facts, &of(None, None).unwrap(), &place(), Some(&origin(None)));
+    let (_, read) = &objects[0];
+    assert_eq!(read["metadata"]["name"], "database-origin");
+    assert_eq!(read["spec"].get("retentionPolicy"), None);
+    assert_eq!(read["spec"]["configuration"]["destinationPath"], "s3://steading-origin/");
+    assert_eq!(read["spec"]["configuration"]["s3Credentials"]["accessKeyId"]["name"], "database-origin");
+}
+
+#[test]
 fn a_stack_that_is_made_anew_writes_beside_what_was_there() {
     assert_eq!(server("blue"), server("blue"));
     assert_ne!(server("blue"), server("green"));
@@ -206,7 +244,7 @@ fn a_stack_that_is_made_anew_writes_beside_what_was_there() {
 fn a_write_waits_for_a_second_instance_with_two_while_it_is_there_and_with_three_always() {
     for (instances, waits) in [(1, None), (2, Some("preferred")), (3, Some("required")), (9, Some("required"))] {
         let database = Database { instances, ..of(None, None).unwrap() };
-        let cluster = json!(cluster::cluster(&acme_finance_with_database(), &database, &place()));
+        let cluster = json!(cluster::cluster(&acme_finance_with_database(), &database, &place(), None));
         let durability = cluster.pointer("/spec/postgresql/synchronous/dataDurability").and_then(Value::as_str);
         assert_eq!(durability, waits, "{instances}");
     }

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use serde::Serialize;
 
 use super::{DATABASE_PART, metadata};
-use crate::database::{BACKUP, BackupPlace, CLUSTER, Database};
+use crate::database::{BACKUP, BackupPlace, CLUSTER, Database, ORIGIN, Origin};
 use crate::workspace::Facts;
 
 /// The plugin that makes backups.
@@ -47,6 +47,8 @@ struct Spec {
     image_name: String,
     inherited_metadata: Inherited,
     bootstrap: Bootstrap,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    external_clusters: Vec<External>,
     storage: Storage,
     resources: Resources,
     affinity: Spread,
@@ -89,8 +91,40 @@ struct Inherited {
 }
 
 #[derive(Serialize)]
-struct Bootstrap {
-    initdb: InitDb,
+#[serde(rename_all = "lowercase")]
+enum Bootstrap {
+    InitDb(InitDb),
+    Recovery(Recovery),
+}
+
+/// Beginning with what another database held.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recovery {
+    source: &'static str,
+    database: &'static str,
+    owner: &'static str,
+    #[serde(rename = "recoveryTarget", skip_serializing_if = "Option::is_none")]
+    target: Option<RecoveryTarget>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RecoveryTarget {
+    target_time: String,
+}
+
+/// A database elsewhere, by its backups.
+#[derive(Serialize)]
+struct External {
+    name: &'static str,
+    plugin: ExternalPlugin,
+}
+
+#[derive(Serialize)]
+struct ExternalPlugin {
+    name: &'static str,
+    parameters: BTreeMap<&'static str, String>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +205,7 @@ struct Plugin {
 }
 
 /// The instances.
-pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -> Cluster {
+pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace, origin: Option<&Origin>) -> Cluster {
     let amounts = || Amounts::of(database.cpu, database.memory);
     Cluster {
         api_version: "postgresql.cnpg.io/v1",
@@ -181,7 +215,8 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -
             instances: database.instances,
             image_name: database.image.clone(),
             inherited_metadata: Inherited { labels: BTreeMap::from([(labels::PART, DATABASE_PART)]) },
-            bootstrap: Bootstrap { initdb: InitDb { database: "app", owner: "app", data_checksums: true } },
+            bootstrap: bootstrap(origin),
+            external_clusters: origin.map(external).into_iter().collect(),
             storage: Storage { size: format_bytes(database.storage), storage_class: database.storage_class.clone() },
             resources: Resources::between(amounts(), amounts()),
             affinity: Spread {
@@ -191,14 +226,7 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -
             },
             topology_spread_constraints: vec![over_zones()],
             postgresql: postgresql(database),
-            plugins: vec![Plugin {
-                name: BARMAN,
-                is_wal_archiver: true,
-                parameters: BTreeMap::from([
-                    ("barmanObjectName", BACKUP.to_owned()),
-                    ("serverName", place.server.clone()),
-                ]),
-            }],
+            plugins: vec![Plugin { name: BARMAN, is_wal_archiver: true, parameters: archive(BACKUP, &place.server) }],
             // Of a single one it would hold up every drain of its node.
             enable_pdb: database.instances > 1,
             enable_superuser_access: false,
@@ -209,6 +237,27 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace) -
             smart_shutdown_timeout: POLITE_SECONDS,
             stop_delay: STOP_SECONDS,
         },
+    }
+}
+
+/// Where a server's backups lie.
+fn archive(object_store: &str, server: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([("barmanObjectName", object_store.to_owned()), ("serverName", server.to_owned())])
+}
+
+fn bootstrap(origin: Option<&Origin>) -> Bootstrap {
+    let Some(origin) = origin else {
+        return Bootstrap::InitDb(InitDb { database: "app", owner: "app", data_checksums: true });
+    };
+    // With six digits, as PostgreSQL counts.
+    let target = origin.time.map(|time| RecoveryTarget { target_time: format!("{time:.6}") });
+    Bootstrap::Recovery(Recovery { source: ORIGIN, database: "app", owner: "app", target })
+}
+
+fn external(origin: &Origin) -> External {
+    External {
+        name: ORIGIN,
+        plugin: ExternalPlugin { name: BARMAN, parameters: archive(ORIGIN, &origin.place.server) },
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) fn deny_all(facts: &Facts) -> NetworkPolicy {
     NetworkPolicy { metadata: metadata(facts, "deny-all"), spec: Some(spec) }
 }
 
+/// Name of the policy for consumers.
+pub const CONSUMERS: &str = "allow-database-consumers";
+
 /// The port of PostgreSQL.
 const POSTGRESQL_PORT: u16 = 5432;
 
@@ -85,7 +88,7 @@ pub(crate) fn allow_database_consumers(facts: &Facts) -> Option<NetworkPolicy> {
         }]),
         egress: None,
     };
-    Some(NetworkPolicy { metadata: metadata(facts, "allow-database-consumers"), spec: Some(spec) })
+    Some(NetworkPolicy { metadata: metadata(facts, CONSUMERS), spec: Some(spec) })
 }
 
 /// Lets the instances of the database reach the API server, from which they read their orders.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::cluster::{Amounts, Resources};
 use super::metadata;
 use crate::database::{
-    ACCESS_KEY_ID, BACKUP, BackupPlace, Database, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, SIDECAR, STORE_CA,
+    ACCESS_KEY_ID, BACKUP, BackupPlace, Database, ORIGIN, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, SIDECAR, STORE_CA,
 };
 use crate::workspace::Facts;
 
@@ -24,7 +24,8 @@ pub(crate) struct ObjectStore {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     configuration: Configuration,
-    retention_policy: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_policy: Option<String>,
     instance_sidecar_configuration: Sidecar,
 }
 
@@ -94,12 +95,21 @@ const CHECKSUMS: [Variable; 2] = [
 
 /// The backup bucket, used with the credentials in our Secret.
 pub(crate) fn object_store(facts: &Facts, database: &Database, place: &BackupPlace) -> ObjectStore {
-    let entry = |key| Entry { name: BACKUP, key };
+    named(facts, BACKUP, place, Some(format!("{}d", database.retention)))
+}
+
+/// The backups with which the database begins. Nothing of them is ever deleted from here.
+pub(crate) fn origin(facts: &Facts, place: &BackupPlace) -> ObjectStore {
+    named(facts, ORIGIN, place, None)
+}
+
+fn named(facts: &Facts, name: &'static str, place: &BackupPlace, retention_policy: Option<String>) -> ObjectStore {
+    let entry = |key| Entry { name, key };
     let (cpu, memory) = SIDECAR;
     ObjectStore {
         api_version: "barmancloud.cnpg.io/v1",
         kind: "ObjectStore",
-        metadata: metadata(facts, BACKUP),
+        metadata: metadata(facts, name),
         spec: Spec {
             configuration: Configuration {
                 destination_path: format!("s3://{}/", place.bucket),
@@ -114,7 +124,7 @@ pub(crate) fn object_store(facts: &Facts, database: &Database, place: &BackupPla
                 wal: Log { compression: "gzip", max_parallel: 4 },
                 data: Data { compression: "gzip", jobs: 1, immediate_checkpoint: true },
             },
-            retention_policy: format!("{}d", database.retention),
+            retention_policy,
             instance_sidecar_configuration: Sidecar {
                 env: CHECKSUMS,
                 resources: Resources::between(Amounts::of(cpu / 10, memory), Amounts::of(cpu, memory)),

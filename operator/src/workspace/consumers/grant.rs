@@ -46,22 +46,21 @@ impl Scene<'_> {
     ) -> Result<ConsumerStatus, Fault> {
         let role = consumer.database_role_object(self.facts, standing);
         self.applier(&self.stack_uid).apply(Kind::DatabaseRole, &role, None).await?;
-        let expires = self.certificate(consumer)?;
-        let left = self.context.until_next_look(known.observed_at.as_ref().map(|time| time.0));
-        let is_current = known.certificate_expires_at.as_ref() == Some(&expires) && known.namespace_uid == uid;
-        if is_current && !left.is_zero() {
-            round.look_again(left);
-            return Ok(known.clone());
-        }
         let binding = consumer.binding(self.facts, &self.context.account);
         if self.applier(uid).apply(Kind::RoleBinding, &binding, None).await? == Applied::Written {
             let message = format!("the right to write Secrets in namespace {} was just given", consumer.namespace);
             return Err(Fault::waiting(BINDING_TAKES, names::PROGRESSING, message));
         }
+        let expires = self.certificate(consumer)?;
+        let left = self.context.until_next_look(known.observed_at.as_ref().map(|time| time.0));
+        let is_current = known.certificate_expires_at.as_ref() == Some(&expires);
+        if is_current && !left.is_zero() {
+            round.look_again(left);
+            return Ok(known.clone());
+        }
         self.write(consumer).await?;
         round.look_again(self.context.evidence / 2);
         Ok(ConsumerStatus {
-            namespace_uid: uid.to_owned(),
             certificate_expires_at: Some(expires),
             observed_at: Some(Time(clock::now())),
             ..known.clone()

@@ -1,6 +1,8 @@
 //! Taking everything back from who is a consumer no more: first its role in the database, so that neither its certificate nor a session
 //! that is open is of use any longer, then what it had in its namespace.
 
+use std::sync::Arc;
+
 use api::{Workspace, conditions as names, consumer::ConsumerStatus};
 use desired::{
     consumer::{Consumer, Standing},
@@ -11,21 +13,23 @@ use kube::{Api, api::DeleteParams};
 
 use super::{
     super::{Facts, WOKEN_ANYWAY, isolate},
-    Plan, Scene, find, known,
+    Scene, find, known,
 };
 use crate::{
     context::Context,
-    engine::{children::Key, fault::Fault, round::Round},
+    engine::{
+        children::{Child, Key},
+        fault::Fault,
+        round::Round,
+    },
 };
 
 impl Scene<'_> {
-    /// Takes everything back; done when nothing is left.
-    pub(super) async fn revoke(&self, consumer: &Consumer, plan: &Plan) -> Result<(), Fault> {
+    /// Takes everything back but the right to do so; done when nothing is left.
+    pub(super) async fn revoke(&self, consumer: &Consumer) -> Result<(), Fault> {
         let shut_out = self.shut_out(consumer).await;
-        let stack = self.facts.namespace();
         if let Some(known) = find(self.workspace, consumer) {
-            let is_last = plan.is_last_in(&consumer.namespace, consumer);
-            take_away(self.context, stack.as_str(), known, is_last).await?;
+            take_away(self.context, self.facts.namespace().as_str(), known).await?;
         }
         shut_out
     }
@@ -33,6 +37,8 @@ impl Scene<'_> {
     /// Leaves the consumer a role that cannot sign in and belongs to nothing, and then no `DatabaseRole`. The role itself stays in the
     /// database, because it may own tables there.
     async fn shut_out(&self, consumer: &Consumer) -> Result<(), Fault> {
+        // What was not listed yet may well be there.
+        self.context.databases.synced()?;
         let (namespace, name) = (self.facts.namespace().to_string(), consumer.database_role());
         let key = Key { kind: Kind::DatabaseRole, namespace: Some(namespace.clone()), name: name.clone() };
         let Some(known) = self.context.children.get(&key).filter(|known| !known.deleting) else { return Ok(()) };
@@ -50,30 +56,57 @@ impl Scene<'_> {
 /// Takes back what lies in the consumers' own namespaces, when the Workspace goes and its database with it.
 pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Round<Facts>) -> Result<(), Fault> {
     let Some(stack) = workspace.status.as_ref().and_then(|status| status.namespace.as_ref()) else { return Ok(()) };
-    for (index, consumer) in known(workspace).iter().enumerate() {
-        let mut others = known(workspace).iter().skip(index + 1);
-        let is_last = others.all(|other| other.namespace != consumer.namespace);
-        take_away(context, &stack.name, consumer, is_last).await?;
+    let mut left = Vec::new();
+    let mut failed = None;
+    for consumer in known(workspace) {
+        if let Err(fault) = take_away(context, &stack.name, consumer).await {
+            left.push(consumer.clone());
+            failed = failed.or(Some(fault));
+        }
     }
-    round.facts.consumers = Some(Vec::new());
-    Ok(())
+    for ConsumerStatus { namespace, .. } in known(workspace) {
+        if left.iter().all(|consumer| consumer.namespace != *namespace) {
+            unbind(context, &stack.name, namespace).await?;
+        }
+    }
+    round.facts.consumers = Some(left);
+    failed.map_or(Ok(()), Err)
 }
 
-/// Deletes the Secret of a consumer and, of the last one in its namespace, the RoleBinding by which we may do that. Where there is none any
-/// more there is nothing to do: it was made before the Secret, and if somebody else took it away, what the Secret says is of no
-/// use to anybody by now.
-async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus, is_last: bool) -> Result<(), Fault> {
+/// The RoleBinding by which we may write Secrets in the namespace of a consumer.
+fn binding(context: &Context, stack: &str, namespace: &str) -> Option<(Key, Arc<Child>)> {
+    let key = Key { kind: Kind::RoleBinding, namespace: Some(namespace.to_owned()), name: stack.to_owned() };
+    let known = context.children.get(&key).filter(|binding| !binding.deleting)?;
+    Some((key, known))
+}
+
+/// Deletes the Secret of a consumer. Without the RoleBinding there is nothing to do: it was made before the Secret. And if whoever owns the
+/// namespace took it or our marks away, the fence keeps us from what is theirs by now; what our Secret said is of no use to
+/// anybody.
+async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) -> Result<(), Fault> {
     let ConsumerStatus { namespace, secret, .. } = consumer;
-    let key = Key { kind: Kind::RoleBinding, namespace: Some(namespace.clone()), name: stack.to_owned() };
-    let Some(binding) = context.children.get(&key).filter(|binding| !binding.deleting) else { return Ok(()) };
+    if binding(context, stack, namespace).is_none() {
+        return Ok(());
+    }
     let api: Api<Secret> = Api::namespaced(context.engine.client.clone(), namespace);
     match api.delete(secret, &DeleteParams::background()).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => {}
-        Err(error) => return Err(Fault::api(&error, &format!("delete Secret {namespace}/{secret}"))),
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            tracing::warn!(
+                namespace,
+                secret,
+                said = status.message,
+                "a consumer's Secret is not ours any more and stays"
+            );
+            Ok(())
+        }
+        Err(error) => Err(Fault::api(&error, &format!("delete Secret {namespace}/{secret}"))),
     }
-    if is_last {
-        isolate::applier(context, "").delete(&key, &binding.uid).await?;
-    }
-    Ok(())
+}
+
+/// Gives the right to write Secrets there back, after the last of them.
+pub async fn unbind(context: &Context, stack: &str, namespace: &str) -> Result<(), Fault> {
+    let Some((key, known)) = binding(context, stack, namespace) else { return Ok(()) };
+    isolate::applier(context, "").delete(&key, &known.uid).await
 }

@@ -173,6 +173,26 @@ async fn a_full_backup_fails(platform: &Platform, glass: &Client, shop: &Manifes
     .await
 }
 
+/// Another Workspace begins with what a database held, by credentials of its own.
+async fn a_database_is_restored(
+    platform: &Platform,
+    glass: &Client,
+    acme: &Manifest<api::Tenant>,
+    shop: &Manifest<api::Workspace>,
+) -> Result<()> {
+    let keeper = Keeper::new(glass.clone(), platform.stack_of(shop).await?);
+    keeper.runs(1, "True").await?;
+    let backup = platform.get(shop).await?.status.and_then(|it| it.database?.backup).unwrap();
+    keeper.backed_up(&backup.server_name, Timestamp::now() - Duration::from_hours(1)).await?;
+    let copy = workspace("copy").of_tenant(acme).with("database.restoreFrom", json!({ "workspace": shop.name() }));
+    let copy = platform.applied(copy).await?;
+    let waits = |copy: &api::Workspace| condition(copy, "BackupFresh").is_some_and(|it| it.reason == "BackupPending");
+    platform.until(&copy, "has a database", waits).await?;
+    let going = platform.get(&copy).await?;
+    platform.delete(&copy).await?;
+    platform.until_gone(&copy, &going).await
+}
+
 /// A namespace consents, its consumer is let in, its certificate renewed, and all of it taken back.
 async fn a_consumer_comes_and_goes(
     site: &Site,
@@ -236,6 +256,7 @@ async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess>
     let operator = operator_on(&site.plane, site).await?;
     a_full_backup_fails(&platform, &glass, &shop).await?;
     a_consumer_comes_and_goes(site, &platform, &glass, &shop).await?;
+    a_database_is_restored(&platform, &glass, &acme, &shop).await?;
     let going = platform.get(&shop).await?;
     platform.delete(&shop).await?;
     platform.until_gone(&shop, &going).await?;
@@ -276,7 +297,7 @@ async fn the_life_of_a_tenant_uses_every_right_of_the_operator_and_meets_no_refu
     let site = Site::start(Tier::Two, options, |_| {}).await?;
     offer_databases(&site).await?;
     let operator = operator_on(&site.plane, &site).await?;
-    let operator = life_of_a_tenant(&site, operator).await?;
+    let operator = Box::pin(life_of_a_tenant(&site, operator)).await?;
     // Events are written beside the work, so the last may come late.
     let events: Api<Event> = Api::namespaced(site.plane.admin()?, "acme");
     until("events were written", e2e::story::PATIENCE, async || {

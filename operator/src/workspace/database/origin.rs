@@ -14,7 +14,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use providers::{Access, BucketSpec, External as _, Purpose};
 
 use super::{
-    super::{Facts, WOKEN_ANYWAY, provision},
+    super::{Facts, provision},
     Scene,
     credentials::{Outcome, Wanted},
 };
@@ -22,6 +22,9 @@ use crate::{
     clock,
     engine::{fault::Fault, round::Round},
 };
+
+/// How long until it is looked again for what is not there: nobody wakes this Workspace when another comes or has its first backup.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// How long it takes at most to send a log that was closed.
 const SENDING: Duration = Duration::from_mins(1);
@@ -108,7 +111,7 @@ impl Scene<'_> {
 
 fn waiting(what: &str) -> Fault {
     let message = format!("{what}: see database.restoreFrom, which says what this database begins with");
-    Fault::waiting(WOKEN_ANYWAY, names::ORIGIN_NOT_FOUND, message)
+    Fault::waiting(AGAIN, names::ORIGIN_NOT_FOUND, message)
 }
 
 fn moment(text: &str) -> Result<Timestamp, Fault> {

@@ -36,7 +36,6 @@ fn full(tenant: &str) -> Facts {
         ],
         granted: Amounts { cpu: Some(16_000), memory: Some(64 << 30), storage: Some(500 << 30) },
         database: None,
-        consumers: std::collections::BTreeSet::new(),
     }
 }
 

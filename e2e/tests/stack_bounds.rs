@@ -35,7 +35,6 @@ async fn stand(client: &Client, granted: Amounts) -> String {
         members: Vec::new(),
         granted,
         database: None,
-        consumers: std::collections::BTreeSet::new(),
     };
     let namespace = facts.namespace().to_string();
     // Policies and bindings bound nothing here.

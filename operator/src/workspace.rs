@@ -98,13 +98,8 @@ impl Story for Workspaces {
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-        // Before the stack, whose policies name them; and what is wrong with the list keeps nothing else from being made.
+        let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
         let plan = consumers::Plan::of(context, workspace, &class);
-        let facts = desired::workspace::Facts {
-            database: context.reach(&class, workspace),
-            consumers: plan.namespaces(workspace),
-            ..facts
-        };
         let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
         match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),

@@ -94,7 +94,6 @@ impl Stack {
             members: vec![member(&viewers, Role::Viewer), member(&editors, Role::Editor)],
             granted: api::Amounts { cpu: None, memory: None, storage: None },
             database: None,
-            consumers: std::collections::BTreeSet::new(),
         };
         let operator = installation.operator_client(plane).await.unwrap();
         let stack = Self { namespace: facts.namespace().to_string(), viewers, editors, owners };

@@ -40,7 +40,6 @@ fn facts() -> Facts {
         members: Vec::new(),
         granted: Amounts::default(),
         database: None,
-        consumers: std::collections::BTreeSet::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Everybody has every right that RBAC can give: whatever is refused here, the fence refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use api::amounts::ResourceText;
 use api::subject::{Member, Owner, Role, SubjectKind};
@@ -246,7 +246,6 @@ pub fn facts() -> Facts {
         members: vec![Member { kind: SubjectKind::Group, name: "acme-finance".into(), role: Role::Viewer }],
         granted: Amounts::parse(&amounts).unwrap(),
         database: None,
-        consumers: BTreeSet::new(),
     }
 }
 

@@ -209,6 +209,10 @@ pub struct OriginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub time: Option<String>,
+    /// UID of the stack namespace that began with them: one that is made anew begins with them again.
+    #[serde(rename = "namespaceUID")]
+    #[schemars(length(max = 36))]
+    pub namespace_uid: String,
     /// Until when the database can read them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_expire_at: Option<Time>,

@@ -28,7 +28,6 @@ pub(crate) fn acme_finance() -> Facts {
         ],
         granted: amounts("16", "64Gi", "500Gi"),
         database: None,
-        consumers: BTreeSet::new(),
     }
 }
 

@@ -41,8 +41,6 @@ pub struct Facts {
     pub granted: Amounts,
     /// What its database may reach, if it is to have one and that is known.
     pub database: Option<Reach>,
-    /// The namespaces whose consumers may reach it: those that consent.
-    pub consumers: BTreeSet<ConsumerNamespace>,
 }
 
 /// A spec holds what admission should have refused.
@@ -82,7 +80,6 @@ impl Facts {
             members,
             granted,
             database: None,
-            consumers: BTreeSet::new(),
         })
     }
 
@@ -169,8 +166,8 @@ pub fn stack(facts: &Facts) -> Stack {
 
 /// Lets the namespaces of consumers reach the database, if there are any. No part of the isolation: it comes and goes with them.
 #[must_use]
-pub fn allow_consumers(facts: &Facts) -> Option<Value> {
-    network_policy::allow_database_consumers(facts).map(|policy| json!(policy))
+pub fn allow_consumers(facts: &Facts, consumers: &BTreeSet<ConsumerNamespace>) -> Option<Value> {
+    network_policy::allow_database_consumers(facts, consumers).map(|policy| json!(policy))
 }
 
 impl Stack {

@@ -54,7 +54,6 @@ fn facts(tenant: &str, workspace: &str, number: u64) -> Facts {
         members: Vec::new(),
         granted: Amounts::default(),
         database: None,
-        consumers: std::collections::BTreeSet::new(),
     }
 }
 

@@ -118,10 +118,27 @@ async fn buckets(context: &Context, workspace: &Workspace, identity: &Identity) 
     let backup = backup.map(|backup| backup.observed_at.is_some());
     for (purpose, was_seen) in [(Purpose::Data, data), (Purpose::Backup, backup)] {
         if let Some(was_seen) = was_seen {
+            if purpose == Purpose::Backup {
+                nobody_begins_with(context, workspace, identity)?;
+            }
             bucket(context, workspace, identity, purpose, was_seen).await?;
         }
     }
     Ok(())
+}
+
+/// Waits for those who are still being restored from the backups of this Workspace, and names one.
+fn nobody_begins_with(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
+    let reads = |other: &Workspace| {
+        let database = other.status.as_ref().and_then(|status| status.database.as_ref());
+        let origin = database.and_then(|database| database.restored_from.as_ref());
+        other.metadata.deletion_timestamp.is_none()
+            && origin.is_some_and(|it| it.completed_at.is_none() && it.identity == identity.to_string())
+    };
+    let siblings = context.workspaces_of(&workspace.namespace().unwrap_or_default());
+    let Some(reader) = siblings.iter().find(|other| reads(other)) else { return Ok(()) };
+    let message = format!("Workspace {} is still being restored from the backups", reader.name_any());
+    Err(Fault::waiting(Duration::from_secs(15), names::DELETING, message))
 }
 
 async fn bucket(

@@ -88,10 +88,10 @@ impl Plan {
         self.served.iter().any(|(served, _, _)| served == consumer) || self.waiting.contains(consumer)
     }
 
-    /// The namespaces from which packets may come to the database.
-    #[must_use]
-    pub fn namespaces(&self, workspace: &Workspace) -> BTreeSet<ConsumerNamespace> {
-        let served = self.served.iter().map(|(consumer, _, _)| consumer);
+    /// The namespaces from which packets may come to the database; without those that are new, where the stack is not isolated.
+    fn namespaces(&self, workspace: &Workspace, is_isolated: bool) -> BTreeSet<ConsumerNamespace> {
+        let counts = |consumer: &&Consumer| is_isolated || find(workspace, consumer).is_some();
+        let served = self.served.iter().map(|(consumer, _, _)| consumer).filter(counts);
         let kept = self.waiting.iter().filter(|consumer| find(workspace, consumer).is_some());
         served.chain(kept).map(|consumer| consumer.namespace.clone()).collect()
     }
@@ -116,12 +116,13 @@ pub async fn consumers(
     is_isolated: bool,
     round: &mut Round<Facts>,
 ) {
-    if workspace.spec.consumers.is_empty() && known(workspace).is_empty() {
-        return;
-    }
     let stack_uid = round.facts.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default();
     let scene = Scene { context, workspace, facts, stack_uid };
-    let mut faults: Vec<Fault> = scene.let_packets_in().await.err().into_iter().collect();
+    // First, and also where nobody is a consumer any more: nothing else would take it away.
+    let mut faults: Vec<Fault> = scene.let_packets_in(plan, is_isolated).await.err().into_iter().collect();
+    if workspace.spec.consumers.is_empty() && known(workspace).is_empty() && faults.is_empty() {
+        return;
+    }
     let mut after = scene.end(plan, &mut faults).await;
     after.extend(plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned()));
     scene.serve(plan, is_isolated, &mut after, &mut faults, round).await;
@@ -141,9 +142,13 @@ fn not_isolated() -> Fault {
 
 impl Scene<'_> {
     /// Lets packets in from the namespaces of consumers, and from no others.
-    async fn let_packets_in(&self) -> Result<(), Fault> {
+    async fn let_packets_in(&self, plan: &Plan, is_isolated: bool) -> Result<(), Fault> {
+        if self.stack_uid.is_empty() {
+            return Ok(());
+        }
         let applier = self.applier(&self.stack_uid);
-        if let Some(policy) = desired::workspace::allow_consumers(self.facts) {
+        let consumers = plan.namespaces(self.workspace, is_isolated);
+        if let Some(policy) = desired::workspace::allow_consumers(self.facts, &consumers) {
             return applier.apply(Kind::NetworkPolicy, &policy, None).await.map(drop);
         }
         let key = isolate::consumers_policy(self.facts.namespace().as_str());

@@ -118,7 +118,7 @@ impl Scene<'_> {
         round: &mut Round<Facts>,
     ) -> Result<Option<(Origin, OriginStatus)>, Fault> {
         let Some(s3) = self.class.spec.buckets.s3.as_ref() else { return Ok(None) };
-        origin::ready(self, round, &self.status(wanted), s3, wanted.rpo).await
+        origin::ready(self, round, &self.status(wanted), s3, wanted).await
     }
 
     fn has_room(&self, wanted: &Database) -> Result<(), Fault> {

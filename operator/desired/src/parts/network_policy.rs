@@ -3,7 +3,9 @@
 //! Each allow policy has exactly one policy type. In at least one enforcer the ingress rules of a policy that names both types
 //! also satisfy egress, so that such a policy would allow more than it says. Only the deny-all, which has no rules, names both.
 
-use api::labels;
+use std::collections::BTreeSet;
+
+use api::{ConsumerNamespace, labels};
 use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -66,14 +68,17 @@ pub(crate) fn allow_database_operator(facts: &Facts, reach: &Reach) -> NetworkPo
 
 /// Lets the namespaces of consumers reach PostgreSQL, and nothing else of the stack. `None` without any: a rule without peers would let in
 /// everybody.
-pub(crate) fn allow_database_consumers(facts: &Facts) -> Option<NetworkPolicy> {
-    if facts.consumers.is_empty() {
+pub(crate) fn allow_database_consumers(
+    facts: &Facts,
+    consumers: &BTreeSet<ConsumerNamespace>,
+) -> Option<NetworkPolicy> {
+    if consumers.is_empty() {
         return None;
     }
     let named = LabelSelectorRequirement {
         key: "kubernetes.io/metadata.name".to_owned(),
         operator: "In".to_owned(),
-        values: Some(facts.consumers.iter().map(ToString::to_string).collect()),
+        values: Some(consumers.iter().map(ToString::to_string).collect()),
     };
     let consumers = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector { match_expressions: Some(vec![named]), match_labels: None }),
@@ -204,9 +209,13 @@ mod tests {
 
     #[test]
     fn a_database_is_reached_from_the_namespaces_of_its_consumers_at_the_port_of_postgresql_only() {
-        assert_eq!(allow_database_consumers(&acme_finance()), None, "without consumers there is no rule");
+        assert_eq!(
+            allow_database_consumers(&acme_finance(), &BTreeSet::new()),
+            None,
+            "without consumers there is no rule"
+        );
         let consumers = ["shop", "billing"].map(|name| name.parse().unwrap()).into();
-        let policy = allow_database_consumers(&Facts { consumers, ..acme_finance() }).unwrap();
+        let policy = allow_database_consumers(&acme_finance(), &consumers).unwrap();
         assert_eq!(
             json_of(&policy).get("spec"),
             Some(&json!({

@@ -105,6 +105,8 @@ pub(crate) fn origin(facts: &Facts, place: &BackupPlace) -> ObjectStore {
 
 fn named(facts: &Facts, name: &'static str, place: &BackupPlace, retention_policy: Option<String>) -> ObjectStore {
     let entry = |key| Entry { name, key };
+    // Of the one that is always kept current: every instance mounts it for as long as it lives.
+    let authority = Entry { name: BACKUP, key: STORE_CA };
     let (cpu, memory) = SIDECAR;
     ObjectStore {
         api_version: "barmancloud.cnpg.io/v1",
@@ -114,7 +116,7 @@ fn named(facts: &Facts, name: &'static str, place: &BackupPlace, retention_polic
             configuration: Configuration {
                 destination_path: format!("s3://{}/", place.bucket),
                 endpoint_url: place.endpoint.clone(),
-                endpoint_ca: place.has_ca.then(|| entry(STORE_CA)),
+                endpoint_ca: place.has_ca.then_some(authority),
                 s3_credentials: Credentials {
                     access_key_id: entry(ACCESS_KEY_ID),
                     secret_access_key: entry(SECRET_ACCESS_KEY),

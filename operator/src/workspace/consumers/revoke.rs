@@ -19,10 +19,13 @@ use crate::{
     context::Context,
     engine::{
         children::{Child, Key},
-        fault::Fault,
+        fault::{Class, Fault},
         round::Round,
     },
 };
+
+/// How the API server says that admission policies refused a request.
+const FENCE: &str = "ValidatingAdmissionPolicy";
 
 impl Scene<'_> {
     /// Takes everything back but the right to do so; done when nothing is left.
@@ -59,7 +62,9 @@ pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Ro
     let mut left = Vec::new();
     let mut failed = None;
     for consumer in known(workspace) {
-        if let Err(fault) = take_away(context, &stack.name, consumer).await {
+        let taken = take_away(context, &stack.name, consumer).await;
+        // Whoever owns the namespace may have taken the right away. The database goes, so nothing there is of use to anybody.
+        if let Err(fault) = taken.or_else(|fault| if fault.class == Class::Forbidden { Ok(()) } else { Err(fault) }) {
             left.push(consumer.clone());
             failed = failed.or(Some(fault));
         }
@@ -92,7 +97,7 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
     match api.delete(secret, &DeleteParams::background()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+        Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains(FENCE) => {
             tracing::warn!(
                 namespace,
                 secret,

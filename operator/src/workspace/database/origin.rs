@@ -4,23 +4,25 @@
 use std::time::Duration;
 
 use api::{
-    Identity, Workspace, conditions as names,
+    Amounts, Identity, Workspace,
+    amounts::{ResourceText, format_bytes},
+    conditions as names,
     database::{DatabaseStatus, OriginStatus, RestoreFrom},
     tenant_class::S3,
 };
-use desired::database::{BackupPlace, ORIGIN, Origin};
+use desired::database::{BackupPlace, Database, ORIGIN, Origin};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use providers::{Access, BucketSpec, External as _, Purpose};
 
 use super::{
-    super::{Facts, provision},
+    super::{Facts, Workspaces, provision},
     Scene,
     credentials::{Outcome, Wanted},
 };
 use crate::{
     clock,
-    engine::{fault::Fault, round::Round},
+    engine::{drive, fault::Fault, round::Round},
 };
 
 /// How long until it is looked again for what is not there: nobody wakes this Workspace when another comes or has its first backup.
@@ -35,19 +37,26 @@ pub async fn ready(
     round: &mut Round<Facts>,
     status: &DatabaseStatus,
     s3: &S3,
-    rpo: Duration,
+    wanted: &Database,
 ) -> Result<Option<(Origin, OriginStatus)>, Fault> {
     let asked = scene.workspace.spec.database.as_ref().and_then(|database| database.restore_from.as_ref());
     let Some(asked) = asked else { return Ok(None) };
     let mut origin = match &status.restored_from {
         Some(known) => known.clone(),
-        None => scene.resolve(asked, rpo)?,
+        None => scene.resolve(asked, wanted)?,
     };
     let spec = spec(scene, &origin)?;
     origin.bucket = spec.name();
+    let uid = round.facts.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default();
+    if origin.namespace_uid != uid {
+        origin = OriginStatus { namespace_uid: uid, credentials_expire_at: None, completed_at: None, ..origin };
+    }
     if origin.completed_at.is_none() {
         if origin.credentials_expire_at.is_none() {
             is_there(scene, &spec, &origin).await?;
+        }
+        if status.restored_from.is_none() {
+            intend(scene, round, status, &origin).await?;
         }
         let wanted = Wanted { secret: ORIGIN, spec: &spec, access: Access::Read, s3 };
         match wanted.see_to(scene, round, origin.credentials_expire_at.as_ref()).await? {
@@ -68,17 +77,21 @@ pub async fn ready(
 
 impl Scene<'_> {
     /// Whose backups are meant.
-    fn resolve(&self, asked: &RestoreFrom, rpo: Duration) -> Result<OriginStatus, Fault> {
+    fn resolve(&self, asked: &RestoreFrom, wanted: &Database) -> Result<OriginStatus, Fault> {
         let time = asked.time.clone();
         let begun = |identity: String, server_name: String| OriginStatus {
             identity,
             bucket: String::new(),
             server_name,
             time,
+            namespace_uid: String::new(),
             credentials_expire_at: None,
             completed_at: None,
         };
         if let (Some(identity), Some(server)) = (&asked.identity, &asked.server_name) {
+            if let Some(time) = asked.time.as_deref() {
+                within(identity, moment(time)?, None, wanted.rpo)?;
+            }
             return Ok(begun(identity.parse::<Identity>()?.to_string(), server.clone()));
         }
         let name = asked.workspace.as_deref().unwrap_or_default();
@@ -91,8 +104,9 @@ impl Scene<'_> {
             return Err(waiting(&format!("Workspace {name} has no full backup yet")));
         };
         if let Some(time) = asked.time.as_deref() {
-            within(name, moment(time)?, since.0, rpo)?;
+            within(name, moment(time)?, Some(since.0), wanted.rpo)?;
         }
+        holds(wanted, name, status.and_then(|status| status.database.as_ref()).map(|it| it.storage.as_str()))?;
         Ok(begun(identity, backup.server_name.clone()))
     }
 
@@ -105,6 +119,7 @@ impl Scene<'_> {
             return Err(Fault::stalled(names::INVALID_SPEC, message));
         }
         let found = self.context.workspaces.get(&ObjectRef::new(name).within(&namespace));
+        let found = found.filter(|found| found.metadata.deletion_timestamp.is_none());
         found.ok_or_else(|| waiting(&format!("Workspace {namespace}/{name} does not exist")))
     }
 }
@@ -124,8 +139,8 @@ fn moment(text: &str) -> Result<Timestamp, Fault> {
 
 /// Refuses what nobody could go back to, and waits for the log of what just was: PostgreSQL goes on to the first change after the moment, and
 /// fails if that is not archived.
-fn within(name: &str, time: Timestamp, since: Timestamp, rpo: Duration) -> Result<(), Fault> {
-    let message = if time < since {
+fn within(name: &str, time: Timestamp, since: Option<Timestamp>, rpo: Duration) -> Result<(), Fault> {
+    let message = if let Some(since) = since.filter(|since| time < *since) {
         format!("database.restoreFrom.time is {time}, and the backups of Workspace {name} reach back to {since}")
     } else if time > clock::now() {
         format!("database.restoreFrom.time is {time}, which is yet to come")
@@ -137,6 +152,34 @@ fn within(name: &str, time: Timestamp, since: Timestamp, rpo: Duration) -> Resul
         return if left.is_zero() { Ok(()) } else { Err(Fault::waiting(left, names::PROGRESSING, message)) };
     };
     Err(Fault::stalled(names::INVALID_SPEC, format!("{message}: create another Workspace with another time")))
+}
+
+/// Refuses volumes that are smaller than those whose content is to go there.
+fn holds(wanted: &Database, name: &str, have: Option<&str>) -> Result<(), Fault> {
+    let have = have.map(|have| ResourceText { storage: Some(have.to_owned()), ..ResourceText::default() });
+    let have = have.as_ref().and_then(|have| Amounts::parse(have).ok()?.storage).unwrap_or_default();
+    if wanted.storage >= have {
+        return Ok(());
+    }
+    let (wanted, have) = (format_bytes(wanted.storage), format_bytes(have));
+    let message = format!(
+        "database.storage.size is {wanted}, and the volumes of Workspace {name} have {have}: raise it to at least {have}"
+    );
+    Err(Fault::stalled(names::INVALID_SPEC, message))
+}
+
+/// Writes into status what the database begins with, before it does: what is found later may be something else.
+async fn intend(
+    scene: &Scene<'_>,
+    round: &mut Round<Facts>,
+    status: &DatabaseStatus,
+    origin: &OriginStatus,
+) -> Result<(), Fault> {
+    let before = round.facts.database.clone().unwrap_or_else(|| status.clone());
+    round.facts.database = Some(DatabaseStatus { restored_from: Some(origin.clone()), ..before });
+    let making = format!("it begins with the backups {} in bucket {}", origin.server_name, origin.bucket);
+    let (known, engine) = (&scene.context.workspaces, &scene.context.engine);
+    drive::intend::<Workspaces>(known, engine, scene.workspace, round, names::DATABASE_READY, making).await
 }
 
 /// The bucket of these backups. That it is the Tenant's own is seen by its marks, when it is looked at.
@@ -165,10 +208,11 @@ mod tests {
         let now = clock::now();
         let ago = |minutes: u64| now - Duration::from_mins(minutes);
         let rpo = Duration::from_mins(6);
-        assert!(within("finance", ago(5), ago(10), rpo).is_ok());
-        assert!(within("finance", ago(2), ago(10), rpo).unwrap_err().message.contains("archived in"));
+        assert!(within("finance", ago(5), Some(ago(10)), rpo).is_ok());
+        assert!(within("finance", now + Duration::from_hours(1), None, rpo).is_err());
+        assert!(within("finance", ago(2), Some(ago(10)), rpo).unwrap_err().message.contains("archived in"));
         for (time, said) in [(ago(20), "reach back to"), (now + Duration::from_hours(1), "yet to come")] {
-            assert!(within("finance", time, ago(10), rpo).unwrap_err().message.contains(said));
+            assert!(within("finance", time, Some(ago(10)), rpo).unwrap_err().message.contains(said));
         }
     }
 }

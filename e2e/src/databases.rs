@@ -4,9 +4,14 @@
 //! Nothing of it is ours but the images, which are packed here, and the volumes: manifests come from the modules that the programs are
 //! built from.
 
+mod bucket;
+mod consumer;
+mod database;
 mod images;
 mod keeper;
+mod refusal;
 mod upstream;
+mod visitor;
 mod volumes;
 
 use std::time::{Duration, Instant};
@@ -21,21 +26,28 @@ use crate::manifests;
 use crate::plane::Plane;
 use crate::wait::until;
 
+pub use bucket::Bucket;
+pub use consumer::{CONSENT, Consumer, ROWS, host};
+pub use database::{Database, PATIENCE, PLUGIN, apply, exec};
 pub use images::POSTGRES;
 pub use keeper::{Keeper, objects};
+pub use refusal::{ANOTHER_AUTHORITY, ANOTHER_NAME, LOCKED, UNANSWERED, is_refused};
+pub use visitor::{Session, Visitor, Way};
 pub use volumes::STORAGE_CLASS;
 use volumes::Volumes;
 
 /// The namespace of the operator of databases, which holds the plugin too.
 pub const NAMESPACE: &str = "cnpg-system";
 
-/// Longest wait for each step.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longest wait for each step of the installation.
+const INSTALLED_AFTER: Duration = Duration::from_mins(2);
 
 /// CloudNativePG at work. Dropping it ends the making of volumes; the rest goes with its plane.
 pub struct CloudNativePg {
     /// The image of databases by tag and digest; [`POSTGRES`] is the same by tag alone.
     pub postgres: String,
+    /// How long it took, in a sentence for whoever wants to know.
+    pub times: String,
     _volumes: Volumes,
 }
 
@@ -70,8 +82,8 @@ impl CloudNativePg {
             until_available(&client, name).await?;
         }
         let (all, imported) = (begun.elapsed().as_secs_f32(), imported.as_secs_f32());
-        crate::show(&format!("e2e: CloudNativePG is up after {all:.1} s, {imported:.1} s of it for its images"));
-        Ok(Self { postgres: images.postgres, _volumes: volumes })
+        let times = format!("CloudNativePG is up after {all:.1} s, {imported:.1} s of it for its images");
+        Ok(Self { postgres: images.postgres, times, _volumes: volumes })
     }
 }
 
@@ -87,7 +99,7 @@ async fn apply_kinds(client: &Client, upstream: &upstream::Upstream) -> Result<(
         manifests::apply(client, kind).await?;
     }
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    until("the kinds of CloudNativePG are served", PATIENCE, async || {
+    until("the kinds of CloudNativePG are served", INSTALLED_AFTER, async || {
         for kind in &kinds {
             let name = kind.metadata.name.as_deref().unwrap_or_default();
             let status = definitions.get(name).await?.status;
@@ -103,7 +115,7 @@ async fn apply_kinds(client: &Client, upstream: &upstream::Upstream) -> Result<(
 
 async fn until_available(client: &Client, name: &str) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    until(&format!("{name} is available"), PATIENCE, async || {
+    until(&format!("{name} is available"), INSTALLED_AFTER, async || {
         let status = deployments.get(name).await.with_context(|| format!("there is no Deployment {name}"))?.status;
         Ok(status.is_some_and(|status| status.available_replicas == Some(1)))
     })

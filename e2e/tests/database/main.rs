@@ -16,7 +16,6 @@ mod database;
 mod kinds;
 mod origins;
 mod restored;
-mod store;
 mod told;
 mod world;
 

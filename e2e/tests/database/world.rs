@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use api::{Tenant, TenantClass, Workspace};
-use e2e::databases::{CloudNativePg, STORAGE_CLASS};
+use e2e::databases::{Bucket, CloudNativePg, STORAGE_CLASS};
 use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
-use e2e::{Plane, Servers, Tier, unique};
+use e2e::{Plane, Servers, Tier, show, unique};
 use kube::Client;
 use operator::config::ProviderSource;
 use serde_json::json;
 
 use crate::database::Database;
-use crate::store::Store;
 
 /// Longest wait for a database.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -39,13 +38,14 @@ pub struct Customer {
     /// What it calls itself in its backups.
     pub server: String,
     /// The backup bucket.
-    pub store: Store,
+    pub store: Bucket,
 }
 
 impl World {
     pub async fn begin() -> Result<Self> {
         let stage = Stage::set(Tier::Three, |config| config.providers = ProviderSource::Real).await?;
         let (postgres, servers) = tokio::try_join!(CloudNativePg::install(&stage.plane), Servers::start(&stage.plane))?;
+        show(&format!("database: {}", postgres.times));
         let spec = servers.class_spec(&stage.plane, "Assumed");
         let database = json!({
             "image": postgres.postgres,
@@ -87,7 +87,7 @@ impl World {
         let status = shown.status.clone().unwrap_or_default();
         let backup = status.database.and_then(|database| database.backup).context("no backups are shown")?;
         let key = format!("arn:aws:kms:{}", backup.key.clone().context("the backups are under no key")?);
-        let store = Store::of(self, &backup.bucket)?;
+        let store = Bucket::of(self.plane(), &self.servers.minio, &backup.bucket)?;
         let database = Database::new("database", &stack, self.client()?);
         Ok(Customer { tenant, workspace, shown, stack, key, database, server: backup.server_name, store })
     }

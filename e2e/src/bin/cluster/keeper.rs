@@ -30,6 +30,9 @@ pub(crate) async fn keep(wish: Wish) -> Result<()> {
         let site = Site::start(tier, options, say).await?;
         // Volumes are made as long as it lives.
         let databases = if wish.databases { Some(CloudNativePg::install(&site.plane).await?) } else { None };
+        if let Some(databases) = &databases {
+            say(&databases.times);
+        }
         anyhow::Ok((site, databases))
     };
     let (site, _databases) = tokio::select! {

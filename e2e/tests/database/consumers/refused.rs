@@ -1,23 +1,10 @@
 //! What consumers, and those who have taken a certificate from them, must not be able to do, each beside a control that succeeds.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use e2e::wait::until;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use anyhow::{Context as _, Result, ensure};
+use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, ROWS, UNANSWERED, Way, host, is_refused};
 
-use super::visitor::{Visitor, Way};
-use super::{ROWS, Shop, host};
-use crate::database::PATIENCE;
+use super::Shop;
 use crate::world::Customer;
-
-/// What is said where packets do not arrive: it depends on whether the network drops or rejects them.
-pub(super) const UNANSWERED: [&str; 3] = ["timeout expired", "Connection refused", "No route to host"];
-
-/// What may come before the answer on a busy machine, and says nothing.
-const LATE: [&str; 2] = ["could not translate host name", "timeout expired"];
-
-/// What PostgreSQL says to a certificate with another name than that of the user.
-const ANOTHER_NAME: [&str; 1] = ["certificate authentication failed for user"];
 
 impl Shop {
     /// Tries all of it, and says how many ways in there are not.
@@ -90,41 +77,13 @@ impl Shop {
 
     /// A certificate says nothing at the other customer's database, be it tried from where packets get to it: its own pod.
     async fn authorities(&self, globex: &Customer) -> Result<()> {
-        const SCRIPT: &str = "umask 077; printf %s \"$1\" >/dev/shm/tls.crt; printf %s \"$2\" >/dev/shm/tls.key
-            psql --no-psqlrc -At --dbname \"$3\" --command 'SELECT 1'; code=$?
-            rm /dev/shm/tls.crt /dev/shm/tls.key; exit $code";
-        let secrets: Api<Secret> = Api::namespaced(self.admin.clone(), &self.billing.namespace);
-        let data = secrets.get(&self.billing.secret(&self.workspace)).await?.data.unwrap_or_default();
-        let entry = |name: &str| data.get(name).map(|it| String::from_utf8_lossy(&it.0).into_owned());
-        let (certificate, key) = entry("tls.crt").zip(entry("tls.key")).context("the Secret has no certificate")?;
-        let target = format!(
-            "host=database-rw dbname=app user={} sslmode=require connect_timeout=30 sslcert=/dev/shm/tls.crt sslkey=/dev/shm/tls.key",
-            self.billing.role()
-        );
-        let command = ["sh", "-c", SCRIPT, "sh", &certificate, &key, &target];
-        let tried = globex.database.run(&globex.database.primary().await?, &command).await;
+        let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;
+        let tried = globex.database.present(&certificate, &self.billing.role()).await;
         let refused = tried.err().context("one customer's certificate opens the other's database")?.to_string();
-        ensure!(refused.contains("unknown ca"), "refused for another reason: {refused}");
+        ensure!(
+            ANOTHER_AUTHORITY.iter().any(|reason| refused.contains(reason)),
+            "refused for another reason: {refused}"
+        );
         Ok(())
     }
-}
-
-/// Waits until it is refused for one of these reasons. Being let in, and any other reason that is not just being late, fails at once.
-pub(super) async fn is_refused(
-    what: &str,
-    visitor: &Visitor,
-    way: &Way,
-    statement: &str,
-    reasons: &[&str],
-) -> Result<()> {
-    until(&format!("this is refused for a reason: {what}"), PATIENCE, async || {
-        let refused = match visitor.sql(way, statement).await {
-            Ok(answer) => bail!("{what}: let in, and told {answer:?}"),
-            Err(error) => format!("{error:#}"),
-        };
-        let is_one_of = |known: &[&str]| known.iter().any(|reason| refused.contains(reason));
-        ensure!(is_one_of(reasons) || is_one_of(&LATE), "{what}: refused for another reason: {refused}");
-        Ok(is_one_of(reasons))
-    })
-    .await
 }

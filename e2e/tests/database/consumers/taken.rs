@@ -1,35 +1,26 @@
 //! Consent that is taken back, and a Workspace that goes. In: an application at work. Out: nothing of what it was given works any more, and
 //! others notice nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use api::conditions as names;
+use e2e::databases::{CONSENT, Consumer, LOCKED, PATIENCE, ROWS, Way};
 use e2e::show;
 use e2e::story::condition;
 use e2e::wait::until;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
-use super::refused::UNANSWERED;
-use super::visitor::{Session, Way};
-use super::{CONSENT, Consumer, ROWS, Shop};
-use crate::database::PATIENCE;
+use super::Shop;
 
 /// The condition that tells of consumers, and its reason where a namespace does not consent.
 const CONSUMERS_READY: &str = "ConsumersReady";
 const CONSENT_MISSING: &str = "ConsentMissing";
-
-/// Longest wait for an answer in a session that is open: without one it is as good as closed.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// What PostgreSQL says to a role that is locked.
-const LOCKED: &str = "is not permitted to log in";
 
 impl Shop {
     /// The shop takes its consent back: each thing that it was given stops working, and the one who reads goes on.
@@ -41,16 +32,16 @@ impl Shop {
         // From the desk, packets arrive also afterwards: there PostgreSQL itself has to refuse.
         self.from_reports.is_let_in(&writes).await.context("the control fails: a saved certificate")?;
         let session = Mutex::new(self.from_billing.session(&writes).await?);
-        ensure!(still_reads(&session).await?, "the control fails: the open session");
+        ensure!(session.lock().await.still_reads().await?, "the control fails: the open session");
 
         self.withdraw_consent().await?;
         let begun = Instant::now();
         let measured = tokio::try_join!(
             time(begun, "no Secret", async || Ok(!self.has_secret(&self.billing).await?)),
             time(begun, "no RoleBinding", async || Ok(!self.has_binding(&self.billing).await?)),
-            time(begun, "no packet", async || self.gets_no_packet_through(&writes).await),
+            time(begun, "no packet", async || self.from_billing.gets_no_packet_by(&writes).await),
             time(begun, "no login", async || self.is_locked(&writes).await),
-            time(begun, "no row in an open session", async || Ok(!still_reads(&session).await?)),
+            time(begun, "no row in an open session", async || Ok(!session.lock().await.still_reads().await?)),
             time(begun, "no DatabaseRole", async || Ok(!self.has_role(&self.billing).await?)),
         )?;
         let (secret, binding, packet, login, row, role) = measured;
@@ -96,8 +87,7 @@ impl Shop {
     }
 
     async fn has_secret(&self, consumer: &Consumer) -> Result<bool> {
-        let secrets: Api<Secret> = Api::namespaced(self.admin.clone(), &consumer.namespace);
-        Ok(secrets.get_opt(&consumer.secret(&self.workspace)).await?.is_some())
+        Ok(consumer.given(&self.admin).await?.is_some())
     }
 
     /// Whether Steading may still write there.
@@ -113,24 +103,10 @@ impl Shop {
         Ok(roles.get_opt(&name).await?.is_some())
     }
 
-    async fn gets_no_packet_through(&self, way: &Way) -> Result<bool> {
-        let answer = self.from_billing.sql(&way.clone().impatiently(), "SELECT 1").await;
-        Ok(answer.is_err_and(|error| UNANSWERED.iter().any(|reason| format!("{error:#}").contains(reason))))
-    }
-
     /// Whether PostgreSQL itself refuses, asked from where packets arrive.
     async fn is_locked(&self, way: &Way) -> Result<bool> {
         Ok(self.from_reports.sql(way, "SELECT 1").await.is_err_and(|error| format!("{error:#}").contains(LOCKED)))
     }
-}
-
-/// Whether an open session still gets rows. It does not if it is refused, has ended, or nobody answers any more.
-async fn still_reads(session: &Mutex<Session>) -> Result<bool> {
-    let mut session = session.lock().await;
-    let Ok(Ok(answer)) = timeout(ANSWER, session.ask(ROWS)).await else { return Ok(false) };
-    let is_read = answer.parse::<u64>().is_ok();
-    ensure!(is_read || answer.contains("permission denied for table invoices"), "{answer}");
-    Ok(is_read)
 }
 
 /// Waits until it is so, and says when it was.

@@ -2,20 +2,21 @@
 
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_s3::Client;
-use e2e::servers::Minio;
 
-use crate::world::World;
+use crate::plane::Plane;
+use crate::servers::Minio;
 
-pub struct Store {
+/// A bucket for backups.
+pub struct Bucket {
+    /// Its name.
     pub bucket: String,
     client: Client,
 }
 
-impl Store {
-    pub fn of(world: &World, bucket: &str) -> Result<Self> {
-        let minio = &world.servers.minio;
-        let root = minio.root_account().credentials();
-        let client = Minio::client(world.plane().authority(), &minio.endpoint(), root)?;
+impl Bucket {
+    /// The bucket of this name at the store beside this plane.
+    pub fn of(plane: &Plane, minio: &Minio, bucket: &str) -> Result<Self> {
+        let client = Minio::client(plane.authority(), &minio.endpoint(), minio.root_account().credentials())?;
         Ok(Self { bucket: bucket.to_owned(), client })
     }
 
@@ -31,7 +32,7 @@ impl Store {
     }
 
     /// The names of all that lies in the bucket, each with the key that it is under.
-    async fn objects(&self) -> Result<Vec<(String, Option<String>)>> {
+    pub async fn objects(&self) -> Result<Vec<(String, Option<String>)>> {
         let mut objects = Vec::new();
         let listed = self.client.list_objects_v2().bucket(&self.bucket).send().await;
         for name in listed.context("the bucket cannot be listed")?.contents().iter().filter_map(|it| it.key()) {

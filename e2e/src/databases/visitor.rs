@@ -143,7 +143,8 @@ impl Visitor {
 
     /// Connects, and stays connected.
     pub async fn session(&self, way: &Way) -> Result<Session> {
-        let command = ["sh", "-c", "exec psql --no-psqlrc -At --dbname \"$1\" 2>&1", "sh", &way.target()];
+        // The shell stays: if it gave way to psql, its standard error would be closed, and with that containerd closes standard input.
+        let command = ["sh", "-c", "psql --no-psqlrc -At --dbname \"$1\" 2>&1; exit $?", "sh", &way.target()];
         let parameters = AttachParams::default().container(NAME).stdin(true).stderr(false);
         let mut process = self.pods.exec(NAME, command, &parameters).await?;
         let input = Box::pin(process.stdin().context("it takes no input")?);

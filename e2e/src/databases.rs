@@ -40,7 +40,7 @@ use volumes::Volumes;
 pub const NAMESPACE: &str = "cnpg-system";
 
 /// Longest wait for each step of the installation.
-const INSTALLED_AFTER: Duration = Duration::from_mins(2);
+const INSTALLED_AFTER: Duration = Duration::from_mins(5);
 
 /// CloudNativePG at work. Dropping it ends the making of volumes; the rest goes with its plane.
 pub struct CloudNativePg {

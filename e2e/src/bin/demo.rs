@@ -1,5 +1,5 @@
 //! The demo. In: a machine with Rust and Go. Out: a customer's two stacks come up on a real control plane, shown to be apart, changed, and
-//! one of them gone; nothing is left behind.
+//! one of them gone; on real nodes also packets and databases; nothing is left behind.
 //!
 //! Everything that it claims it checks. The exit code is 0 if all held, 1 if something did not, 130 if it was interrupted.
 
@@ -11,6 +11,8 @@ mod apply;
 mod authorization;
 #[path = "demo/current.rs"]
 mod current;
+#[path = "demo/databases.rs"]
+mod databases;
 #[path = "demo/kubectl.rs"]
 mod kubectl;
 #[path = "demo/objects.rs"]
@@ -57,10 +59,11 @@ is installed, and a TenantClass. It says what it will make there, asks, and
 removes it at the end, also on Ctrl-C. Whatever is not a yes ends it with code
 0, and nothing was written; without a terminal it wants --yes and ends with 1.
 
-As root on Linux it has two real nodes (T3), on which packets are sent;
-elsewhere fake ones (T2). The first run builds Kubernetes, OpenBao, MinIO, KES,
-OpenFGA, Helm and what nodes need from source: about half an hour on two
-cores, 45 minutes for T3. Later runs take about a minute.
+As root on Linux it has two real nodes (T3), on which packets are sent and
+databases run; elsewhere fake ones (T2). The first run builds Kubernetes,
+OpenBao, MinIO, KES, OpenFGA, Helm and what nodes and databases need from
+source: about half an hour on two cores, 45 minutes for T3. Later runs take
+about a minute, three to four for T3.
 Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
 
 #[derive(Parser)]
@@ -148,7 +151,15 @@ async fn play(show: &Show) -> Result<Scene> {
     }
 }
 
+/// All chapters. What databases need is installed while others are shown.
 async fn acts(show: &Show, scene: &Scene) -> Result<()> {
+    tokio::select! {
+        outcome = Box::pin(chapters(show, scene)) => outcome,
+        never = Box::pin(scene.prepare_databases()) => match never {},
+    }
+}
+
+async fn chapters(show: &Show, scene: &Scene) -> Result<()> {
     apply::quickstart(show, scene).await?;
     let stacks = apply::until_ready(show, scene).await?;
     apply::look(show, scene, &stacks).await?;
@@ -161,7 +172,9 @@ async fn acts(show: &Show, scene: &Scene) -> Result<()> {
     let notes = store::one_bucket(show, scene, &stacks).await?;
     rotate::key(show, scene, &stacks).await?;
     remove::research(show, scene, &stacks, &notes).await?;
-    packets::verdicts(show, scene, &stacks).await
+    databases::offer(show, scene).await?;
+    packets::verdicts(show, scene, &stacks).await?;
+    Box::pin(databases::shown(show, scene, &stacks)).await
 }
 
 /// The signals that end the demo.

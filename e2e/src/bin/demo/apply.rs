@@ -22,7 +22,7 @@ const OTHER_CUSTOMER: &str = include_str!("other-customer.yaml");
 const OBJECTS: usize = 6;
 
 /// Longest wait for all to be Ready.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Applies the quickstart and the second customer.
 pub(crate) async fn quickstart(show: &Show, scene: &Scene) -> Result<()> {
@@ -53,7 +53,8 @@ pub(crate) async fn quickstart(show: &Show, scene: &Scene) -> Result<()> {
     apply(show, scene, "other-customer.yaml", &file).await
 }
 
-async fn apply(show: &Show, scene: &Scene, name: &str, file: &Path) -> Result<()> {
+/// Applies a file, which is shown by this name.
+pub(crate) async fn apply(show: &Show, scene: &Scene, name: &str, file: &Path) -> Result<()> {
     show.say(&format!("$ kubectl apply --server-side -f {name}"));
     match scene.kubectl.run(&["apply", "--server-side", "-f", &file.display().to_string()]).await? {
         Ok(printed) => show.output(&printed),

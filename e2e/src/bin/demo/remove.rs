@@ -26,7 +26,7 @@ use crate::show::{Progress, Show};
 use crate::store::Notes;
 
 /// Longest wait until the Workspace is gone.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Deletes the workspace `research` and looks at what is left.
 pub(crate) async fn research(show: &Show, scene: &Scene, stacks: &Stacks, notes: &Notes) -> Result<()> {

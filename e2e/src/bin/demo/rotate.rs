@@ -16,7 +16,7 @@ use crate::show::{Progress, Show};
 /// What is encrypted before the rotation.
 const SECRET: &str = "encrypted before the rotation";
 /// Longest wait for the new version.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Shortest life of a token.
 const TOKEN_SECONDS: i64 = 600;
 

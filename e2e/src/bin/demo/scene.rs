@@ -1,11 +1,13 @@
 //! What the demo plays on. In: nothing. Out: a control plane, the servers outside it, the chart and the operator, all running; and their
 //! end, looked at.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use e2e::components::{Component, build_all, cache_root};
+use e2e::databases::CloudNativePg;
 use e2e::install::{Installation, OperatorProcess, with_probes};
 use e2e::plane::why_not;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
@@ -14,6 +16,7 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::kubectl::Kubectl;
 use crate::people::{Question, may};
@@ -29,6 +32,7 @@ pub(crate) const BREAK_GLASS: &str = "demo-break-glass";
 pub(crate) struct Scene {
     // In the order in which they end: the operator first, so that it does not see the others go.
     operator: OperatorProcess,
+    databases: OnceCell<CloudNativePg>,
     pub(crate) installation: Installation,
     pub(crate) servers: Servers,
     pub(crate) kubectl: Kubectl,
@@ -62,7 +66,7 @@ impl Scene {
         let starting = OperatorProcess::start_with(&plane, &installation, environment);
         let operator = show.during(what, starting).await?;
         let kubectl = Kubectl::new(&plane).await?;
-        let scene = Self { operator, installation, servers, kubectl, plane };
+        let scene = Self { operator, databases: OnceCell::new(), installation, servers, kubectl, plane };
         scene.check_the_operators_rights(show).await?;
         match why_not {
             None => show.say(
@@ -91,6 +95,20 @@ impl Scene {
         let may_list = may(&self.plane.admin()?, &account, &groups, "", &secrets).await?;
         show.check("it may not list Secrets in the cluster", !may_list);
         Ok(())
+    }
+
+    /// CloudNativePG, installed by whoever asks first; others wait for that.
+    pub(crate) async fn databases(&self) -> Result<&CloudNativePg> {
+        self.databases.get_or_try_init(|| CloudNativePg::install(&self.plane)).await
+    }
+
+    /// Installs what databases need, beside something else that ends: this does not.
+    pub(crate) async fn prepare_databases(&self) -> Infallible {
+        if self.plane.tier() == Tier::Three {
+            // If it fails, so does whoever asks for it in earnest, and says why.
+            self.databases().await.ok();
+        }
+        std::future::pending().await
     }
 
     /// The end of the operator's log, to explain a failure.
@@ -165,7 +183,7 @@ impl Scene {
 
 /// Builds what the cache does not have; the harness tells how far it is.
 async fn programs(show: &Show, tier: Tier) -> Result<()> {
-    let nodes = Component::NODE.into_iter().filter(|_| tier == Tier::Three);
+    let nodes = Component::NODE.into_iter().chain(Component::DATABASE).filter(|_| tier == Tier::Three);
     let all: Vec<Component> = Component::ALL.into_iter().chain(nodes).collect();
     let is_missing = |component: &Component| Ok::<bool, anyhow::Error>(!component.cached_path()?.is_file());
     let missing = all.iter().map(is_missing).collect::<Result<Vec<bool>>>()?.into_iter().filter(|it| *it).count();
@@ -178,6 +196,9 @@ async fn programs(show: &Show, tier: Tier) -> Result<()> {
             all.len()
         ));
         build_all(&all).await?;
+    }
+    if tier == Tier::Three {
+        CloudNativePg::build().await?;
     }
     OperatorProcess::build().await?;
     Ok(())

@@ -146,7 +146,9 @@ fn within(name: &str, time: Timestamp, since: Option<Timestamp>, rpo: Duration) 
         format!("database.restoreFrom.time is {time}, which is yet to come")
     } else {
         let age = Duration::try_from(clock::now().duration_since(time)).unwrap_or_default();
-        let left = (rpo / 3 + SENDING).saturating_sub(age);
+        // One that is gone has archived all it had.
+        let takes = since.map_or(Duration::ZERO, |_| rpo / 3 + SENDING);
+        let left = takes.saturating_sub(age);
         let message =
             format!("the log of {time} is archived in {} s at the latest", left.as_secs().next_multiple_of(60));
         return if left.is_zero() { Ok(()) } else { Err(Fault::waiting(left, names::PROGRESSING, message)) };
@@ -209,6 +211,7 @@ mod tests {
         let ago = |minutes: u64| now - Duration::from_mins(minutes);
         let rpo = Duration::from_mins(6);
         assert!(within("finance", ago(5), Some(ago(10)), rpo).is_ok());
+        assert!(within("finance", ago(2), None, rpo).is_ok(), "what is gone has archived all");
         assert!(within("finance", now + Duration::from_hours(1), None, rpo).is_err());
         assert!(within("finance", ago(2), Some(ago(10)), rpo).unwrap_err().message.contains("archived in"));
         for (time, said) in [(ago(20), "reach back to"), (now + Duration::from_hours(1), "yet to come")] {

@@ -25,10 +25,14 @@ struct Begun {
 impl Begun {
     /// A Workspace with backups of the last hours.
     async fn set() -> Result<Self> {
-        let stage = Stage::set(Tier::One, |config| config.timings.stalled = std::time::Duration::from_secs(2)).await?;
+        Self::set_on(Tier::One).await
+    }
+
+    async fn set_on(tier: Tier) -> Result<Self> {
+        let stage = Stage::set(tier, |config| config.timings.stalled = std::time::Duration::from_secs(2)).await?;
         install_kinds(&stage.plane).await?;
         let onprem = stage.platform.applied(with_databases()).await?;
-        let acme = stage.platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
+        let acme = stage.platform.applied(tenant(&unique("acme")).of_class(&onprem).deleting_data()).await?;
         let finance = stage.platform.applied(workspace("finance").of_tenant(&acme)).await?;
         let (since, keeper) = has_backups(&stage, &finance).await?;
         Ok(Self { stage, acme, finance, since, keeper })
@@ -123,4 +127,24 @@ async fn nothing_is_restored_from_what_is_not_there_or_not_ones_own() -> Result<
     has_backups(&begun.stage, &payroll).await?;
     let one = begun.copy("one", &json!({ "workspace": "payroll" }));
     platform.until_condition(&one, names::DATABASE_READY, "False", names::PROGRESSING).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_that_would_be_deleted_wait_for_whoever_is_still_being_restored_from_them() -> Result<()> {
+    let begun = Begun::set_on(Tier::Two).await?;
+    let platform = &begun.stage.platform;
+    let copy = platform.applied(begun.copy("copy", &json!({ "workspace": "finance" }))).await?;
+    platform.until_condition(&copy, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
+    let going = platform.get(&begun.finance).await?;
+    platform.delete(&begun.finance).await?;
+    let waits = |told: &Workspace| {
+        condition(told, names::READY).is_some_and(|it| it.message.contains("Workspace copy is still being restored"))
+    };
+    platform.until(&begun.finance, "waits for its reader", waits).await?;
+    let backup = going.status.as_ref().and_then(|it| it.database.as_ref()?.backup.clone()).context("no backups")?;
+    ensure!(begun.stage.world.buckets().contains_key(&backup.bucket), "the backups went under their reader");
+    keeper_of(&begun.stage, &copy).await?.runs(3, "True").await?;
+    platform.until_gone(&begun.finance, &going).await?;
+    ensure!(!begun.stage.world.buckets().contains_key(&backup.bucket), "the backups were kept for nobody");
+    Ok(())
 }

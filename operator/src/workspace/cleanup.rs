@@ -118,9 +118,6 @@ async fn buckets(context: &Context, workspace: &Workspace, identity: &Identity) 
     let backup = backup.map(|backup| backup.observed_at.is_some());
     for (purpose, was_seen) in [(Purpose::Data, data), (Purpose::Backup, backup)] {
         if let Some(was_seen) = was_seen {
-            if purpose == Purpose::Backup {
-                nobody_begins_with(context, workspace, identity)?;
-            }
             bucket(context, workspace, identity, purpose, was_seen).await?;
         }
     }
@@ -137,7 +134,10 @@ fn nobody_begins_with(context: &Context, workspace: &Workspace, identity: &Ident
     };
     let siblings = context.workspaces_of(&workspace.namespace().unwrap_or_default());
     let Some(reader) = siblings.iter().find(|other| reads(other)) else { return Ok(()) };
-    let message = format!("Workspace {} is still being restored from the backups", reader.name_any());
+    let message = format!(
+        "Workspace {} is still being restored from the backups, which go when it is Ready; delete it too if it is not wanted",
+        reader.name_any()
+    );
     Err(Fault::waiting(Duration::from_secs(15), names::DELETING, message))
 }
 
@@ -159,7 +159,12 @@ async fn bucket(
     let buckets = context.connections.buckets(&class).await?;
     let gone = match tenant.spec.deletion_policy {
         DeletionPolicy::Retain => external::ensure_released(&buckets, &spec).await.map(|_| ()),
-        DeletionPolicy::Delete => external::ensure_gone(&buckets, &spec).await,
+        DeletionPolicy::Delete => {
+            if purpose == Purpose::Backup {
+                nobody_begins_with(context, workspace, identity)?;
+            }
+            external::ensure_gone(&buckets, &spec).await
+        }
     };
     connections::count(&context.engine.metrics, "buckets", "remove", &gone);
     match gone {

@@ -39,6 +39,8 @@ pub struct Plan {
     waiting: Vec<Consumer>,
     /// Those whose namespace does not consent.
     refused: Vec<Consumer>,
+    /// Those whose namespace was made anew: what they had goes, and then they are served.
+    renewed: Vec<Consumer>,
     /// Those who had something and are to have nothing.
     ended: Vec<Consumer>,
     /// What is wrong with the list.
@@ -66,14 +68,16 @@ impl Plan {
                 }
             };
             if consumer.namespace.as_str() == context.account.0 || consumer.namespace.as_str().starts_with("kube-") {
-                let message =
-                    format!("spec.consumers names namespace {}, which is no application's", consumer.namespace);
+                let message = format!(
+                    "spec.consumers names namespace {}, which is no application's: take it off the list",
+                    consumer.namespace
+                );
                 plan.invalid = Some(Fault::stalled(names::INVALID_SPEC, message));
                 continue;
             }
             match context.consents.of(&consumer.namespace, &tenant, &name) {
                 // What a namesake had is taken back first, with its certificate.
-                Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => {}
+                Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => plan.renewed.push(consumer),
                 Answer::Yes { uid } => plan.served.push((consumer, asked.database.into(), uid)),
                 Answer::No => plan.refused.push(consumer),
                 Answer::Unknown => plan.waiting.push(consumer),
@@ -264,7 +268,14 @@ impl Scene<'_> {
             let message = "namespaces were not listed yet, so nobody knows which consent";
             Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message)
         });
-        plan.invalid.iter().cloned().chain(refused).chain(waiting).collect()
+        let renewed = plan.renewed.iter().map(|consumer| {
+            let message = format!(
+                "namespace {} was made anew: what {} had in the one before is taken back first",
+                consumer.namespace, consumer.service_account
+            );
+            Fault::waiting(Duration::from_secs(1), names::PROGRESSING, message)
+        });
+        plan.invalid.iter().cloned().chain(refused).chain(waiting).chain(renewed).collect()
     }
 
     fn served(&self, plan: &Plan) -> String {

@@ -49,7 +49,8 @@ fn probe_values() -> Value {
 const PROGRAMS: [&str; 2] = ["probe", "canary"];
 
 fn pack(archive: &Path) -> Result<()> {
-    let folder = make(&["programs".to_owned()], "building probe and canary (about 4 min on 2 cores the first time)")?;
+    let folder =
+        make(&["programs".to_owned()], "building probe and canary (several minutes on 2 cores the first time)")?;
     let program = |name: &str| {
         let path = Path::new(&folder).join(name);
         let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

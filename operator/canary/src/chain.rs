@@ -173,6 +173,14 @@ mod tests {
         assert_eq!(read(rows[..1].iter().map(found)).unwrap().rows, 1);
     }
 
+    /// By another program: `sha256(pack(">qq", 8, 1795428900123456) + b"\1" * 32)` in Python.
+    #[test]
+    fn sums_are_the_same_in_every_release_because_backups_outlive_releases() {
+        let row = Row::after(Some(Link { number: 7, sum: [1; 32] }), 1_795_428_900_123_456).unwrap();
+        let halves = [0x0bc0_670d_67c0_e23e_9f74_a9f6_bcb1_705c_u128, 0x62b5_1d52_5cdc_316f_0f26_6604_d714_f227];
+        assert_eq!(row.sum.as_slice(), halves.map(u128::to_be_bytes).concat());
+    }
+
     #[test]
     fn old_rows_may_be_removed_and_at_least_one_row_must_be_there() {
         assert_eq!(read(written(5)[3..].iter().map(found)).unwrap().rows, 2);

@@ -137,6 +137,7 @@ fn told(error: &Error) -> String {
 /// What a code means here, where that helps.
 fn meaning(code: &str) -> &'static str {
     match code {
+        "23505" => "another canary writes at the same time",
         "25006" => "the server does not write: it is no primary now",
         "3D000" => "the server has no such database",
         "3F000" | "42P01" => "the canary's schema or table is not there",

@@ -20,7 +20,7 @@ pub const ROLE: &str = "steading_canary";
 /// The entries of a Secret in which CloudNativePG puts a certificate and its key.
 pub(crate) const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
 
-/// The objects of the canary but for its pod, in the order in which they are applied.
+/// Who it is in the database.
 #[must_use]
 pub fn role(facts: &Facts) -> (Kind, Value) {
     (Kind::DatabaseRole, json!(database_role::of_canary(facts)))
@@ -50,8 +50,8 @@ pub fn look(facts: &Facts, database: &Database, image: &str) -> (Kind, Value) {
     (Kind::Job, json!(job::drill(facts, database, image)))
 }
 
-/// All that a drill makes, in the order in which it is removed.
-pub const OF_DRILL: [(Kind, &str); 3] = [(Kind::Job, DRILL), (Kind::DatabaseRole, DRILL), (Kind::Cluster, DRILL)];
+/// The kinds of all that a drill makes, in the order in which it is removed. CloudNativePG lets go of a role whose Cluster is gone.
+pub const OF_DRILL: [Kind; 3] = [Kind::Job, Kind::DatabaseRole, Kind::Cluster];
 
 /// How many times the rto a drill may take.
 pub const PATIENCE: u32 = 3;

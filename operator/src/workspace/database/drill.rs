@@ -201,18 +201,14 @@ impl Scene<'_> {
     }
 
     fn is_anything_left(&self) -> bool {
-        OF_DRILL.into_iter().any(|(kind, _)| self.context.children.get(&self.key(kind)).is_some())
+        OF_DRILL.into_iter().any(|kind| self.context.children.get(&self.key(kind)).is_some())
     }
 
-    /// Removes what a drill has made. The role goes before its database: nobody else could take the finalizer off it.
+    /// Removes what a drill has made.
     async fn clear(&self, round: &Round<Facts>) -> Result<(), Fault> {
-        for (kind, _) in OF_DRILL {
+        for kind in OF_DRILL {
             let key = self.key(kind);
-            let Some(known) = self.context.children.get(&key) else { continue };
-            if kind == Kind::Cluster && self.context.children.get(&self.key(Kind::DatabaseRole)).is_some() {
-                return Ok(());
-            }
-            if !known.deleting {
+            if let Some(known) = self.context.children.get(&key).filter(|known| !known.deleting) {
                 self.applier(round).delete(&key, &known.uid).await?;
             }
         }

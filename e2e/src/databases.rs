@@ -26,7 +26,7 @@ use crate::manifests;
 use crate::plane::Plane;
 use crate::wait::until;
 
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Read, read, with_credentials};
 pub use consumer::{CONSENT, Consumer, ROWS, host};
 pub use database::{Database, PATIENCE, PLUGIN, apply, exec};
 pub use images::POSTGRES;

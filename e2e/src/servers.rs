@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::components::{Component, build_all};
 use crate::plane::Plane;
 
-pub use kes::Kes;
+pub use kes::{Kes, TakenKey};
 pub use minio::{Minio, StoreAccount};
 pub use openbao::OpenBao;
 pub use openfga::OpenFga;

@@ -1,6 +1,7 @@
 //! The world outside the cluster: a key server, an object store and an authorization server. In: a plane. Out: running servers whose
 //! certificates are the plane's, and the TenantClass that leads to them.
 
+mod identity;
 mod kes;
 mod minio;
 mod openbao;

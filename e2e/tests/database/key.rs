@@ -63,7 +63,7 @@ pub async fn decides_who_reads(world: &World, acme: &Customer, globex: &Customer
     let is_whole = |seen: &[Read]| seen.iter().all(|it| matches!(it, Read::Whole(_)));
     ensure!(is_whole(&before) && is_whole(&others), "the control fails: {:?}: {before:?}, {others:?}", ours.newest);
 
-    let key = world.servers.kes.take_away(key_of(acme)).await?;
+    let key = world.servers.kes.take_away(acme.key_name()).await?;
     let refused = Read::Refused(NO_KEY.to_owned());
     let without = ours.read().await?;
     ensure!(without.iter().all(|it| *it == refused), "without the key: {:?}: {without:?}", ours.newest);
@@ -86,7 +86,7 @@ pub async fn decides_what_is_restored(world: &World, acme: &Customer, moment: &s
         // Before that it would find out that the key is missing, and make no bucket of its own.
         world.platform().until(workspace, "knows what it begins with", has_begun).await?;
     }
-    let key = world.servers.kes.take_away(key_of(acme)).await?;
+    let key = world.servers.kes.take_away(acme.key_name()).await?;
     tokio::try_join!(fails_for_want_of_the_key(world, &then), fails_for_want_of_the_key(world, &last))?;
     world.servers.kes.give_back(&key)?;
     let (then, last) = tokio::try_join!(restored::done(world, acme, &then), restored::done(world, acme, &last))?;
@@ -128,9 +128,4 @@ async fn said_in(pods: &Api<Pod>, pod: &Pod) -> Result<String> {
         said.push_str(&pods.logs(&pod.name_any(), &parameters).await.unwrap_or_default());
     }
     Ok(said)
-}
-
-/// The name of the tenant's key at the key server.
-fn key_of(customer: &Customer) -> &str {
-    customer.key.strip_prefix("arn:aws:kms:").unwrap_or(&customer.key)
 }

@@ -12,6 +12,7 @@
 mod apart;
 mod consented;
 mod consumers;
+mod data;
 mod database;
 mod key;
 mod kinds;
@@ -53,6 +54,8 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end("an application that writes from a namespace of its own, and one that reads");
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
+    let tried = data::of_one_is_closed_to_another(&world, &acme, &globex, &[shop.holder().await?]).await?;
+    steps.end(&format!("{tried} ways from one customer's data to another's, refused"));
 
     let database = &acme.database;
     database.sql("CREATE TABLE sales (number int PRIMARY KEY)").await?;

@@ -89,6 +89,11 @@ impl Shop {
         Ok(shop)
     }
 
+    /// Where the application runs.
+    pub fn namespace(&self) -> &str {
+        &self.billing.namespace
+    }
+
     /// The application, as somebody who could try its certificate elsewhere.
     pub async fn holder(&self) -> Result<Holder> {
         let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;

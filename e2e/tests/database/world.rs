@@ -64,7 +64,8 @@ impl World {
             "instances": 1,
             "storage": { "size": "1Gi", "storageClass": STORAGE_CLASS },
             "resources": { "cpu": "400m", "memory": "256Mi" },
-            "rpo": "15m",
+            "rpo": "3m",
+            "rto": "30m",
             "backup": { "fullEvery": "1h", "retention": "7d" },
         });
         let class = ["residency", "keys", "buckets", "network"]

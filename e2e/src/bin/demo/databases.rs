@@ -1,6 +1,6 @@
 //! Databases of two customers, on real nodes. In: a class, which gets a field. Out: a database for each customer, which its own application
-//! uses and nobody else, which loses nothing with its primary, whose backups lie under the customer's key, and which comes back as it was
-//! before a mistake.
+//! uses and nobody else, which loses nothing with its primary, whose backups lie under the customer's key, which is restored to
+//! see whether it can be, and which comes back as it was before a mistake.
 
 #[path = "databases/applications.rs"]
 mod applications;
@@ -8,6 +8,8 @@ mod applications;
 mod backups;
 #[path = "databases/consent.rs"]
 mod consent;
+#[path = "databases/drill.rs"]
+mod drill;
 #[path = "databases/fail_over.rs"]
 mod fail_over;
 #[path = "databases/mistake.rs"]
@@ -75,6 +77,7 @@ spec:
     storage: {{size: 1Gi, storageClass: {STORAGE_CLASS}}}
     resources: {{cpu: 400m, memory: 256Mi}}
     rpo: 3m
+    rto: 30m
     backup: {{fullEvery: 1h, retention: 7d}}
 "
     );
@@ -145,6 +148,7 @@ pub(crate) async fn shown(show: &Show, scene: &Scene, stacks: &Stacks) -> Result
     fail_over::nothing_is_lost(show, &client, &acme, &visitors.shop).await?;
     backups::under_the_key(show, [&acme, &globex]).await?;
     Box::pin(consent::taken_back(show, scene, &acme, &globex, &visitors)).await?;
+    drill::proven(show, &client, &acme).await?;
     mistake::undone(show, scene, &client, &acme, &moment).await?;
     show.say("This was T3: real nodes, real databases, real backups.");
     Ok(())

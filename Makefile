@@ -26,7 +26,7 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo image probe musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
+.PHONY: help demo image programs musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
@@ -165,26 +165,26 @@ IMAGE ?= localhost/steading/operator:$(version)
 OUTPUT ?= target/steading-operator.tar
 musl := $(shell uname -m)-unknown-linux-musl
 cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
+static := RUSTFLAGS="--remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
+  CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
+  cargo build --locked --release --target $(musl)
 image: tools musl ## Pack the operator into an OCI image; no engine needed.
-	@$(need); \
-	need "musl-gcc" "0" "$$(musl-gcc -dumpversion 2>/dev/null)" "install it (Debian: apt-get install musl-tools)"
-	@RUSTFLAGS="--remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(musl))=musl-gcc \
-	  CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
-	  cargo build --locked --release --target $(musl) -p operator --bin operator -p probe --bin probe
+	@$(static) -p operator --bin operator -p probe --bin probe -p canary --bin canary
 	@mkdir -p "$(dir $(OUTPUT))"
 	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output "$(OUTPUT)" \
 	  --programs "$(CARGO_TARGET_DIR)/$(musl)/release"
 	@echo "steading: $(IMAGE) is in $(OUTPUT); its digest is above"
 
-probe: musl ## Build the probe alone, for nodes beside an operator process.
-	@RUSTFLAGS="--remap-path-prefix=$(cargo_home)=/cargo" cargo build --locked --release --target $(musl) -p probe --bin probe
-	@echo "$(CARGO_TARGET_DIR)/$(musl)/release/probe"
+programs: musl ## Build probe and canary, for nodes beside an operator process.
+	@$(static) -p probe --bin probe -p canary --bin canary
+	@echo "$(CARGO_TARGET_DIR)/$(musl)/release"
 
 musl: ## Get what static programs need.
 	@test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" || ! command -v rustup >/dev/null || rustup target add $(musl)
 	@$(need); \
 	need "the Rust standard library for $(musl)" "1" \
-	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"
+	  "$$(test -d "$$(rustc --print target-libdir --target $(musl) 2>/dev/null)" && echo 1)" "run 'rustup target add $(musl)'"; \
+	need "musl-gcc" "0" "$$(musl-gcc -dumpversion 2>/dev/null)" "install it (Debian: apt-get install musl-tools)"
 
 # DATABASES=1 adds CloudNativePG with its plugin for backups, on real nodes.
 cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 to 3).

@@ -141,7 +141,7 @@ async fn offer_databases(site: &Site) -> Result<()> {
     install_kinds(&site.plane).await?;
     let offered = json!({
         "image": "registry.example/postgresql:18.4", "instances": 1, "storage": { "size": "1Gi" },
-        "resources": { "cpu": "1", "memory": "1Gi" }, "rpo": "15m",
+        "resources": { "cpu": "1", "memory": "1Gi" }, "rpo": "15m", "rto": "1h",
         "backup": { "fullEvery": "2h", "retention": "30d" },
     });
     let classes: Api<api::TenantClass> = Api::all(site.plane.admin()?);

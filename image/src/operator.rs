@@ -1,6 +1,6 @@
-//! The operator's image: two static programs, the authorities that they trust, and nothing else. No shell, no package, no library.
+//! The operator's image: three static programs, the authorities that they trust, and nothing else. No shell, no package, no library.
 //!
-//! In: the operator and the probe, built for musl. Out: the [`Image`], or why a program cannot be in one.
+//! In: the operator, the probe and the canary, built for musl. Out: the [`Image`], or why a program cannot be in one.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,37 @@ const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";
 const OPERATOR: &str = "operator";
 /// What the chart runs on every node, under the same image: it has to be there anyway.
 const PROBE: &str = "probe";
+/// What the operator runs in each stack with a database, under the same image: whoever mirrors images has one of them.
+const CANARY: &str = "canary";
 /// Whom the chart runs it as: nobody that a distribution knows.
 const USER: &str = "65532:65532";
+
+/// The programs of the image.
+#[derive(Debug)]
+pub struct Programs {
+    /// What reconciles.
+    pub operator: Vec<u8>,
+    /// What tries networks.
+    pub probe: Vec<u8>,
+    /// What writes into databases and drills.
+    pub canary: Vec<u8>,
+}
 
 /// An image of these programs under this name, such as `localhost/steading/operator:0.1.0`.
 ///
 /// # Errors
 /// If one of them is none for Linux, for a processor that is not known here, or needs libraries that the image has not; or if they are
 /// for different processors.
-pub fn image(name: &str, operator: Vec<u8>, probe: Vec<u8>) -> Result<Image> {
+pub fn image(name: &str, Programs { operator, probe, canary }: Programs) -> Result<Image> {
     let architecture = architecture_of(&operator).context(OPERATOR)?.to_owned();
-    let other = architecture_of(&probe).context(PROBE)?;
-    ensure!(architecture == other, "the operator is for {architecture}, the probe for {other}");
-    let files = BTreeMap::from([
-        (ROOTS.to_owned(), File { mode: 0o644, content: roots::bundle().into_bytes() }),
-        (OPERATOR.to_owned(), File { mode: 0o755, content: operator }),
-        (PROBE.to_owned(), File { mode: 0o755, content: probe }),
-    ]);
+    for (program, content) in [(PROBE, &probe), (CANARY, &canary)] {
+        let other = architecture_of(content).context(program)?;
+        ensure!(architecture == other, "the operator is for {architecture}, the {program} for {other}");
+    }
+    let roots = File { mode: 0o644, content: roots::bundle().into_bytes() };
+    let programs = [(OPERATOR, operator), (PROBE, probe), (CANARY, canary)];
+    let programs = programs.map(|(name, content)| (name.to_owned(), File { mode: 0o755, content }));
+    let files: BTreeMap<_, _> = programs.into_iter().chain([(ROOTS.to_owned(), roots)]).collect();
     let labels = [
         ("org.opencontainers.image.title", "Steading"),
         ("org.opencontainers.image.licenses", env!("CARGO_PKG_LICENSE")),
@@ -100,33 +114,46 @@ mod tests {
         program
     }
 
+    /// These programs, each good.
+    fn programs(machine: u16) -> Programs {
+        let good = || program(machine, &[1]);
+        Programs { operator: good(), probe: good(), canary: good() }
+    }
+
     #[test]
     fn a_static_program_is_taken_for_its_processor() {
-        assert_eq!(image("x:1", program(62, &[1, 2]), program(62, &[])).unwrap().architecture, "amd64");
-        assert_eq!(image("x:1", program(183, &[1]), program(183, &[1])).unwrap().architecture, "arm64");
+        let amd64 = Programs { operator: program(62, &[1, 2]), probe: program(62, &[]), ..programs(62) };
+        assert_eq!(image("x:1", amd64).unwrap().architecture, "amd64");
+        assert_eq!(image("x:1", programs(183)).unwrap().architecture, "arm64");
     }
 
     #[test]
     fn what_could_not_start_in_the_image_is_refused() {
+        let told = |programs: Programs| format!("{:#}", image("x:1", programs).unwrap_err());
         let refused = |bad: Vec<u8>| {
-            let of = |operator, probe| format!("{:#}", image("x:1", operator, probe).unwrap_err());
-            let (first, second) = (of(bad.clone(), program(62, &[1])), of(program(62, &[1]), bad));
+            let first = told(Programs { operator: bad.clone(), ..programs(62) });
+            let second = told(Programs { probe: bad.clone(), ..programs(62) });
+            let third = told(Programs { canary: bad, ..programs(62) });
             assert_eq!(first.strip_prefix("operator: "), second.strip_prefix("probe: "));
+            assert_eq!(first.strip_prefix("operator: "), third.strip_prefix("canary: "));
             first
         };
         assert!(refused(program(62, &[1, 3])).contains("needs libraries"));
         assert!(refused(program(8, &[1])).contains("processor"));
         assert!(refused(b"#!/bin/sh\n".to_vec()).contains("none for Linux"));
         assert!(refused(program(62, &[1])[..66].to_vec()).contains("needs libraries"), "cut off");
-        let mixed = image("x:1", program(62, &[1]), program(183, &[1])).unwrap_err().to_string();
+        let arm64 = || program(183, &[1]);
+        let mixed = told(Programs { probe: arm64(), ..programs(62) });
         assert_eq!(mixed, "the operator is for amd64, the probe for arm64");
+        let mixed = told(Programs { canary: arm64(), ..programs(62) });
+        assert_eq!(mixed, "the operator is for amd64, the canary for arm64");
     }
 
     #[test]
     fn the_image_runs_as_nobody_and_holds_the_programs_and_their_authorities_alone() {
-        let image = image("localhost/steading/operator:0.1.0", program(62, &[1]), program(62, &[1])).unwrap();
+        let image = image("localhost/steading/operator:0.1.0", programs(62)).unwrap();
         assert_eq!(image.user, "65532:65532");
-        assert_eq!(image.files.keys().collect::<Vec<_>>(), [ROOTS, OPERATOR, PROBE]);
+        assert_eq!(image.files.keys().collect::<Vec<_>>(), [CANARY, ROOTS, OPERATOR, PROBE]);
         let roots = String::from_utf8(image.files[ROOTS].content.clone()).unwrap();
         assert!(roots.matches("-----BEGIN CERTIFICATE-----").count() > 100);
         assert!(roots.lines().all(|line| line.len() <= 64), "PEM has lines of 64 characters");
@@ -137,7 +164,7 @@ mod tests {
     fn the_containerfile_ends_with_the_same_contents_user_and_program() {
         let text = include_str!("../Containerfile");
         let (_, last_stage) = text.rsplit_once("FROM ").unwrap();
-        let image = image("x:1", program(62, &[1]), program(62, &[1])).unwrap();
+        let image = image("x:1", programs(62)).unwrap();
         let lines = [
             "scratch".to_owned(),
             "COPY --from=build /contents /".to_owned(),

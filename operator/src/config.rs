@@ -21,6 +21,8 @@ pub struct Config {
     pub service_account: String,
     /// Groups whose members may change what is in stack namespaces: what the chart's `fence.breakGlassGroups` says.
     pub break_glass_groups: Vec<String>,
+    /// The image that this operator is part of: the canaries of databases run from it too.
+    pub image: String,
     /// Where CloudNativePG runs and as whom: what the chart's `cloudNativePG` says.
     pub cloud_native_pg: CloudNativePg,
     /// Distinguishes this process from its replicas in the Lease; unique for each process that was ever started.
@@ -143,6 +145,7 @@ impl Config {
             namespace: arguments::NAMESPACE.to_owned(),
             service_account: arguments::SERVICE_ACCOUNT.to_owned(),
             break_glass_groups: Vec::new(),
+            image: arguments::IMAGE.to_owned(),
             cloud_native_pg: CloudNativePg::default(),
             instance: instance("operator"),
             http_address: SocketAddr::from(([0, 0, 0, 0], 8080)),
@@ -217,6 +220,7 @@ impl fmt::Debug for Config {
             .field("namespace", &self.namespace)
             .field("service_account", &self.service_account)
             .field("break_glass_groups", &self.break_glass_groups)
+            .field("image", &self.image)
             .field("cloud_native_pg", &self.cloud_native_pg)
             .field("instance", &self.instance)
             .field("http_address", &self.http_address)

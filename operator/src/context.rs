@@ -52,6 +52,8 @@ pub struct Context {
     pub databases: Databases,
     /// Which namespaces let Workspaces make consumers of them.
     pub consents: Consents,
+    /// The image of this operator, in which the canary's program is.
+    pub image: String,
     /// Namespace and name of the operator's own ServiceAccount.
     pub account: (String, String),
     /// Marks everything outside the cluster as ours.

@@ -4,6 +4,7 @@
 //! wake for each Workspace whose database changed. Nothing is watched before some class offers databases, and CloudNativePG's objects
 //! not before it is installed: a cluster without databases costs nothing.
 
+pub mod drill;
 pub mod full;
 pub mod judge;
 mod seen;
@@ -18,6 +19,7 @@ use std::{
 
 use api::conditions as names;
 use desired::{
+    canary::{CANARY, DRILL},
     database::{BACKUP, CLUSTER},
     fields::Kind,
 };
@@ -89,6 +91,24 @@ impl Role {
     }
 }
 
+/// How a Job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its pod did.
+    Complete,
+    /// Its pod failed, or had no time left.
+    Failed,
+}
+
+/// Whether a Deployment has a pod that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// Whether it has.
+    pub is: bool,
+    /// Since when it has, or has not.
+    pub since: Timestamp,
+}
+
 #[derive(Default)]
 struct Known {
     installed: Option<Installed>,
@@ -99,6 +119,8 @@ struct Known {
     roles: HashMap<Place, Role>,
     written: HashMap<Place, String>,
     schedules: HashMap<Place, Timestamp>,
+    deployments: HashMap<Place, Available>,
+    jobs: HashMap<Place, Ended>,
     resting: HashMap<String, Instant>,
 }
 
@@ -181,6 +203,24 @@ impl Databases {
     #[must_use]
     pub fn cluster(&self, namespace: &str) -> Option<ClusterStatus> {
         self.read().clusters.get(&place(namespace, CLUSTER)).cloned()
+    }
+
+    /// What it says of the one that is restored there to be looked at.
+    #[must_use]
+    pub fn restored(&self, namespace: &str) -> Option<ClusterStatus> {
+        self.read().clusters.get(&place(namespace, DRILL)).cloned()
+    }
+
+    /// Whether the canary there writes.
+    #[must_use]
+    pub fn canary(&self, namespace: &str) -> Option<Available> {
+        self.read().deployments.get(&place(namespace, CANARY)).copied()
+    }
+
+    /// How what looks at a restored database there has ended, if it has.
+    #[must_use]
+    pub fn looked(&self, namespace: &str) -> Option<Ended> {
+        self.read().jobs.get(&place(namespace, DRILL)).copied()
     }
 
     /// What its plugin says of the backups there.

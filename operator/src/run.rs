@@ -218,6 +218,7 @@ pub(crate) fn assemble(
         enforcement: Enforcement::default(),
         consents: Consents::default(),
         databases: Databases::new(config.cloud_native_pg.namespace.clone()),
+        image: config.image.clone(),
         account: (config.namespace.clone(), config.service_account.clone()),
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,

@@ -1,5 +1,6 @@
-//! The enforcement probe beside an operator that runs as a process. In: a plane with real nodes. Out: an image on them that holds the
-//! probe alone, under the name that the harness gives to the chart, and the values by which probes run under both kernels.
+//! The programs that run on nodes beside an operator that runs as a process. In: a plane with real nodes. Out: an image on them that
+//! holds the probe and the canary, under the name that the harness gives to the chart, and the values by which probes run under both
+//! kernels.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +14,13 @@ use super::pods::{make, merge};
 use crate::nursery::Nursery;
 use crate::plane::{GVISOR, OUTSIDE, Plane, Tier};
 
-/// These values of the chart, and on real nodes those by which probes run there, which get the image of the probe.
+/// These values of the chart, and on real nodes those by which probes run there, which get the image of the programs.
 pub async fn with_probes(plane: &Plane, values: &Value) -> Result<Value> {
     if plane.tier() != Tier::Three {
         return Ok(values.clone());
     }
     let nursery = Nursery::new("image")?;
-    let archive = nursery.directory().join("probe.tar");
+    let archive = nursery.directory().join("programs.tar");
     let target = archive.clone();
     tokio::task::spawn_blocking(move || pack(&target)).await??;
     plane.import_image(&archive).await?;
@@ -44,13 +45,21 @@ fn probe_values() -> Value {
     }})
 }
 
+/// What runs in pods. Each is the program of its containers by the path in the image.
+const PROGRAMS: [&str; 2] = ["probe", "canary"];
+
 fn pack(archive: &Path) -> Result<()> {
-    let program = make(&["probe".to_owned()], "building the probe (about 1 min on 2 cores the first time)")?;
-    let content = std::fs::read(&program).with_context(|| format!("cannot read {program}"))?;
+    let folder =
+        make(&["programs".to_owned()], "building probe and canary (several minutes on 2 cores the first time)")?;
+    let program = |name: &str| {
+        let path = Path::new(&folder).join(name);
+        let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        anyhow::Ok((name.to_owned(), File { mode: 0o755, content }))
+    };
     let image = Image {
         name: format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION")),
         architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
-        files: BTreeMap::from([("probe".to_owned(), File { mode: 0o755, content })]),
+        files: PROGRAMS.into_iter().map(program).collect::<Result<BTreeMap<_, _>>>()?,
         entrypoint: vec!["/probe".to_owned()],
         user: "65532:65532".to_owned(),
         ..Image::default()

@@ -170,6 +170,17 @@ fn class() -> Vec<Case> {
         of("spec.database.rpo", "database.rpo must be 3m to 24h, in minutes or hours, such as 15m")
             .refuses_all(["2m", "1441m", "25h", "1d", "99999h"])
             .takes_all(["3m", "15m", "1440m", "24h"]),
+        of("spec.database.rto", DURATION).refuses_all(["0m", "-1m", "1w", "1.5h", "90", "15M"]),
+        of("spec.database.rto", "database.rto must be 5m to 24h, in minutes or hours, such as 15m")
+            .refuses_all(["4m", "1441m", "25h", "1d", "99999h"])
+            .takes_all(["5m", "1h", "1440m", "24h"]),
+        of("spec.database.restoreDrill.every", DURATION).refuses_all(["0h", "-1h", "1w", "1.5h", "90", "15M"]),
+        of(
+            "spec.database.restoreDrill.every",
+            "database.restoreDrill.every must be 1h to 90d, in hours or days, such as 7d",
+        )
+        .refuses_all(["60m", "2161h", "91d", "99999d"])
+        .takes_all(["1h", "7d", "90d", "2160h"]),
         of("spec.database.backup.fullEvery", full_every)
             .refuses_all(["5h", "2m", "1d", "48h", "02h", "0h"])
             .takes_all(["1h", "2h", "24h"]),

@@ -73,6 +73,7 @@ TenantClass spec.database required image
 TenantClass spec.database required instances
 TenantClass spec.database required resources
 TenantClass spec.database required rpo
+TenantClass spec.database required rto
 TenantClass spec.database required storage
 TenantClass spec.database.backup required fullEvery
 TenantClass spec.database.backup required retention
@@ -90,8 +91,13 @@ TenantClass spec.database.resources.cpu maxLength 8
 TenantClass spec.database.resources.cpu minLength 1
 TenantClass spec.database.resources.memory maxLength 8
 TenantClass spec.database.resources.memory minLength 3
+TenantClass spec.database.restoreDrill required every
+TenantClass spec.database.restoreDrill.every maxLength 6
+TenantClass spec.database.restoreDrill.every minLength 2
 TenantClass spec.database.rpo maxLength 6
 TenantClass spec.database.rpo minLength 2
+TenantClass spec.database.rto maxLength 6
+TenantClass spec.database.rto minLength 2
 TenantClass spec.database.storage required size
 TenantClass spec.database.storage.size maxLength 8
 TenantClass spec.database.storage.size minLength 3

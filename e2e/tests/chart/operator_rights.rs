@@ -55,6 +55,13 @@ async fn rbac_alone_keeps_the_operator_from_what_it_has_no_business_with() {
         ("POST", stack.core("secrets")),
         ("MERGE", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/clusters/database/status", stack.namespace)),
         ("POST", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/backups", stack.namespace)),
+        ("DELETE", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/clusters/database", stack.namespace)),
+        ("DELETE", format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/clusters/database-drill", stack.namespace)),
+        ("POST", format!("/apis/apps/v1/namespaces/{}/deployments", stack.namespace)),
+        ("MERGE", format!("/apis/apps/v1/namespaces/{OWN_NAMESPACE}/deployments/steading")),
+        ("POST", format!("/apis/batch/v1/namespaces/{}/jobs", stack.namespace)),
+        ("GET", stack.core("pods")),
+        ("GET", "/apis/apps/v1/replicasets".into()),
     ];
     for (verb, path) in refused {
         let body = if verb == "GET" { Value::Null } else { json!({}) };
@@ -119,6 +126,74 @@ async fn the_operator_writes_one_secret_where_it_binds_itself_and_none_elsewhere
     // Certificates are called after the consumers, so every name may be asked for.
     let absent = get(&operator, &stack.core("secrets/database-consumer-shop.billing-client-cert")).await.unwrap_err();
     assert_eq!(absent.code, 404, "{absent:?}");
+}
+
+fn workload(kind: &str, api: &str, name: &str) -> Value {
+    let labels = json!({ "steading.dev/part": "canary", "app.kubernetes.io/name": "steading-canary" });
+    let pod = json!({
+        "automountServiceAccountToken": false, "restartPolicy": if kind == "Job" { "Never" } else { "Always" },
+        "containers": [{ "name": "canary", "image": "local.test/steading:1" }],
+    });
+    let mut spec = json!({ "template": { "metadata": { "labels": labels }, "spec": pod } });
+    if kind == "Deployment" {
+        spec["selector"] = json!({ "matchLabels": labels });
+    }
+    json!({ "apiVersion": api, "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+/// What RBAC and the fence together leave of what runs in stacks.
+#[tokio::test]
+async fn the_operator_runs_a_canary_and_a_drill_where_it_binds_itself_and_nothing_else() {
+    let (plane, installation) = installed(Tier::One).await;
+    let (stack, other) = (Stack::stand(plane, installation).await, Stack::stand(plane, installation).await);
+    let operator = installation.operator_client(plane).await.unwrap();
+    let binding = json!({
+        "metadata": { "name": "steading-operator" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "steading-stack-operator" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "steading", "namespace": OWN_NAMESPACE }],
+    });
+    let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", stack.namespace);
+    ask(&operator, "POST", &bindings, binding).await.unwrap();
+    e2e::wait::until("the binding is in force", std::time::Duration::from_secs(30), async || {
+        Ok(get(&operator, &stack.core("pods")).await.is_ok())
+    })
+    .await
+    .unwrap();
+    for (kind, api, plural, name) in
+        [("Deployment", "apps/v1", "deployments", "database-canary"), ("Job", "batch/v1", "jobs", "database-drill")]
+    {
+        let path = |stack: &Stack| format!("/apis/{api}/namespaces/{}/{plural}", stack.namespace);
+        let apply = |name: &str| format!("{}/{name}?fieldManager=x&force=true", path(&stack));
+        // By apply, which makes what is not there yet.
+        ask(&operator, "APPLY", &apply(name), workload(kind, api, name)).await.unwrap();
+        ask(&operator, "APPLY", &apply(name), workload(kind, api, name)).await.unwrap();
+        let elsewhere = format!("{}/{name}?fieldManager=x", path(&other));
+        for (verb, path, body) in [
+            ("APPLY", apply("agent"), workload(kind, api, "agent")),
+            ("DELETE", format!("{}/agent", path(&stack)), json!({})),
+            ("DELETE", path(&stack), json!({})),
+            ("GET", format!("{}/{name}", path(&stack)), Value::Null),
+            ("APPLY", elsewhere, workload(kind, api, name)),
+            ("POST", path(&other), workload(kind, api, name)),
+        ] {
+            let refusal = ask(&operator, verb, &path, body).await.expect_err(&path);
+            assert!(refusal.is_by_rbac(), "{verb} {path}: {refusal:?}");
+        }
+        let by_fence = ask(&operator, "POST", &path(&stack), workload(kind, api, "agent")).await.unwrap_err();
+        assert!(by_fence.message.contains("steading: the operator runs in a stack only"), "{by_fence:?}");
+        ask(&operator, "DELETE", &format!("{}/{name}", path(&stack)), json!({})).await.unwrap();
+        // It sees its own of all stacks at once.
+        get(&operator, &format!("/apis/{api}/{plural}?labelSelector=app.kubernetes.io/managed-by%3Dsteading"))
+            .await
+            .unwrap();
+    }
+    for path in [stack.core("pods/x"), other.core("pods"), "/api/v1/pods".to_owned()] {
+        assert!(get(&operator, &path).await.expect_err(&path).is_by_rbac(), "{path}");
+    }
+    let clusters = |name: &str| format!("/apis/postgresql.cnpg.io/v1/namespaces/{}/clusters/{name}", stack.namespace);
+    // CloudNativePG is not installed here, so nothing is there; but RBAC has been asked before.
+    assert_eq!(ask(&operator, "DELETE", &clusters("database-drill"), json!({})).await.unwrap_err().code, 404);
+    assert!(ask(&operator, "DELETE", &clusters("database"), json!({})).await.unwrap_err().is_by_rbac());
 }
 
 /// What RBAC and the fence together leave of the namespace of a consumer.

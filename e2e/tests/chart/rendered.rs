@@ -61,6 +61,48 @@ async fn no_verb_on_secrets_is_bound_cluster_wide() {
 }
 
 #[tokio::test]
+async fn what_runs_in_stacks_is_watched_everywhere_and_written_by_name_where_the_operator_binds_itself() {
+    let objects = render("steading", &with(json!({}))).await;
+    let plain = |group: &str, resource: &str, verbs: &[&str]| -> Value {
+        json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+    };
+    let named = |group: &str, resource: &str, verbs: &[&str], name: &str| {
+        let mut right = plain(group, resource, verbs);
+        right["resourceNames"] = json!([name]);
+        right
+    };
+    let of = |wanted: &str, resources: &[&str]| -> Vec<Value> {
+        let role = one(&objects, "ClusterRole", wanted)["rules"].as_array().unwrap();
+        let is_of = |rule: &&Value| texts(rule, "resources").iter().any(|it| resources.contains(&it.as_str()));
+        role.iter().filter(is_of).cloned().collect()
+    };
+    let runs = ["deployments", "jobs", "pods"];
+    let watches = ["list", "watch"];
+    assert_eq!(
+        of("steading-operator", &runs),
+        [plain("apps", "deployments", &watches), plain("batch", "jobs", &watches)]
+    );
+    assert_eq!(
+        of("steading-stack-operator", &["deployments", "jobs", "pods", "clusters"]),
+        [
+            plain("apps", "deployments", &["create"]),
+            named("apps", "deployments", &["patch", "delete"], "database-canary"),
+            plain("batch", "jobs", &["create"]),
+            named("batch", "jobs", &["patch", "delete"], "database-drill"),
+            plain("", "pods", &["list"]),
+            named("postgresql.cnpg.io", "clusters", &["delete"], "database-drill"),
+        ]
+    );
+    assert!(of("steading-consumer-operator", &runs).is_empty());
+    // Nobody else has a verb on Clusters that takes one away.
+    for (kind, role, rule) in rules(&objects) {
+        let deletes = texts(&rule, "resources").contains(&"clusters".to_owned())
+            && texts(&rule, "verbs").contains(&"delete".to_owned());
+        assert!(!deletes || role == "steading-stack-operator", "{kind} {role}: {rule}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_can_widen_rights_but_by_binding_the_stack_roles() {
     for (kind, role, rule) in rules(&render("steading", &with(json!({}))).await) {
         let verbs = texts(&rule, "verbs");
@@ -179,7 +221,10 @@ async fn a_digest_wins_over_a_tag_and_a_tag_over_the_charts_version() {
     let image = async |values: Value| {
         let objects = render("steading", &with(json!({ "image": values }))).await;
         let spec = &one(&objects, "Deployment", "steading")["spec"]["template"]["spec"];
-        spec["containers"][0]["image"].as_str().unwrap().to_owned()
+        let image = spec["containers"][0]["image"].as_str().unwrap().to_owned();
+        // What it runs in stacks is of the same image.
+        assert!(environment(&objects).contains(&("STEADING_IMAGE".to_owned(), json!(image))), "{image}");
+        image
     };
     let digest = format!("sha256:{}", "a".repeat(64));
     let repository = "registry.example/steading/operator";

@@ -9,6 +9,7 @@ use api::{
 use desired::consumer::{Consumer, Standing};
 use desired::database::Origin;
 use desired::{
+    canary,
     database::{BackupPlace, Database, objects, server},
     fields::{self, Kind},
     workspace::Facts,
@@ -27,7 +28,9 @@ fn offered(instances: i32, storage_class: Option<&str>) -> ClassDatabase {
         storage: ClassStorage { size: "20Gi".into(), storage_class: storage_class.map(str::to_owned) },
         resources: DatabaseResources { cpu: "1".into(), memory: "2Gi".into() },
         rpo: "15m".parse().unwrap(),
+        rto: "1h".parse().unwrap(),
         backup: ClassBackup { full_every: "2h".parse().unwrap(), retention: "30d".parse().unwrap() },
+        restore_drill: None,
     }
 }
 
@@ -43,7 +46,7 @@ fn facts() -> Facts {
     }
 }
 
-/// All that is ever applied of CloudNativePG's kinds.
+/// All that is ever applied of the kinds that only databases need.
 fn all(facts: &Facts, database: &Database, backups: &BackupPlace) -> Vec<(Kind, Value)> {
     let billing = Consumer { namespace: "shop".parse().unwrap(), service_account: "billing".parse().unwrap() };
     let roles = [Standing::ReadWrite, Standing::Read, Standing::ShutOut]
@@ -52,7 +55,15 @@ fn all(facts: &Facts, database: &Database, backups: &BackupPlace) -> Vec<(Kind, 
     let origin = Origin { place: BackupPlace { bucket: "origin".into(), ..backups.clone() }, time };
     let empty = objects(facts, database, backups, None);
     let begun = objects(facts, database, backups, Some(&origin));
-    empty.into_iter().chain(begun).chain(roles).collect()
+    let image = "registry.example/steading/operator:0.1.0";
+    let watched = [
+        canary::role(facts),
+        canary::deployment(facts, database, image),
+        canary::restored(facts, database, backups),
+        canary::reader(facts),
+        canary::look(facts, database, image),
+    ];
+    empty.into_iter().chain(begun).chain(roles).chain(watched).collect()
 }
 
 fn any_workspace() -> Workspace {

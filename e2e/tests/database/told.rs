@@ -22,6 +22,7 @@ fn offered() -> Value {
         "storage": { "size": "20Gi" },
         "resources": { "cpu": "1", "memory": "2Gi" },
         "rpo": "15m",
+        "rto": "1h",
         "backup": { "fullEvery": "2h", "retention": "30d" },
     })
 }

@@ -97,6 +97,21 @@ pub fn cluster() -> Value {
     )
 }
 
+/// The Cluster into which the backups are restored for a drill.
+pub fn drill_cluster() -> Value {
+    let parameters = json!({ "barmanObjectName": "database-backup", "serverName": "database-01234567" });
+    let plugin = json!({ "name": "barman-cloud.cloudnative-pg.io", "parameters": parameters });
+    let mut cluster = cluster();
+    cluster["metadata"]["name"] = json!("database-drill");
+    let spec = cluster["spec"].as_object_mut().unwrap();
+    spec.remove("plugins");
+    spec["instances"] = json!(1);
+    spec["inheritedMetadata"] = json!({ "labels": { "steading.dev/part": "drill" } });
+    spec["bootstrap"] = json!({ "recovery": { "source": "database-origin", "database": "app", "owner": "app" } });
+    spec.insert("externalClusters".to_owned(), json!([{ "name": "database-origin", "plugin": plugin }]));
+    cluster
+}
+
 /// The Secret with the credentials of the backups.
 pub fn credentials() -> Value {
     json!({
@@ -128,7 +143,25 @@ pub fn consumer() -> Value {
     )
 }
 
-/// The same while it is being taken back.
+/// The role of the canary in the database.
+pub fn canary_role() -> Value {
+    let mut role = consumer();
+    role["metadata"]["name"] = json!("database-canary");
+    role["spec"]["name"] = json!("steading_canary");
+    role["spec"]["inRoles"] = json!([]);
+    role
+}
+
+/// The role of the canary in what was restored for a drill.
+pub fn drill_role() -> Value {
+    let mut role = canary_role();
+    role["metadata"]["name"] = json!("database-drill");
+    role["spec"]["cluster"]["name"] = json!("database-drill");
+    role["spec"]["inRoles"] = json!(["pg_read_all_data"]);
+    role
+}
+
+/// The role of a consumer while it is being taken back.
 pub fn locked_consumer() -> Value {
     let mut role = consumer();
     role["spec"]["login"] = json!(false);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Request, apply, create, every_change};
+use crate::operator_canary::{deployment, job};
 use crate::rules::FORGED_LABELS;
 use crate::scene::Scene;
 
@@ -13,6 +14,8 @@ fn watched(namespace: &str) -> Vec<(String, Value)> {
     vec![
         (core("resourcequotas"), json!({ "apiVersion": "v1", "kind": "ResourceQuota", "spec": {} })),
         (core("limitranges"), json!({ "apiVersion": "v1", "kind": "LimitRange", "spec": { "limits": [] } })),
+        (group("apps", "deployments"), deployment()),
+        (group("batch", "jobs"), job()),
         (
             group("postgresql.cnpg.io", "clusters"),
             json!({ "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "spec": {} }),

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use crate::caller::{apply, create, delete, every_change, merge};
 use crate::kinds::{self, CONSUMER, DATABASE_ROLE};
-use crate::rules::{OPERATOR_CONSUMER_ROLE, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND};
-use crate::scene::{Scene, child_labels};
+use crate::rules::{
+    OPERATOR_CANARY_ROLE, OPERATOR_CONSUMER_ROLE, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND,
+    OPERATOR_ROLE_RIGHTS, Rule,
+};
+use crate::scene::{Scene, Stood, child_labels};
 
 /// The role of a consumer with its marks.
 fn marked(role: Value, labels: &Value) -> Value {
@@ -18,14 +21,23 @@ fn marked(role: Value, labels: &Value) -> Value {
 fn openings() -> Vec<(&'static str, Value)> {
     vec![
         ("/spec/cluster", json!({ "name": "other" })),
+        ("/spec/cluster", json!({ "name": "database-drill" })),
         ("/spec/cluster", json!({})),
         ("/spec/name", json!("mallory")),
         ("/spec/name", json!("app")),
+        ("/spec/name", json!("steading_canary")),
         ("/spec/name", Value::Null),
         ("/spec/inRoles", json!(["pg_read_all_data", "pg_execute_server_program"])),
         ("/spec/inRoles", json!(["pg_read_server_files"])),
         ("/spec/inRoles", json!(["streaming_replica"])),
         ("/spec/inRoles", json!(["consumer_depot_robot"])),
+        ("/spec", Value::Null),
+    ]
+}
+
+/// Changes of any role by which it could do more than what it is a member of.
+fn rights() -> Vec<(&'static str, Value)> {
+    vec![
         ("/spec/superuser", json!(true)),
         ("/spec/createdb", json!(true)),
         ("/spec/createrole", json!(true)),
@@ -36,8 +48,33 @@ fn openings() -> Vec<(&'static str, Value)> {
         ("/spec/disablePassword", Value::Null),
         ("/spec/ensure", json!("absent")),
         ("/spec/databaseRoleReclaimPolicy", json!("delete")),
-        ("/spec", Value::Null),
     ]
+}
+
+/// Asserts that the operator has no role changed like this, neither at first nor later.
+async fn refused(scene: &Scene, stack: &Stood, role: &Value, openings: &[(&str, Value)], refuses: Rule) {
+    let operator = scene.operator().await;
+    let path = stack.of(DATABASE_ROLE.api, DATABASE_ROLE.plural);
+    let item = format!("{path}/{}", role["metadata"]["name"].as_str().unwrap());
+    let mut bad = Vec::new();
+    for (pointer, value) in openings {
+        let mut role = role.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let parent = role.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        drop(if value.is_null() { parent.remove(key) } else { parent.insert(key.to_owned(), value.clone()) });
+        bad.extend([create(&path, role.clone()), apply(&item, role)]);
+    }
+    operator.may_not_any(&bad, refuses).await;
+    operator.may(&create(&path, role.clone())).await;
+    for (pointer, value) in openings {
+        // A merge patch of nothing changes nothing.
+        let changes = every_change(&scene.admin(), &item, pointer, value.clone()).await;
+        let keeps = |index: usize| index == 1 && *value == json!({});
+        let changes: Vec<_> =
+            changes.into_iter().enumerate().filter(|(index, _)| !keeps(*index)).map(|(_, change)| change).collect();
+        operator.may_not_any(&changes, refuses).await;
+    }
+    operator.may(&delete(&item)).await;
 }
 
 #[tokio::test]
@@ -69,27 +106,38 @@ async fn the_operators_token_lets_a_consumer_in_locks_it_out_and_deletes_it() {
 #[tokio::test]
 async fn the_operators_token_makes_no_role_that_is_more_than_a_consumer() {
     let scene = Scene::set().await;
-    let operator = scene.operator().await;
     let stack = scene.stack().await;
-    let path = stack.of(DATABASE_ROLE.api, DATABASE_ROLE.plural);
-    let item = format!("{path}/{CONSUMER}");
-    let mut bad = Vec::new();
-    for (pointer, value) in openings() {
-        let mut role = kinds::consumer();
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        let parent = role.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-        drop(if value.is_null() { parent.remove(key) } else { parent.insert(key.to_owned(), value) });
-        bad.extend([create(&path, role.clone()), apply(&item, role)]);
+    refused(&scene, &stack, &kinds::consumer(), &openings(), OPERATOR_CONSUMER_ROLE).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_makes_no_canary_that_reads_more_than_it_wrote_but_in_a_drill() {
+    let scene = Scene::set().await;
+    let stack = scene.stack().await;
+    let of_both = [
+        ("/spec/name", json!("app")),
+        ("/spec/name", json!("consumer_shop_billing")),
+        ("/spec/name", Value::Null),
+        ("/spec/cluster", json!({ "name": "other" })),
+        ("/spec/inRoles", json!(["app"])),
+        ("/spec/inRoles", json!(["pg_read_all_data", "pg_write_all_data"])),
+        ("/spec/inRoles", json!(["pg_read_server_files"])),
+        ("/spec", Value::Null),
+    ];
+    let of_canary =
+        [("/spec/cluster", json!({ "name": "database-drill" })), ("/spec/inRoles", json!(["pg_read_all_data"]))];
+    let of_drill = [("/spec/cluster", json!({ "name": "database" }))];
+    for (role, own) in [(kinds::canary_role(), &of_canary[..]), (kinds::drill_role(), &of_drill[..])] {
+        refused(&scene, &stack, &role, &[&of_both[..], own].concat(), OPERATOR_CANARY_ROLE).await;
     }
-    operator.may_not_any(&bad, OPERATOR_CONSUMER_ROLE).await;
-    operator.may(&create(&path, kinds::consumer())).await;
-    for (pointer, value) in openings() {
-        // A merge patch of nothing changes nothing.
-        let changes = every_change(&scene.admin(), &item, pointer, value.clone()).await;
-        let keeps = |index: usize| index == 1 && value == json!({});
-        let changes: Vec<_> =
-            changes.into_iter().enumerate().filter(|(index, _)| !keeps(*index)).map(|(_, change)| change).collect();
-        operator.may_not_any(&changes, OPERATOR_CONSUMER_ROLE).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_makes_no_role_with_a_password_or_rights_of_its_own() {
+    let scene = Scene::set().await;
+    let stack = scene.stack().await;
+    for role in [kinds::consumer(), kinds::canary_role(), kinds::drill_role()] {
+        refused(&scene, &stack, &role, &rights(), OPERATOR_ROLE_RIGHTS).await;
     }
 }
 
@@ -99,7 +147,7 @@ async fn the_operators_token_writes_roles_by_the_names_of_consumers_and_no_statu
     let operator = scene.operator().await;
     let stack = scene.stack().await;
     let path = stack.of(DATABASE_ROLE.api, DATABASE_ROLE.plural);
-    for name in ["database", "database-other", "database-consumer", "consumer-shop.billing"] {
+    for name in ["database", "database-other", "database-consumer", "consumer-shop.billing", "database-canary-2"] {
         let mut role = kinds::consumer();
         role["metadata"]["name"] = json!(name);
         let item = format!("{path}/{name}");

@@ -19,6 +19,11 @@ fn instances() -> Value {
     json!({ "matchLabels": { "steading.dev/part": "database" } })
 }
 
+/// The pods of these parts.
+fn either(operator: &str, parts: &[&str]) -> Value {
+    json!({ "matchExpressions": [{ "key": "steading.dev/part", "operator": operator, "values": parts }] })
+}
+
 /// CloudNativePG's operator.
 fn keeper() -> Value {
     json!({
@@ -83,7 +88,9 @@ async fn the_operators_token_opens_for_a_database_only_the_pods_of_its_instances
             parts(),
             json!({ "matchLabels": { "steading.dev/part": "agent" } }),
             json!({ "matchLabels": { "app": "x" } }),
-            json!({ "matchExpressions": [{ "key": "steading.dev/part", "operator": "In", "values": ["database", "agent"] }] }),
+            either("In", &["database", "agent"]),
+            either("In", &["database", "drill", "agent"]),
+            either("NotIn", &["database", "drill"]),
         ] {
             let mut spec = spec.clone();
             spec["podSelector"] = selector;
@@ -100,6 +107,27 @@ async fn the_operators_token_opens_for_a_database_only_the_pods_of_its_instances
         parts_only["podSelector"] = parts();
         let elsewhere = ways(&scene, &stack, "allow-parts-egress", "opening", &parts_only).await;
         operator.may_not_any(&elsewhere, OPERATOR_ALLOW_PEERS).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_restored_for_a_drill_is_reached_and_reaches_out_like_the_database_but_not_for_consumers() {
+    let scene = Scene::set().await;
+    let stack = opened(&scene).await;
+    let operator = scene.operator().await;
+    for (name, spec) in good() {
+        let mut spec = spec.clone();
+        spec["podSelector"] = either("In", &["database", "drill"]);
+        if name == CONSUMERS {
+            refused(&scene, &stack, name, &spec, OPERATOR_ALLOW_SELECTS).await;
+        } else {
+            let path = stack.of(NETWORKING, &format!("networkpolicies/{name}"));
+            let whole = every_change(&scene.admin(), &path, "/spec", spec.clone()).await;
+            operator.may(&whole[2]).await;
+        }
+        // Not with a label more.
+        spec["podSelector"]["matchLabels"] = json!({ "steading.dev/part": "drill" });
+        refused(&scene, &stack, name, &spec, OPERATOR_ALLOW_SELECTS).await;
     }
 }
 

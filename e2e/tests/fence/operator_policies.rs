@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::caller::{Request, apply, create, delete, every_change};
 use crate::kinds;
+use crate::operator_canary::{deployment, job};
 use crate::rules::{
     OPERATOR_ALLOW_PEERS, OPERATOR_ALLOW_SELECTS, OPERATOR_ALLOW_WORLD, OPERATOR_DENY_ALL, OPERATOR_OUTSIDE_STACK,
     OPERATOR_UNPROTECTS,
@@ -60,11 +61,14 @@ async fn the_operators_token_writes_children_in_stacks_only() {
                 json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "roleRef": viewer, "subjects": [] }),
             ),
             (core("secrets"), json!({ "apiVersion": "v1", "kind": "Secret" })),
+            (of("apps/v1", "deployments"), deployment()),
+            (of("batch/v1", "jobs"), job()),
         ];
         let of_database = [kinds::CLUSTER, kinds::SCHEDULED_BACKUP, kinds::DATABASE_ROLE, kinds::OBJECT_STORE]
             .map(|kind| (of(kind.api, kind.plural), kind.object("x", &json!({}))));
         for (path, mut object) in kinds.into_iter().chain(of_database) {
-            object["metadata"] = json!({ "name": e2e::unique("theirs") });
+            // A Job without labels would get those of its pods.
+            object["metadata"] = json!({ "name": e2e::unique("theirs"), "labels": { "app": "x" } });
             let item = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
             let mut attacks = vec![create(&path, object.clone()), apply(&item, object.clone())];
             operator.may_not_any(&attacks, OPERATOR_OUTSIDE_STACK).await;
@@ -179,9 +183,14 @@ async fn the_operators_token_takes_no_isolation_away_while_the_stack_stands() {
     let operator = scene.operator().await;
     let stack = scene.stack().await;
     let policies = stack.of(NETWORKING, "networkpolicies");
-    for path in
-        [format!("{policies}/deny-all"), stack.core("resourcequotas/steading"), stack.core("limitranges/steading")]
-    {
+    let cluster = stack.of(kinds::CLUSTER.api, "clusters/database");
+    operator.may(&apply(&cluster, kinds::cluster())).await;
+    for path in [
+        format!("{policies}/deny-all"),
+        stack.core("resourcequotas/steading"),
+        stack.core("limitranges/steading"),
+        cluster,
+    ] {
         let whole_kind = path.rsplit_once('/').unwrap().0;
         operator.may_not(&delete(&path), OPERATOR_UNPROTECTS).await;
         operator

@@ -81,11 +81,29 @@ pub const OPERATOR_SECRET_OWNER: Rule = rule("steading-operator", "does not bear
 /// A consumer who could do more than consume.
 pub const OPERATOR_CONSUMER_ROLE: Rule =
     rule("steading-operator", "the role of a consumer is one of the Cluster database");
+/// A canary that could read a customer's database.
+pub const OPERATOR_CANARY_ROLE: Rule = rule("steading-operator", "the role of the canary is steading_canary");
+/// A role that needs nobody's membership.
+pub const OPERATOR_ROLE_RIGHTS: Rule =
+    rule("steading-operator", "a DatabaseRole that the operator writes has no password");
 /// A Cluster that opens a way.
 pub const OPERATOR_CLUSTER: Rule = rule("steading-operator", "a stack's Cluster has no superuser access");
+/// A drill that outlives its purpose.
+pub const OPERATOR_DRILL_CLUSTER: Rule = rule("steading-operator", "the Cluster database-drill has one instance");
 /// Orders to CloudNativePG.
 pub const OPERATOR_DATABASE_METADATA: Rule =
     rule("steading-operator", "gives what CloudNativePG or a consumer reads no labels and");
+/// Something else that runs.
+pub const OPERATOR_CANARY_NAME: Rule = rule("steading-operator", "the operator runs in a stack only the Deployment");
+/// Something that runs and could ask the API server.
+pub const OPERATOR_CANARY_ACCOUNT: Rule = rule("steading-operator", " get no token (automountServiceAccountToken");
+/// Something that runs beside it, or reads what it should not.
+pub const OPERATOR_CANARY_CONTAINER: Rule = rule("steading-operator", " have one container, and its environment is ");
+/// Keys and whatever else can be mounted.
+pub const OPERATOR_CANARY_VOLUMES: Rule = rule("steading-operator", " are empty at first, or hold tls.crt and ");
+/// Something that runs and looks like an instance.
+pub const OPERATOR_CANARY_METADATA: Rule =
+    rule("steading-operator", " and its pods bear no labels and annotations but");
 /// A deny-all that does not.
 pub const OPERATOR_DENY_ALL: Rule =
     rule("steading-operator", "the network policy deny-all of a stack selects every pod");
@@ -141,7 +159,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 53] = [
+pub const ALL: [Rule; 61] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -171,8 +189,16 @@ pub const ALL: [Rule; 53] = [
     OPERATOR_SECRET_TYPE,
     OPERATOR_SECRET_OWNER,
     OPERATOR_CONSUMER_ROLE,
+    OPERATOR_CANARY_ROLE,
+    OPERATOR_ROLE_RIGHTS,
     OPERATOR_CLUSTER,
+    OPERATOR_DRILL_CLUSTER,
     OPERATOR_DATABASE_METADATA,
+    OPERATOR_CANARY_NAME,
+    OPERATOR_CANARY_ACCOUNT,
+    OPERATOR_CANARY_CONTAINER,
+    OPERATOR_CANARY_VOLUMES,
+    OPERATOR_CANARY_METADATA,
     OPERATOR_DENY_ALL,
     OPERATOR_ALLOW_SELECTS,
     OPERATOR_ALLOW_WORLD,

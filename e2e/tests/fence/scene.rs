@@ -116,6 +116,13 @@ impl Scene {
         self.caller("an instance", &format!("system:serviceaccount:{namespace}:database"), &[&group, ALMIGHTY])
     }
 
+    /// The instance into which the backups of a stack's database are restored for a drill, or whatever calls itself so elsewhere.
+    pub fn drill_instance(&self, namespace: &str) -> Caller {
+        let group = format!("system:serviceaccounts:{namespace}");
+        let user = format!("system:serviceaccount:{namespace}:database-drill");
+        self.caller("the instance of a drill", &user, &[&group, ALMIGHTY])
+    }
+
     /// Those who are called like the keepers of databases and are none.
     pub fn namesakes(&self) -> Vec<Caller> {
         let account = |user: &str| self.caller("a namesake", &format!("system:serviceaccount:{user}"), &[ALMIGHTY]);
@@ -125,6 +132,7 @@ impl Scene {
             "cnpg-system:default",
             "cnpg-system:database",
             "acme:database",
+            "acme:database-drill",
         ]
         .map(account)
         .into()

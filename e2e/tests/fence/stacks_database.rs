@@ -53,7 +53,7 @@ fn plain(name: &str) -> Value {
 }
 
 /// What CloudNativePG makes for a Cluster, in an order in which it can be made, by the paths of the kinds.
-fn of_cnpg(stack: &Stood) -> Vec<(String, Value)> {
+pub fn of_cnpg(stack: &Stood) -> Vec<(String, Value)> {
     let (core, of) = (|plural: &str| stack.core(plural), |group: &str, plural: &str| stack.of(group, plural));
     let with = |name: &str, key: &str, value: Value| {
         let mut object = plain(name);
@@ -137,8 +137,11 @@ async fn a_database_is_made_kept_and_taken_away_by_its_keepers() {
     for (path, object) in of_cnpg(&stack).into_iter().rev().filter(|(path, _)| !path.ends_with("/backups")) {
         cnpg.may(&delete(&format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()))).await;
     }
+    // The Cluster goes with the stack.
     let operator = scene.operator().await;
-    for (path, object) in kinds::of_steading(&stack.namespace) {
+    for (path, object) in
+        kinds::of_steading(&stack.namespace).into_iter().filter(|(path, _)| !path.ends_with("/clusters"))
+    {
         operator.may(&delete(&format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()))).await;
     }
 }
@@ -264,14 +267,14 @@ async fn namesakes_of_the_keepers_are_lent_nothing() {
     }
 }
 
-fn backup_command(backup: &str) -> String {
+pub fn backup_command(backup: &str) -> String {
     format!(
         "container=postgres&stdout=true&stderr=true&command=%2Fcontroller%2Fmanager&command=backup&command={backup}"
     )
 }
 
 /// Whether the fence let a request pass; there is no kubelet behind it.
-async fn passes(caller: &Caller, request: &Request) -> bool {
+pub async fn passes(caller: &Caller, request: &Request) -> bool {
     caller.tries(request).await.is_err_and(|no| !no.message.contains("steading: ") && no.code != 403)
 }
 

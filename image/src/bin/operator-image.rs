@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use image::operator::Programs;
 
 /// Packs the operator into an OCI image, without an engine: the same programs always give the same digest.
 #[derive(Debug, Parser)]
@@ -14,7 +15,7 @@ use clap::Parser;
     after_help = "Example:\n  operator-image --programs target/x86_64-unknown-linux-musl/release \\\n    --name localhost/steading/operator:0.1.0 --output steading-operator.tar\n  skopeo copy oci-archive:steading-operator.tar docker://registry.example/steading/operator:0.1.0"
 )]
 struct Arguments {
-    /// The folder with the programs `operator` and `probe`, linked statically.
+    /// The folder with the programs `operator`, `probe` and `canary`, linked statically.
     #[arg(long)]
     programs: PathBuf,
     /// Name with tag.
@@ -34,8 +35,8 @@ fn main() -> Result<()> {
         let path = programs.join(program);
         fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let image = image::operator::image(&name, read("operator")?, read("probe")?)
-        .with_context(|| programs.display().to_string())?;
+    let contents = Programs { operator: read("operator")?, probe: read("probe")?, canary: read("canary")? };
+    let image = image::operator::image(&name, contents).with_context(|| programs.display().to_string())?;
     if let Some(root) = root {
         return image.write_files(&root);
     }

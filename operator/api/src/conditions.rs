@@ -21,6 +21,9 @@ pub const BUCKET_READY: &str = "BucketReady";
 pub const DATABASE_READY: &str = "DatabaseReady";
 /// The last full backup is young enough and the log is being archived, so that what the class promises could be restored.
 pub const BACKUP_FRESH: &str = "BackupFresh";
+/// The last restore drill brought the database back from its backups, within the rpo and the rto of the class. Before the first one nobody
+/// knows, and Ready does not wait for it.
+pub const RESTORE_PROVEN: &str = "RestoreProven";
 /// Each consumer has its role and certificate in the database, and a Secret that says so in its namespace.
 pub const CONSUMERS_READY: &str = "ConsumersReady";
 /// The tenant's store of authorization exists and says who owns the Tenant, or who may do what in the Workspace.
@@ -46,6 +49,7 @@ pub const ORDER: &[&str] = &[
     BUCKET_READY,
     DATABASE_READY,
     BACKUP_FRESH,
+    RESTORE_PROVEN,
     CONSUMERS_READY,
     NETWORK_ENFORCED,
     KEYS_REACHABLE,
@@ -147,6 +151,10 @@ reasons! {
     BACKUP_PENDING = "BackupPending", Waiting, "No full backup is complete yet.", "Wait; the first one begins as soon as the database runs.";
     BACKUP_OVERDUE = "BackupOverdue", Waiting, "The last full backup is older than two of its periods.", "See the Backups in the stack namespace that the message names, and whether the store answers.";
     LOG_NOT_ARCHIVED = "LogNotArchived", Waiting, "The database cannot bring its write-ahead log to the backup bucket, so what was written since could be lost with it, and its volume fills up.", "See the message of CloudNativePG, and whether the store answers.";
+    RESTORE_PENDING = "RestorePending", Waiting, "No restore drill has shown yet that the database can be brought back; the message says when the first one begins or what it is at.", "Wait; the first one begins by itself, and Ready does not wait for it.";
+    RESTORE_FAILED = "RestoreFailed", Stalled, "The last restore drill did not bring the database back; the message says what failed. It is tried again.", "See what the message says, and the events of the namespace that it names. Until a drill succeeds, do not count on the backups.";
+    OBJECTIVE_MISSED = "ObjectiveMissed", Stalled, "The last restore drill brought the database back, but took longer than the rto, or what came back was older than the rpo.", "Give the database faster storage or more cpu, make it smaller, or promise less in a new TenantClass.";
+    CANARY_NOT_WRITING = "CanaryNotWriting", Waiting, "The canary has not written to the database for longer than the rpo, so how much could be lost is not measured.", "See the pods of the Deployment that the message names.";
     CONSENT_MISSING = "ConsentMissing", Waiting, "A namespace that spec.consumers names does not exist or does not consent, so nothing was made for its consumers, and what they had was taken back.", "Have whoever owns the namespace annotate it as the message says, or take the consumer off the list.";
     NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database, and the Workspace has none.", "Take the consumers off the list, or use a TenantClass that offers databases.";
     ORIGIN_NOT_FOUND = "OriginNotFound", Waiting, "What database.restoreFrom names is not there, or has no backups; the message says which.", "Correct it in a new Workspace, or wait for what the message names.";

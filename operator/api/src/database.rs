@@ -8,7 +8,7 @@ use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, rules};
+use crate::{Duration, drill::RestoreDrillStatus, rules};
 
 /// What Workspaces of a class get, unless they ask for something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -27,19 +27,43 @@ pub struct ClassDatabase {
     /// What each instance may use, and is promised.
     pub resources: DatabaseResources,
     /// How much may be lost with all instances: the log of what was written is closed after a third of it, and sent at once. 3m to 24h.
-    #[x_kube(validation = rules::duration(), validation = rpo_in_bounds())]
+    #[x_kube(validation = rules::duration(), validation = within_a_day("database.rpo", 3))]
     pub rpo: Duration,
+    /// How long it may take until a database is there again from its backups. Restore drills are measured against it, and end after three
+    /// times as long. 5m to 24h.
+    #[x_kube(validation = rules::duration(), validation = within_a_day("database.rto", 5))]
+    pub rto: Duration,
     /// Full backups.
     pub backup: ClassBackup,
+    /// Restores that show that the backups hold what was written. Each takes one more instance for as long as it lasts, which is part of
+    /// what the database needs of the quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_drill: Option<ClassRestoreDrill>,
 }
 
-/// `3m` to `24h`; malformed text is left to the rule of durations.
-fn rpo_in_bounds() -> Rule {
+/// How often databases are restored from their backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassRestoreDrill {
+    /// Time between two restores of one database: 1h to 90d; 7d if nothing is said of drills.
+    #[x_kube(validation = rules::duration(), validation = every_in_bounds())]
+    pub every: Duration,
+}
+
+/// From so many minutes to `24h`; malformed text is left to the rule of durations.
+fn within_a_day(field: &str, least: u32) -> Rule {
     let minutes = "int(self.substring(0, size(self) - 1)) * (self.endsWith('h') ? 60 : 1)";
     Rule::new(format!(
-        "!self.matches('^[1-9][0-9]{{0,4}}(m|h|d)$') || (!self.endsWith('d') && {minutes} >= 3 && {minutes} <= 1440)"
+        "!self.matches('^[1-9][0-9]{{0,4}}(m|h|d)$') || (!self.endsWith('d') && {minutes} >= {least} && {minutes} <= 1440)"
     ))
-    .message("database.rpo must be 3m to 24h, in minutes or hours, such as 15m")
+    .message(format!("{field} must be {least}m to 24h, in minutes or hours, such as 15m").as_str())
+}
+
+/// `1h` to `90d`; malformed text is left to the rule of durations.
+fn every_in_bounds() -> Rule {
+    let hours = "int(self.substring(0, size(self) - 1)) * (self.endsWith('d') ? 24 : 1)";
+    Rule::new(format!("!self.matches('^[1-9][0-9]{{0,4}}(m|h|d)$') || (!self.endsWith('m') && {hours} <= 2160)"))
+        .message("database.restoreDrill.every must be 1h to 90d, in hours or days, such as 7d")
 }
 
 /// The volumes of databases.
@@ -190,6 +214,9 @@ pub struct DatabaseStatus {
     /// What it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<OriginStatus>,
+    /// What restoring it has shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_drill: Option<RestoreDrillStatus>,
 }
 
 /// The backups with which a database began.

@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod consumer;
 pub mod crds;
 pub mod database;
+pub mod drill;
 pub mod duration;
 pub mod labels;
 pub mod names;

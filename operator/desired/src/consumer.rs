@@ -107,7 +107,7 @@ impl Consumer {
     /// Its `DatabaseRole`.
     #[must_use]
     pub fn database_role_object(&self, facts: &Facts, standing: Standing) -> Value {
-        json!(database_role::database_role(facts, self, standing))
+        json!(database_role::of_consumer(facts, self, standing))
     }
 
     /// The RoleBinding by which Steading may write its Secret.

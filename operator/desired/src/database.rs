@@ -50,6 +50,12 @@ pub const STORE_CA: &str = "ca.crt";
 /// killed for want of memory.
 pub(crate) const SIDECAR: (u64, u64) = (500, 512 << 20);
 
+/// What the canary may use, in millicores and bytes, and what looks at a restored database.
+pub(crate) const CANARY_AMOUNTS: (u64, u64) = (50, 64 << 20);
+
+/// Time between two restore drills where the class says nothing.
+const DRILL_EVERY: Duration = Duration::from_hours(7 * 24);
+
 /// A database as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
@@ -71,6 +77,10 @@ pub struct Database {
     pub full_every: u64,
     /// Days that can be gone back.
     pub retention: u64,
+    /// How long it may take until it is there again from its backups.
+    pub rto: Duration,
+    /// Time between two restore drills.
+    pub drill_every: Duration,
 }
 
 /// Where the backups of a database go.
@@ -177,15 +187,26 @@ impl Database {
             rpo: offered.rpo.to_std()?,
             full_every,
             retention: offered.backup.retention.to_std()?.as_secs() / (24 * 3600),
+            rto: offered.rto.to_std()?,
+            drill_every: match &offered.restore_drill {
+                Some(drill) => drill.every.to_std()?,
+                None => DRILL_EVERY,
+            },
         })
     }
 
-    /// All that it takes of the Workspace's quota.
+    /// All that it takes of the Workspace's quota: its instances, another one while it is restored beside them, the canary, and what looks at
+    /// what came back.
     #[must_use]
     pub fn needs(&self) -> Amounts {
-        let times = |amount: u64| Some(amount.saturating_mul(u64::from(self.instances)));
+        let times = |amount: u64| amount.saturating_mul(u64::from(self.instances) + 1);
         let (cpu, memory) = SIDECAR;
-        Amounts { cpu: times(self.cpu + cpu), memory: times(self.memory + memory), storage: times(self.storage) }
+        let (canary_cpu, canary_memory) = CANARY_AMOUNTS;
+        Amounts {
+            cpu: Some(times(self.cpu + cpu).saturating_add(2 * canary_cpu)),
+            memory: Some(times(self.memory + memory).saturating_add(2 * canary_memory)),
+            storage: Some(times(self.storage)),
+        }
     }
 
     /// Whether as much was granted; what was granted without limit is always enough.

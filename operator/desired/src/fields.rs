@@ -30,11 +30,15 @@ pub enum Kind {
     ObjectStore,
     /// `DatabaseRole` of CloudNativePG: who may sign in.
     DatabaseRole,
+    /// Deployment: the canary of a database.
+    Deployment,
+    /// Job: what looks at a restored database.
+    Job,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::NetworkPolicy,
         Self::ResourceQuota,
@@ -44,10 +48,13 @@ impl Kind {
         Self::ScheduledBackup,
         Self::ObjectStore,
         Self::DatabaseRole,
+        Self::Deployment,
+        Self::Job,
     ];
 
-    /// Those of CloudNativePG, which only clusters with databases have.
-    pub const DATABASE: [Self; 4] = [Self::Cluster, Self::ScheduledBackup, Self::ObjectStore, Self::DatabaseRole];
+    /// Those of databases, which are not followed in clusters without.
+    pub const DATABASE: [Self; 6] =
+        [Self::Cluster, Self::ScheduledBackup, Self::ObjectStore, Self::DatabaseRole, Self::Deployment, Self::Job];
 
     /// The API group; empty for the core group.
     #[must_use]
@@ -58,6 +65,8 @@ impl Kind {
             Self::RoleBinding => "rbac.authorization.k8s.io",
             Self::Cluster | Self::ScheduledBackup | Self::DatabaseRole => "postgresql.cnpg.io",
             Self::ObjectStore => "barmancloud.cnpg.io",
+            Self::Deployment => "apps",
+            Self::Job => "batch",
         }
     }
 
@@ -80,6 +89,8 @@ impl Kind {
             Self::ScheduledBackup => "ScheduledBackup",
             Self::ObjectStore => "ObjectStore",
             Self::DatabaseRole => "DatabaseRole",
+            Self::Deployment => "Deployment",
+            Self::Job => "Job",
         }
     }
 
@@ -96,6 +107,8 @@ impl Kind {
             Self::ScheduledBackup => "scheduledbackups",
             Self::ObjectStore => "objectstores",
             Self::DatabaseRole => "databaseroles",
+            Self::Deployment => "deployments",
+            Self::Job => "jobs",
         }
     }
 
@@ -127,6 +140,8 @@ enum Shape {
     Plain,
     /// A list of structs that are told apart by these keys (sorted); each item is one field as a whole.
     Keyed(&'static [&'static str]),
+    /// A list of structs that are told apart by this key: each item, and each of its fields by itself.
+    Each(&'static str, &'static [(&'static str, Shape)]),
 }
 
 /// What we can own in any object's metadata. The rest (name, namespace, uid, …) is never anybody's.
@@ -175,6 +190,56 @@ const DATABASE_ROLE: &[(&str, Shape)] = &[
         ]),
     ),
 ];
+/// What is applied of a pod.
+const POD: &[(&str, Shape)] = &[
+    ("automountServiceAccountToken", Shape::Atomic),
+    ("containers", Shape::Each("name", CONTAINER)),
+    ("enableServiceLinks", Shape::Atomic),
+    ("restartPolicy", Shape::Atomic),
+    ("securityContext", Shape::Plain),
+    ("terminationGracePeriodSeconds", Shape::Atomic),
+    (
+        "volumes",
+        Shape::Each("name", &[("emptyDir", Shape::Plain), ("name", Shape::Atomic), ("projected", Shape::Plain)]),
+    ),
+];
+const CONTAINER: &[(&str, Shape)] = &[
+    ("command", Shape::Atomic),
+    ("env", Shape::Each("name", &[("name", Shape::Atomic), ("value", Shape::Atomic)])),
+    ("image", Shape::Atomic),
+    ("name", Shape::Atomic),
+    ("readinessProbe", Shape::Plain),
+    ("resources", Shape::Plain),
+    ("securityContext", Shape::Plain),
+    (
+        "volumeMounts",
+        Shape::Each("mountPath", &[("mountPath", Shape::Atomic), ("name", Shape::Atomic), ("readOnly", Shape::Atomic)]),
+    ),
+];
+const POD_TEMPLATE: Shape = Shape::Struct(&[METADATA, ("spec", Shape::Struct(POD))]);
+const DEPLOYMENT: &[(&str, Shape)] = &[
+    METADATA,
+    (
+        "spec",
+        Shape::Struct(&[
+            ("replicas", Shape::Atomic),
+            ("selector", Shape::Atomic),
+            ("strategy", Shape::Plain),
+            ("template", POD_TEMPLATE),
+        ]),
+    ),
+];
+const JOB: &[(&str, Shape)] = &[
+    METADATA,
+    (
+        "spec",
+        Shape::Struct(&[
+            ("activeDeadlineSeconds", Shape::Atomic),
+            ("backoffLimit", Shape::Atomic),
+            ("template", POD_TEMPLATE),
+        ]),
+    ),
+];
 const ROLE_BINDING: &[(&str, Shape)] = &[METADATA, ("roleRef", Shape::Atomic), ("subjects", Shape::Atomic)];
 
 /// The table of a kind.
@@ -187,6 +252,8 @@ const fn shape_of(kind: Kind) -> &'static [(&'static str, Shape)] {
         Kind::RoleBinding => ROLE_BINDING,
         Kind::Cluster | Kind::ScheduledBackup | Kind::ObjectStore => CUSTOM,
         Kind::DatabaseRole => DATABASE_ROLE,
+        Kind::Deployment => DEPLOYMENT,
+        Kind::Job => JOB,
     }
 }
 
@@ -222,8 +289,18 @@ fn of_field(shape: Shape, value: &Value) -> Option<Value> {
         Shape::Map => value.as_object()?.keys().map(|key| (format!("f:{key}"), leaf())).collect(),
         Shape::Set => value.as_array()?.iter().map(|item| (format!("v:{item}"), leaf())).collect(),
         Shape::Keyed(keys) => value.as_array()?.iter().map(|item| (key_of(keys, item), leaf())).collect(),
+        Shape::Each(key, fields) => {
+            value.as_array()?.iter().map(|item| (key_of(&[key], item), of_item(fields, item))).collect()
+        }
     };
     if below.is_empty() { None } else { Some(Value::Object(below)) }
+}
+
+/// An item is recorded as itself, and its fields beside that.
+fn of_item(fields: &[(&str, Shape)], item: &Value) -> Value {
+    let mut below = of_struct(fields, item);
+    below.insert(".".to_owned(), leaf());
+    Value::Object(below)
 }
 
 /// `k:{"uid":"…"}`: the keys in their order, without spaces.

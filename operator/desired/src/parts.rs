@@ -3,8 +3,11 @@
 //! In: [`crate::workspace::Facts`]. Out: one typed object per function, complete with its labels. Lists that decide about
 //! isolation are present even when they are empty: only a field that we apply is ours, and only what is ours is put back.
 
+pub(crate) mod canary_pod;
 pub(crate) mod cluster;
 pub(crate) mod database_role;
+pub(crate) mod deployment;
+pub(crate) mod job;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod network_policy;
@@ -15,6 +18,10 @@ pub(crate) mod scheduled_backup;
 
 /// Value of the label `steading.dev/part` on the pods of a database.
 pub(crate) const DATABASE_PART: &str = "database";
+/// On those of one that is restored only to be looked at.
+pub(crate) const DRILL_PART: &str = "drill";
+/// On those of the canary.
+pub(crate) const CANARY_PART: &str = "canary";
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

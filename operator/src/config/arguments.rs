@@ -9,6 +9,8 @@ use super::{CloudNativePg, Config, Log, LogFormat, ProviderSource, Timings, inst
 
 pub(super) const NAMESPACE: &str = "steading-system";
 pub(super) const SERVICE_ACCOUNT: &str = "steading";
+/// As `make image` calls it.
+pub(super) const IMAGE: &str = concat!("localhost/steading/operator:", env!("CARGO_PKG_VERSION"));
 pub(super) const CNPG_NAMESPACE: &str = "cnpg-system";
 pub(super) const CNPG_SERVICE_ACCOUNT: &str = "cnpg-manager";
 pub(super) const CNPG_PLUGIN_SERVICE_ACCOUNT: &str = "plugin-barman-cloud";
@@ -48,6 +50,10 @@ struct Arguments {
         value_parser = groups
     )]
     break_glass_groups: Groups,
+    /// The image that this operator is part of: canaries of databases run from
+    /// it too
+    #[arg(long, env = "STEADING_IMAGE", value_name = "IMAGE", default_value = IMAGE, value_parser = image)]
+    image: String,
     /// Namespace in which CloudNativePG and its plugin for backups run
     #[arg(long, env = "STEADING_CNPG_NAMESPACE", value_name = "NAME", default_value = CNPG_NAMESPACE, value_parser = dns_label)]
     cnpg_namespace: String,
@@ -139,6 +145,7 @@ impl From<Arguments> for Config {
             namespace: read.namespace,
             service_account: read.service_account,
             break_glass_groups: read.break_glass_groups.0,
+            image: read.image,
             cloud_native_pg: CloudNativePg {
                 namespace: read.cnpg_namespace,
                 operator_service_account: read.cnpg_service_account,
@@ -183,6 +190,15 @@ fn groups(text: &str) -> Result<Groups, String> {
     match list.iter().find(|group| !group.bytes().all(allowed)) {
         None => Ok(Groups(list)),
         Some(group) => Err(format!("{group:?} is no group: write letters, digits, spaces and : . _ @ / = + -")),
+    }
+}
+
+/// It stands in pods, where the kubelet reads it; here only what could be none at all is refused.
+fn image(text: &str) -> Result<String, String> {
+    if (1..=512).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of an image, such as registry.example/steading/operator:0.1.0".to_owned())
     }
 }
 

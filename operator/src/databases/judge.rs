@@ -55,15 +55,12 @@ impl Seen<'_> {
             );
         };
         let (ready, wanted) = (cluster.ready_instances, self.wanted.instances);
-        let phase = cluster.phase.as_deref().unwrap_or("nothing yet");
-        let why = cluster.phase_reason.as_deref().filter(|why| !why.is_empty());
-        let said = why.map_or_else(|| phase.to_owned(), |why| format!("{phase}: {why}"));
-        let said: String = said.chars().take(TOLD).collect();
-        if HOPELESS.iter().any(|hopeless| phase.starts_with(hopeless)) {
+        let said = said(cluster);
+        if is_hopeless(cluster) {
             return waiting(names::DATABASE_FAILING, format!("{place}: CloudNativePG says {said:?}"));
         }
         match &cluster.current_primary {
-            Some(primary) if phase == HEALTHY && i64::from(ready) >= i64::from(wanted) => {
+            Some(primary) if is_up(cluster, wanted) => {
                 let message = format!("{ready} of {wanted} instances are ready, {primary} writes");
                 Part::good(names::DATABASE_READY, names::AVAILABLE, message)
             }
@@ -122,6 +119,28 @@ impl Seen<'_> {
     }
 }
 
+/// Whether CloudNativePG calls it healthy, with so many instances.
+#[must_use]
+pub fn is_up(cluster: &ClusterStatus, instances: u32) -> bool {
+    cluster.phase.as_deref() == Some(HEALTHY) && i64::from(cluster.ready_instances) >= i64::from(instances)
+}
+
+/// Whether it says that it cannot go on by itself.
+#[must_use]
+pub fn is_hopeless(cluster: &ClusterStatus) -> bool {
+    let phase = cluster.phase.as_deref().unwrap_or_default();
+    HOPELESS.iter().any(|hopeless| phase.starts_with(hopeless))
+}
+
+/// What it is at, in CloudNativePG's own words; bounded.
+#[must_use]
+pub fn said(cluster: &ClusterStatus) -> String {
+    let phase = cluster.phase.as_deref().unwrap_or("nothing yet");
+    let why = cluster.phase_reason.as_deref().filter(|why| !why.is_empty());
+    let said = why.map_or_else(|| phase.to_owned(), |why| format!("{phase}: {why}"));
+    said.chars().take(TOLD).collect()
+}
+
 /// What CloudNativePG says of the log, if it is this.
 fn archiving<'a>(cluster: &'a ClusterStatus, status: &str) -> Option<&'a Condition> {
     cluster.conditions.iter().find(|condition| condition.type_ == "ContinuousArchiving" && condition.status == status)
@@ -155,6 +174,8 @@ mod tests {
             rpo: Duration::from_mins(15),
             full_every: 2,
             retention: 30,
+            rto: Duration::from_hours(1),
+            drill_every: Duration::from_hours(24),
         }
     }
 
@@ -174,7 +195,7 @@ mod tests {
 
     fn reason(part: &Part) -> (&'static str, &str) {
         match &part.state {
-            State::Good { reason, message } => (reason, message),
+            State::Good { reason, message } | State::Open { reason, message } => (reason, message),
             State::Faulty(fault) | State::Unknown(fault) => (fault.reason, &fault.message),
         }
     }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use desired::fields::Kind;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    batch::v1::{Job, JobStatus},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta, PartialObjectMetaExt as _},
@@ -16,7 +20,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Databases, Known, Place, Role, Stage,
+    Available, Databases, Ended, Known, Place, Role, Stage,
     seen::{Cluster, DatabaseRole, ObjectStore, ScheduledBackup},
 };
 use crate::{
@@ -63,8 +67,30 @@ pub async fn follow(databases: Databases, client: Client, children: Children, wa
                 });
                 put(&mut known.roles, place, seen)
             }),
+            kind::<Deployment>(Kind::Deployment, &databases, &client, &children, &wakes, |known, place, object| {
+                put(&mut known.deployments, place, object.and_then(|object| available(&object)))
+            }),
+            kind::<Job>(Kind::Job, &databases, &client, &children, &wakes, |known, place, object| {
+                put(&mut known.jobs, place, object.and_then(|object| ended(&object.status?)))
+            }),
         );
     });
+}
+
+/// What the cluster says of a Deployment, once it does.
+fn available(deployment: &Deployment) -> Option<Available> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let told = conditions.iter().find(|condition| condition.type_ == "Available")?;
+    let since = told.last_transition_time.as_ref().map(|time| time.0)?;
+    Some(Available { is: told.status == "True", since })
+}
+
+/// Whether a Job is over.
+fn ended(status: &JobStatus) -> Option<Ended> {
+    let holds = |name: &str| {
+        status.conditions.iter().flatten().any(|condition| condition.type_ == name && condition.status == "True")
+    };
+    if holds("Complete") { Some(Ended::Complete) } else { holds("Failed").then_some(Ended::Failed) }
 }
 
 /// Follows the addresses of the API server.

@@ -179,7 +179,7 @@ fn part(enforcement: &Enforcement, class: &TenantClass, before: &[Condition]) ->
 
 fn told(part: &Part) -> (&'static str, &str) {
     match &part.state {
-        State::Good { reason, message } => (reason, message),
+        State::Good { reason, message } | State::Open { reason, message } => (reason, message),
         State::Faulty(fault) | State::Unknown(fault) => (fault.reason, &fault.message),
     }
 }

@@ -25,6 +25,13 @@ pub enum State {
     Faulty(Fault),
     /// It could not be looked at; what it is like is not known.
     Unknown(Fault),
+    /// Not known yet, and nothing waits for it.
+    Open {
+        /// A documented reason.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
 }
 
 /// One part of an object: a condition type of its own and its state.
@@ -47,6 +54,11 @@ impl Part {
         Self { name, state: State::Faulty(fault) }
     }
 
+    /// Not known yet, and nothing waits for it.
+    pub fn open(name: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { name, state: State::Open { reason, message: message.into() } }
+    }
+
     /// A fault of the object as a whole: it shows in Ready and has no condition of its own.
     pub fn of_whole(fault: Fault) -> Self {
         Self::faulty(names::READY, fault)
@@ -56,7 +68,7 @@ impl Part {
     #[must_use]
     pub fn fault(&self) -> Option<&Fault> {
         match &self.state {
-            State::Good { .. } => None,
+            State::Good { .. } | State::Open { .. } => None,
             State::Faulty(fault) | State::Unknown(fault) => Some(fault),
         }
     }
@@ -137,6 +149,7 @@ impl Draft {
             State::Good { reason, message } => ("True", *reason, message.clone()),
             State::Faulty(fault) => ("False", fault.reason, fault.message.clone()),
             State::Unknown(fault) => ("Unknown", fault.reason, fault.message.clone()),
+            State::Open { reason, message } => ("Unknown", *reason, message.clone()),
         };
         Self { name: part.name, status, reason: reason.to_owned(), message }
     }

@@ -1,10 +1,12 @@
 //! The Workspace's database: CloudNativePG's objects, kept as they must be, and what it says of them.
 //!
 //! In: a stack that stands, a class that offers databases. Out: a bucket for backups, credentials for it, the objects of crate
-//! `desired`, and the parts `DatabaseReady` and `BackupFresh`. The operator never connects to a database.
+//! `desired`, and the parts `DatabaseReady`, `BackupFresh` and `RestoreProven`. The operator never connects to a database.
 
 mod backup;
+mod canary;
 mod credentials;
+mod drill;
 mod origin;
 mod rest;
 
@@ -84,7 +86,15 @@ impl Scene<'_> {
         // Before anything that could be refused: what runs keeps its credentials.
         let backup = backup::ready(self, round, &self.status(&wanted)).await?;
         let (made, origin) = self.make(&wanted, &backup.place, round).await;
+        let drill = match made {
+            Ok(()) => Some(self.drill(&wanted, &backup.place, round).await),
+            // What is to be restored is not there yet, or not as it should be.
+            Err(_) => None,
+        };
         self.tell(&wanted, backup, made, origin, round);
+        if let (Some(drill), Some(database)) = (drill, &mut round.facts.database) {
+            database.restore_drill = Some(drill);
+        }
         Ok(())
     }
 

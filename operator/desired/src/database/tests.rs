@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::prelude::*;
 
 use super::*;
+use crate::canary;
 use crate::fields;
 use crate::fixtures::{acme_finance_with_database, amounts};
 
@@ -21,7 +22,9 @@ fn offered() -> ClassDatabase {
         storage: ClassStorage { size: "20Gi".into(), storage_class: Some("fast".into()) },
         resources: DatabaseResources { cpu: "1".into(), memory: "2Gi".into() },
         rpo: "15m".parse().unwrap(),
+        rto: "1h".parse().unwrap(),
         backup: ClassBackup { full_every: "2h".parse().unwrap(), retention: "30d".parse().unwrap() },
+        restore_drill: None,
     }
 }
 
@@ -68,6 +71,8 @@ fn a_workspace_that_asks_for_nothing_gets_what_the_class_offers() {
         rpo: Duration::from_mins(15),
         full_every: 2,
         retention: 30,
+        rto: Duration::from_hours(1),
+        drill_every: Duration::from_hours(7 * 24),
     };
     assert_eq!(of(None, None).unwrap(), expected);
     assert_eq!(of(Some(Asked::default()), Some("20Gi")).unwrap(), expected);
@@ -110,12 +115,12 @@ fn what_admission_should_have_refused_is_refused() {
 }
 
 #[test]
-fn a_quota_must_hold_all_instances_with_what_runs_beside_them() {
+fn a_quota_must_hold_all_instances_one_that_is_restored_and_what_runs_beside_them() {
     let database = of(None, None).unwrap();
-    assert_eq!(database.needs().to_string(), "cpu 4500m, memory 7680Mi, storage 60Gi");
+    assert_eq!(database.needs().to_string(), "cpu 6100m, memory 10368Mi, storage 80Gi");
     assert!(database.fits(Amounts::default()), "what is not limited is enough");
-    assert!(database.fits(amounts("4500m", "7680Mi", "60Gi")));
-    for (cpu, memory, storage) in [("4499m", "8Gi", "60Gi"), ("5", "7679Mi", "60Gi"), ("5", "8Gi", "59Gi")] {
+    assert!(database.fits(amounts("6100m", "10368Mi", "80Gi")));
+    for (cpu, memory, storage) in [("6099m", "11Gi", "80Gi"), ("7", "10367Mi", "80Gi"), ("7", "11Gi", "79Gi")] {
         assert!(!database.fits(amounts(cpu, memory, storage)), "{cpu} {memory} {storage}");
     }
 }
@@ -167,13 +172,64 @@ fn nothing_is_let_out_before_the_addresses_of_store_and_api_server_are_known() {
     assert_eq!(reach("https://192.0.2.7:9000", &BTreeSet::new()), None);
 }
 
+/// The canary and what a drill makes.
+fn of_canary(facts: &Facts, database: &Database) -> [(Kind, Value); 5] {
+    let image = "registry.example/steading/operator:0.1.0";
+    [
+        canary::role(facts),
+        canary::deployment(facts, database, image),
+        canary::restored(facts, database, &place()),
+        canary::reader(facts),
+        canary::look(facts, database, image),
+    ]
+}
+
+#[test]
+fn the_canary_and_drills_sign_in_by_certificates_alone_and_hold_no_token() {
+    let facts = acme_finance_with_database();
+    for (kind, object) in of_canary(&facts, &of(None, None).unwrap()) {
+        let Some(pod) = object.pointer("/spec/template/spec").filter(|_| kind != Kind::Cluster) else { continue };
+        assert_eq!(pod["automountServiceAccountToken"], false, "{kind:?}");
+        let entries = |source: &Value| {
+            let items = source["secret"]["items"].as_array().unwrap().iter();
+            let paths: Vec<_> = items.map(|item| item["key"].as_str().unwrap().to_owned()).collect();
+            (source["secret"]["name"].as_str().unwrap().to_owned(), paths)
+        };
+        let sources: Vec<_> =
+            pod["volumes"][0]["projected"]["sources"].as_array().unwrap().iter().map(entries).collect();
+        let cluster = if kind == Kind::Job { "database-drill" } else { "database" };
+        let role = if kind == Kind::Job { "database-drill" } else { "database-canary" };
+        assert_eq!(
+            sources,
+            [
+                (format!("{role}-client-cert"), vec!["tls.crt".to_owned(), "tls.key".to_owned()]),
+                (format!("{cluster}-ca"), vec!["ca.crt".to_owned()]),
+            ],
+            "the key of the authority is for nobody"
+        );
+    }
+}
+
+#[test]
+fn a_drill_restores_what_is_archived_last_and_archives_nothing() {
+    let (_, cluster) = canary::restored(&acme_finance_with_database(), &of(None, None).unwrap(), &place());
+    let spec = &cluster["spec"];
+    let from = json!({ "barmanObjectName": "database-backup", "serverName": place().server });
+    assert_eq!(spec["externalClusters"][0]["plugin"]["parameters"], from);
+    assert_eq!(spec["bootstrap"]["recovery"].get("recoveryTarget"), None);
+    assert_eq!((spec.get("plugins"), &spec["instances"]), (None, &json!(1)));
+    assert_eq!(spec["inheritedMetadata"]["labels"], json!({ "steading.dev/part": "drill" }), "no consumer reaches it");
+}
+
 #[test]
 fn the_objects_are_as_reviewed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/database/acme-finance.json");
     let facts = acme_finance_with_database();
     let access = crate::workspace::stack(&facts).children().into_iter().skip(9);
-    let objects = objects(&facts, &of(None, None).unwrap(), &place(), None);
-    let now: Vec<_> = objects.into_iter().chain(access).map(|(_, object)| object).collect();
+    let database = of(None, None).unwrap();
+    let objects = objects(&facts, &database, &place(), None);
+    let canary = of_canary(&facts, &database);
+    let now: Vec<_> = objects.into_iter().chain(access).chain(canary).map(|(_, object)| object).collect();
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, format!("{:#}\n", Value::Array(now.clone()))).unwrap();
     }

@@ -109,6 +109,8 @@ fn kinds_are_found_under_their_group_and_plural() {
             "postgresql.cnpg.io/v1 scheduledbackups ScheduledBackup",
             "barmancloud.cnpg.io/v1 objectstores ObjectStore",
             "postgresql.cnpg.io/v1 databaseroles DatabaseRole",
+            "apps/v1 deployments Deployment",
+            "batch/v1 jobs Job",
         ]
     );
 }

@@ -12,7 +12,8 @@ use k8s_openapi::{
 };
 use serde::Serialize;
 
-use super::{DATABASE_PART, metadata};
+use super::{DATABASE_PART, DRILL_PART, metadata};
+use crate::canary::{DRILL, ROLE};
 use crate::database::{BACKUP, BackupPlace, CLUSTER, Database, ORIGIN, Origin};
 use crate::workspace::Facts;
 
@@ -26,6 +27,9 @@ const DURABLE_FROM: u32 = 3;
 /// Seconds that clients have to end by themselves when an instance stops, and all that it has to stop.
 const POLITE_SECONDS: u32 = 15;
 const STOP_SECONDS: u32 = 120;
+
+/// The database of an instance, and the role that owns it.
+const DATABASE: &str = "app";
 
 /// Seconds that an instance may take to start, as for replaying a long log.
 const START_SECONDS: u32 = 3600;
@@ -52,8 +56,10 @@ struct Spec {
     storage: Storage,
     resources: Resources,
     affinity: Spread,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     topology_spread_constraints: Vec<TopologySpreadConstraint>,
     postgresql: PostgreSql,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     plugins: Vec<Plugin>,
     #[serde(rename = "enablePDB")]
     enable_pdb: bool,
@@ -68,6 +74,15 @@ struct Spec {
 struct Probes {
     startup: Probe,
     readiness: Probe,
+}
+
+impl Probes {
+    fn often() -> Self {
+        Self {
+            startup: Probe { period_seconds: 1, failure_threshold: Some(START_SECONDS) },
+            readiness: Probe { period_seconds: 2, failure_threshold: None },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -133,6 +148,9 @@ struct InitDb {
     database: &'static str,
     owner: &'static str,
     data_checksums: bool,
+    /// As superuser, once, in the new database. What is restored has it already.
+    #[serde(rename = "postInitApplicationSQL")]
+    post_init_application_sql: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -177,6 +195,16 @@ struct Spread {
     topology_key: &'static str,
 }
 
+impl Spread {
+    fn over_nodes() -> Self {
+        Self {
+            enable_pod_anti_affinity: true,
+            pod_anti_affinity_type: "preferred",
+            topology_key: "kubernetes.io/hostname",
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PostgreSql {
@@ -216,27 +244,38 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace, o
             image_name: database.image.clone(),
             inherited_metadata: Inherited { labels: BTreeMap::from([(labels::PART, DATABASE_PART)]) },
             bootstrap: bootstrap(origin),
-            external_clusters: origin.map(external).into_iter().collect(),
+            external_clusters: origin.map(|origin| external(ORIGIN, &origin.place.server)).into_iter().collect(),
             storage: Storage { size: format_bytes(database.storage), storage_class: database.storage_class.clone() },
             resources: Resources::between(amounts(), amounts()),
-            affinity: Spread {
-                enable_pod_anti_affinity: true,
-                pod_anti_affinity_type: "preferred",
-                topology_key: "kubernetes.io/hostname",
-            },
+            affinity: Spread::over_nodes(),
             topology_spread_constraints: vec![over_zones()],
             postgresql: postgresql(database),
             plugins: vec![Plugin { name: BARMAN, is_wal_archiver: true, parameters: archive(BACKUP, &place.server) }],
             // Of a single one it would hold up every drain of its node.
             enable_pdb: database.instances > 1,
             enable_superuser_access: false,
-            probes: Probes {
-                startup: Probe { period_seconds: 1, failure_threshold: Some(START_SECONDS) },
-                readiness: Probe { period_seconds: 2, failure_threshold: None },
-            },
+            probes: Probes::often(),
             smart_shutdown_timeout: POLITE_SECONDS,
             stop_delay: STOP_SECONDS,
         },
+    }
+}
+
+/// One instance that is restored from the newest backups, only to be looked at: it archives nothing, and no consumer reaches it.
+pub(crate) fn drill(facts: &Facts, database: &Database, place: &BackupPlace) -> Cluster {
+    let alone = Database { instances: 1, ..database.clone() };
+    let whole = cluster(facts, &alone, place, None);
+    Cluster {
+        metadata: metadata(facts, DRILL),
+        spec: Spec {
+            inherited_metadata: Inherited { labels: BTreeMap::from([(labels::PART, DRILL_PART)]) },
+            bootstrap: recovery(None),
+            external_clusters: vec![external(BACKUP, &place.server)],
+            topology_spread_constraints: Vec::new(),
+            plugins: Vec::new(),
+            ..whole.spec
+        },
+        ..whole
     }
 }
 
@@ -247,18 +286,30 @@ fn archive(object_store: &str, server: &str) -> BTreeMap<&'static str, String> {
 
 fn bootstrap(origin: Option<&Origin>) -> Bootstrap {
     let Some(origin) = origin else {
-        return Bootstrap::InitDb(InitDb { database: "app", owner: "app", data_checksums: true });
+        return Bootstrap::InitDb(InitDb {
+            database: DATABASE,
+            owner: DATABASE,
+            data_checksums: true,
+            // Nobody but a superuser could give a role a schema of its own; it signs in once its `DatabaseRole` says so.
+            post_init_application_sql: vec![
+                format!("CREATE ROLE {ROLE} NOLOGIN"),
+                format!("CREATE SCHEMA {ROLE} AUTHORIZATION {ROLE}"),
+                format!("GRANT CONNECT ON DATABASE {DATABASE} TO {ROLE}"),
+            ],
+        });
     };
     // With six digits, as PostgreSQL counts.
     let target = origin.time.map(|time| RecoveryTarget { target_time: format!("{time:.6}") });
-    Bootstrap::Recovery(Recovery { source: ORIGIN, database: "app", owner: "app", target })
+    recovery(target)
 }
 
-fn external(origin: &Origin) -> External {
-    External {
-        name: ORIGIN,
-        plugin: ExternalPlugin { name: BARMAN, parameters: archive(ORIGIN, &origin.place.server) },
-    }
+fn recovery(target: Option<RecoveryTarget>) -> Bootstrap {
+    Bootstrap::Recovery(Recovery { source: ORIGIN, database: DATABASE, owner: DATABASE, target })
+}
+
+/// The backups of this server, by the credentials of this ObjectStore.
+fn external(object_store: &str, server: &str) -> External {
+    External { name: ORIGIN, plugin: ExternalPlugin { name: BARMAN, parameters: archive(object_store, server) } }
 }
 
 /// A zone that has none is preferred, and a cluster of one zone is no obstacle.

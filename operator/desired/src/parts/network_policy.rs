@@ -17,7 +17,7 @@ use k8s_openapi::{
     },
 };
 
-use super::{DATABASE_PART, metadata};
+use super::{DATABASE_PART, DRILL_PART, metadata};
 use crate::{
     database::{Reach, range_of},
     workspace::Facts,
@@ -55,7 +55,7 @@ pub(crate) fn allow_database_operator(facts: &Facts, reach: &Reach) -> NetworkPo
         ip_block: None,
     };
     let spec = NetworkPolicySpec {
-        pod_selector: Some(labelled(labels::PART, DATABASE_PART)),
+        pod_selector: Some(instances()),
         policy_types: Some(vec!["Ingress".to_owned()]),
         ingress: Some(vec![NetworkPolicyIngressRule {
             from: Some(vec![operator]),
@@ -109,8 +109,7 @@ pub(crate) fn allow_database_store(facts: &Facts, reach: &Reach) -> NetworkPolic
 }
 
 fn egress_of_database(facts: &Facts, name: &str, rules: Vec<NetworkPolicyEgressRule>) -> NetworkPolicy {
-    let spec =
-        NetworkPolicySpec { pod_selector: Some(labelled(labels::PART, DATABASE_PART)), ..egress_of_parts(rules) };
+    let spec = NetworkPolicySpec { pod_selector: Some(instances()), ..egress_of_parts(rules) };
     NetworkPolicy { metadata: metadata(facts, name), spec: Some(spec) }
 }
 
@@ -166,6 +165,16 @@ fn egress_of_parts(rules: Vec<NetworkPolicyEgressRule>) -> NetworkPolicySpec {
         ingress: None,
         egress: Some(rules),
     }
+}
+
+/// The instances of the database, and the one that is restored from its backups to be looked at.
+fn instances() -> LabelSelector {
+    let either = LabelSelectorRequirement {
+        key: labels::PART.to_owned(),
+        operator: "In".to_owned(),
+        values: Some([DATABASE_PART, DRILL_PART].map(str::to_owned).to_vec()),
+    };
+    LabelSelector { match_expressions: Some(vec![either]), match_labels: None }
 }
 
 /// The pods that are parts of the stack, whichever part.

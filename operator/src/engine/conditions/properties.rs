@@ -13,9 +13,10 @@ fn any_state(random: &mut StdRng) -> State {
         2 => Fault::transient(names::CONFLICT, "passes"),
         _ => Fault { class: Class::Forbidden, ..Fault::transient(names::FORBIDDEN, "refused") },
     };
-    match random.random_range(0..4) {
+    match random.random_range(0..5) {
         0 => State::Faulty(fault),
         1 => State::Unknown(fault),
+        2 => State::Open { reason: names::RESTORE_PENDING, message: "nobody knows yet".to_owned() },
         _ => State::Good { reason: names::AVAILABLE, message: "fine".to_owned() },
     }
 }
@@ -71,7 +72,7 @@ fn check(phase: &Phase, parts: &[Part], before: &[Condition], now: &[Condition],
         let expected = match part.state {
             State::Good { .. } => "True",
             State::Faulty(_) => "False",
-            State::Unknown(_) => "Unknown",
+            State::Unknown(_) | State::Open { .. } => "Unknown",
         };
         assert_eq!(find(now, part.name).map(|condition| condition.status.as_str()), Some(expected), "{told}");
     }

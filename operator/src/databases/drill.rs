@@ -1,0 +1,177 @@
+//! What follows from restore drills. In: what status remembers of them, what is said of the canary and of full backups, the time. Out: whether
+//! one is due, what the last one has shown against what the class promises, the part `RestoreProven`. Pure.
+
+use std::time::Duration;
+
+use api::{
+    conditions as names,
+    drill::{RestoreDrillStatus, RestoreFailure, RestoreProof},
+};
+use desired::{
+    canary::{CANARY, DRILL, PATIENCE},
+    database::Database,
+};
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Available, full::FullBackups};
+use crate::engine::{conditions::Part, fault::Fault};
+
+/// A change is told by a watch; this is only in case that it is not.
+const TOLD_ANYWAY: Duration = Duration::from_mins(5);
+
+/// What is known before a round.
+pub struct Seen<'a> {
+    /// The stack namespace.
+    pub namespace: &'a str,
+    /// The database as it is wanted.
+    pub wanted: &'a Database,
+    /// What status remembers.
+    pub known: &'a RestoreDrillStatus,
+    /// Whether the canary writes, if anything is known of it.
+    pub canary: Option<Available>,
+    /// The full backups.
+    pub full: &'a FullBackups,
+    /// How long to wait at least before what failed is tried again.
+    pub pause: Duration,
+}
+
+/// When the next drill begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// After this time.
+    In(Duration),
+    /// Not before this has happened.
+    When(String),
+}
+
+impl Seen<'_> {
+    /// When the next drill begins, if none is under way.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Due {
+        let RestoreDrillStatus { last_success, last_failure, .. } = self.known;
+        let next = match (last_failure, last_success) {
+            (Some(RestoreFailure { started_at, at, .. }), _) => at.0 + since(started_at.0, at.0).max(self.pause),
+            (None, Some(RestoreProof { completed_at, .. })) => completed_at.0 + self.wanted.drill_every,
+            (None, None) => return self.first(now),
+        };
+        let left = since(now, next);
+        if left.is_zero() { Due::Now } else { Due::In(left) }
+    }
+
+    /// The first one begins when a row of the canary must be in the backups: or it would only show that there is none.
+    fn first(&self, now: Timestamp) -> Due {
+        let canary = self.canary.filter(|canary| canary.is);
+        let Some(canary) = canary else {
+            return Due::When(format!("the pod of Deployment {}/{CANARY} is ready", self.namespace));
+        };
+        let Some(full) = self.full.last else { return Due::When("a full backup is complete".to_owned()) };
+        let archived = (self.wanted.rpo * 2 / 3).saturating_sub(since(canary.since, now));
+        if full > canary.since || archived.is_zero() { Due::Now } else { Due::In(archived) }
+    }
+
+    /// Why the drill that began then is not waited for any longer.
+    #[must_use]
+    pub fn overdue(&self, started: Timestamp, now: Timestamp) -> Option<String> {
+        let patience = self.wanted.rto * PATIENCE;
+        (since(started, now) > patience)
+            .then(|| format!("it was not over after {}, {PATIENCE} times the rto", told(patience)))
+    }
+
+    /// What can be said of restores, and until when.
+    #[must_use]
+    pub fn proven(&self, now: Timestamp) -> (Part, Option<Duration>) {
+        let faulty = |fault| (Part::faulty(names::RESTORE_PROVEN, fault), None);
+        if let Some(failure) = &self.known.last_failure {
+            let message = format!(
+                "the restore drill of {} failed at {}: {}; {}",
+                failure.started_at.0,
+                failure.at.0,
+                failure.message,
+                self.next(now)
+            );
+            return faulty(Fault::stalled(names::RESTORE_FAILED, message));
+        }
+        let Some(proof) = &self.known.last_success else {
+            return (Part::open(names::RESTORE_PROVEN, names::RESTORE_PENDING, self.next(now)), None);
+        };
+        if let Some(missed) = self.missed(proof) {
+            return faulty(Fault::stalled(names::OBJECTIVE_MISSED, format!("{missed}; {}", self.next(now))));
+        }
+        let silent = self.canary.filter(|canary| !canary.is).map(|canary| since(canary.since, now));
+        let left = silent.map(|silent| self.wanted.rpo.saturating_sub(silent));
+        if left.is_some_and(|left| left.is_zero()) {
+            let message = format!(
+                "the pod of Deployment {}/{CANARY} has not written for longer than the rpo of {}: see its events and logs",
+                self.namespace,
+                told(self.wanted.rpo)
+            );
+            return faulty(Fault::waiting(TOLD_ANYWAY, names::CANARY_NOT_WRITING, message));
+        }
+        (Part::good(names::RESTORE_PROVEN, names::AVAILABLE, self.shown(proof)), left)
+    }
+
+    fn shown(&self, proof: &RestoreProof) -> String {
+        let Database { rto, rpo, .. } = self.wanted;
+        format!(
+            "{} were there again after {} (rto {}) at {}, the newest row of them {} old (rpo {})",
+            proof.size,
+            proof.recovery_time,
+            told(*rto),
+            proof.completed_at.0,
+            proof.recovery_point,
+            told(*rpo)
+        )
+    }
+
+    /// What the drill took longer than the class promises, if anything.
+    fn missed(&self, proof: &RestoreProof) -> Option<String> {
+        let exceeds = |shown: &str, promised: Duration| {
+            shown.parse::<kube::core::Duration>().map_or(Duration::MAX, Duration::from) > promised
+        };
+        (exceeds(&proof.recovery_time, self.wanted.rto) || exceeds(&proof.recovery_point, self.wanted.rpo))
+            .then(|| self.shown(proof))
+    }
+
+    /// When the next drill begins, or what the one under way is at.
+    fn next(&self, now: Timestamp) -> String {
+        let RestoreDrillStatus { started_at, restored_at, .. } = self.known;
+        match (started_at, restored_at) {
+            (Some(started), None) => {
+                format!("one is under way since {}: Cluster {}/{DRILL} is being restored", started.0, self.namespace)
+            }
+            (Some(started), Some(restored)) => format!(
+                "one is under way since {}: its database was there at {}, Job {}/{DRILL} looks at it",
+                started.0, restored.0, self.namespace
+            ),
+            (None, _) => match self.due(now) {
+                Due::Now => "a restore drill begins".to_owned(),
+                Due::In(left) => format!("a restore drill begins at {}", now + left),
+                Due::When(what) => format!("the first restore drill begins after {what}"),
+            },
+        }
+    }
+}
+
+/// Time from one moment to a later one; none if it is not later.
+#[must_use]
+pub fn since(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
+}
+
+/// In hours, minutes and seconds, such as `1h0m3s`, without the larger ones that are none.
+#[must_use]
+pub fn told(time: Duration) -> String {
+    let (hours, minutes, seconds) = (time.as_secs() / 3600, time.as_secs() / 60 % 60, time.as_secs() % 60);
+    match (hours, minutes, seconds) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, 0) => format!("{hours}h"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

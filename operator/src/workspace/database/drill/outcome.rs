@@ -1,0 +1,89 @@
+//! What a drill's pod tells. In: its termination message, which whoever may write in the database might have a hand in. Out: bounded figures, or
+//! why there are none. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+
+/// Longest text that is passed on.
+const TOLD: usize = 300;
+
+/// Longest message that is read: the kubelet lets no more through.
+const LONGEST: usize = 4096;
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// When the newest row of the canary was written.
+    pub newest_row: Timestamp,
+    /// How many of its rows there are; at least one.
+    pub rows: i64,
+    /// Bytes of the database.
+    pub size: u64,
+    /// Tables that were read to their ends.
+    pub tables: i64,
+    /// Tables that could not be.
+    pub unread: i64,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    failure: String,
+}
+
+/// Reads a termination message.
+///
+/// # Errors
+/// What it says went wrong; or, in words of ours, that it cannot be read.
+pub fn read(message: &str) -> Result<Outcome, String> {
+    let unreadable = || "what its pod told cannot be read".to_owned();
+    if message.len() > LONGEST {
+        return Err(unreadable());
+    }
+    if let Ok(Failure { failure }) = serde_json::from_str(message) {
+        let plain = failure.chars().filter(|c| !c.is_control()).take(TOLD).collect::<String>();
+        return Err(if plain.is_empty() { unreadable() } else { plain });
+    }
+    let outcome: Outcome = serde_json::from_str(message).map_err(|_| unreadable())?;
+    let makes_sense = outcome.rows > 0 && outcome.tables >= 0 && outcome.unread >= 0;
+    if makes_sense { Ok(outcome) } else { Err(unreadable()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"newestRow":"2026-11-23T10:15:00.123456Z","rows":12,"size":31457280,"tables":7,"unread":0}"#;
+
+    #[test]
+    fn figures_are_read() {
+        let outcome = read(GOOD).unwrap();
+        assert_eq!((outcome.rows, outcome.size, outcome.tables, outcome.unread), (12, 30 << 20, 7, 0));
+        assert_eq!(outcome.newest_row.to_string(), "2026-11-23T10:15:00.123456Z");
+    }
+
+    #[test]
+    fn a_failure_is_passed_on_bounded_and_without_control_characters() {
+        let told = read(&format!(r#"{{"failure":"a\u001b[31m{}"}}"#, "x".repeat(1_000))).unwrap_err();
+        assert!(told.starts_with("a[31mxxx") && told.chars().count() == TOLD, "{told}");
+    }
+
+    #[test]
+    fn of_anything_else_nothing_is_passed_on() {
+        let huge = format!(r#"{{"failure":"{}"}}"#, "secret".repeat(1_000));
+        for message in [
+            "",
+            "secret",
+            r#"{"failure":""}"#,
+            r#"{"failure":7}"#,
+            r#"{"rows":"secret"}"#,
+            &GOOD.replace("12", "0"),
+            &GOOD.replace("12", "-1"),
+            &GOOD.replace("2026", "secret"),
+            &GOOD.replace("\"tables\":7", "\"tables\":99999999999999999999"),
+            &huge,
+        ] {
+            assert_eq!(read(message).unwrap_err(), "what its pod told cannot be read", "{message}");
+        }
+    }
+}

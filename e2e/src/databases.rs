@@ -7,6 +7,7 @@
 mod bucket;
 mod consumer;
 mod database;
+mod drill;
 mod images;
 mod keeper;
 mod refusal;
@@ -26,9 +27,10 @@ use crate::manifests;
 use crate::plane::Plane;
 use crate::wait::until;
 
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Read, read, with_credentials};
 pub use consumer::{CONSENT, Consumer, ROWS, host};
 pub use database::{Database, PATIENCE, PLUGIN, apply, exec};
+pub use drill::{CANARY, DRILL};
 pub use images::POSTGRES;
 pub use keeper::{Keeper, objects};
 pub use refusal::{ANOTHER_AUTHORITY, ANOTHER_NAME, LOCKED, UNANSWERED, is_refused};

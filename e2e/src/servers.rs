@@ -1,6 +1,7 @@
 //! The world outside the cluster: a key server, an object store and an authorization server. In: a plane. Out: running servers whose
 //! certificates are the plane's, and the TenantClass that leads to them.
 
+mod identity;
 mod kes;
 mod minio;
 mod openbao;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::components::{Component, build_all};
 use crate::plane::Plane;
 
-pub use kes::Kes;
+pub use kes::{Kes, TakenKey};
 pub use minio::{Minio, StoreAccount};
 pub use openbao::OpenBao;
 pub use openfga::OpenFga;

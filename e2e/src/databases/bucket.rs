@@ -1,10 +1,18 @@
 //! The bucket of a database's backups as the store's own administrator sees it. In: its name. Out: what lies in it, under which keys.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use k8s_openapi::api::core::v1::Secret;
+use sha2::{Digest as _, Sha256};
 
 use crate::plane::Plane;
 use crate::servers::Minio;
+
+/// What full backups and the log are called in it.
+const FULL: &str = "/base/";
+const LOG: &str = "/wals/";
 
 /// A bucket for backups.
 pub struct Bucket {
@@ -23,12 +31,30 @@ impl Bucket {
     /// Full backups and the log are there, and all of it is under this key.
     pub async fn lies_under(&self, key: &str) -> Result<()> {
         let objects = self.objects().await?;
-        for part in ["/base/", "/wals/"] {
+        for part in [FULL, LOG] {
             ensure!(objects.iter().any(|(name, _)| name.contains(part)), "nothing lies in {part}: {objects:?}");
         }
         let others: Vec<_> = objects.iter().filter(|(_, found)| found.as_deref() != Some(key)).collect();
         ensure!(others.is_empty(), "not under the key {key}: {others:?}");
         Ok(())
+    }
+
+    /// The object of the newest full backup that holds its data, and that of the log that was archived last.
+    pub async fn newest(&self) -> Result<[String; 2]> {
+        let listed = self.client.list_objects_v2().bucket(&self.bucket).send().await;
+        let listed = listed.context("the bucket cannot be listed")?;
+        let newest = |part: &str, name: &str| {
+            let objects = listed.contents().iter().filter_map(|it| it.key().zip(it.last_modified()));
+            let objects = objects.filter(|(key, _)| key.contains(part) && key.contains(name));
+            let last = objects.max_by_key(|(_, written)| (written.secs(), written.subsec_nanos()));
+            last.map(|(key, _)| key.to_owned()).with_context(|| format!("nothing lies in {part}"))
+        };
+        Ok([newest(FULL, "/data.tar")?, newest(LOG, "")?])
+    }
+
+    /// What is read of an object by the store's own administrator.
+    pub async fn read(&self, name: &str) -> Result<Read> {
+        read(&self.client, &self.bucket, name).await
     }
 
     /// The names of all that lies in the bucket, each with the key that it is under.
@@ -41,4 +67,38 @@ impl Bucket {
         }
         Ok(objects)
     }
+}
+
+/// What became of reading an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// All of it was read; its sum.
+    Whole([u8; 32]),
+    /// The store refused, with this code.
+    Refused(String),
+}
+
+/// Reads an object to its end. No answer, or one that ends early, is an error.
+pub async fn read(client: &Client, bucket: &str, name: &str) -> Result<Read> {
+    match client.get_object().bucket(bucket).key(name).send().await {
+        Ok(answer) => {
+            let body = answer.body.collect().await.with_context(|| format!("{bucket}/{name} ended early"))?;
+            Ok(Read::Whole(Sha256::digest(body.into_bytes()).into()))
+        }
+        Err(error) => match error.code() {
+            Some(code) => Ok(Read::Refused(code.to_owned())),
+            None => bail!("{bucket}/{name}: no answer: {:#}", anyhow::Error::new(error)),
+        },
+    }
+}
+
+/// The store as a database sees it that has this Secret.
+pub fn with_credentials(plane: &Plane, minio: &Minio, secret: &Secret) -> Result<Client> {
+    let entry = |name: &str| -> Result<String> {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(name));
+        Ok(String::from_utf8(bytes.with_context(|| format!("the Secret has no {name}"))?.0.clone())?)
+    };
+    let token = Some(entry("sessionToken")?);
+    let credentials = Credentials::new(entry("accessKeyID")?, entry("secretAccessKey")?, token, None, "database");
+    Minio::client(plane.authority(), &minio.endpoint(), credentials)
 }

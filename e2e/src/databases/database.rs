@@ -49,8 +49,13 @@ impl Database {
     /// What is answered to whoever presents this certificate at the pod that takes writes, tried from that pod itself: no packet is stopped
     /// on the way, so PostgreSQL has to refuse.
     pub async fn present(&self, certificate: &Secret, user: &str) -> Result<String> {
+        self.ask_as(certificate, user, "SELECT 1").await
+    }
+
+    /// The same, asking something else.
+    pub async fn ask_as(&self, certificate: &Secret, user: &str, statement: &str) -> Result<String> {
         const SCRIPT: &str = "umask 077; printf %s \"$1\" >/dev/shm/tls.crt; printf %s \"$2\" >/dev/shm/tls.key
-            psql --no-psqlrc -At --dbname \"$3\" --command 'SELECT 1'; code=$?
+            psql --no-psqlrc -At --set=ON_ERROR_STOP=1 --dbname \"$3\" --command \"$4\"; code=$?
             rm /dev/shm/tls.crt /dev/shm/tls.key; exit $code";
         let entry =
             |name: &str| certificate.data.as_ref()?.get(name).map(|it| String::from_utf8_lossy(&it.0).into_owned());
@@ -59,7 +64,7 @@ impl Database {
             "host={}-rw dbname=app user={user} sslmode=require connect_timeout=30 sslcert=/dev/shm/tls.crt sslkey=/dev/shm/tls.key",
             self.name
         );
-        self.run(&self.primary().await?, &["sh", "-c", SCRIPT, "sh", &certificate, &key, &target]).await
+        self.run(&self.primary().await?, &["sh", "-c", SCRIPT, "sh", &certificate, &key, &target, statement]).await
     }
 
     /// Whether a packet gets from the pod that takes writes to PostgreSQL at this address, whatever that answers.

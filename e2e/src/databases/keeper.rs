@@ -86,7 +86,9 @@ impl Keeper {
         if signs_in {
             let issued = [("tls.crt", certificate), ("tls.key", &format!("key of {certificate}"))];
             self.makes_secret(&format!("{role}-client-cert"), &issued).await?;
-            self.makes_secret("database-ca", &[("ca.crt", "the authority"), ("ca.key", "its key")]).await?;
+            let cluster = object.data.pointer("/spec/cluster/name").and_then(Value::as_str).context("of no Cluster")?;
+            let authority = [("ca.crt", "the authority"), ("ca.key", "its key")];
+            self.makes_secret(&format!("{cluster}-ca"), &authority).await?;
         }
         let issued = if signs_in { json!({ "expiration": expires }) } else { Value::Null };
         let status = json!({

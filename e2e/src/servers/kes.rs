@@ -1,6 +1,7 @@
 //! KES, the key server of MinIO. In: an authority. Out: a server that knows three callers: MinIO, the operator, and us.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::ports::Port;
 /// The key that MinIO uses where nobody names one. It serves no tenant.
 pub(super) const DEFAULT_KEY: &str = "store-default";
 
+/// The folder with its keys, each in a file of its name.
+const KEYS: &str = "keys";
+
 /// A running KES.
 pub struct Kes {
     admin: Caller,
@@ -25,6 +29,12 @@ pub struct Kes {
     stand_in: String,
     nursery: Nursery,
     port: Port,
+}
+
+/// A key that was taken away, to be given back. Whoever has it can read what lies under it.
+pub struct TakenKey {
+    name: String,
+    content: Vec<u8>,
 }
 
 /// A caller as KES knows it: by the hash of its key.
@@ -69,7 +79,7 @@ impl Kes {
                 },
             },
             "keys": [{ "name": DEFAULT_KEY }],
-            "keystore": { "fs": { "path": nursery.subdirectory("keys")? } },
+            "keystore": { "fs": { "path": nursery.subdirectory(KEYS)? } },
             // A deleted key must stop working at once in tests, so nothing is kept for long.
             "cache": { "expiry": { "any": "1s", "unused": "1s", "offline": "0s" } },
         });
@@ -121,6 +131,25 @@ impl Kes {
             bail!("`kes {}` failed: {} {}", arguments.join(" "), text(&output.stderr), text(&output.stdout));
         }
         Ok(text(&output.stdout))
+    }
+
+    /// Takes a key away, as if it had been lost: from now on nobody reads or writes what lies under it.
+    pub async fn take_away(&self, name: &str) -> Result<TakenKey> {
+        let content = std::fs::read(self.file_of(name)).with_context(|| format!("KES keeps no key {name}"))?;
+        // By its own command, so that it forgets what it remembers too.
+        self.run_as_admin(&["key", "rm", name]).await?;
+        Ok(TakenKey { name: name.to_owned(), content })
+    }
+
+    /// Gives it back, byte for byte. Fails if there is another key of its name by now.
+    pub fn give_back(&self, key: &TakenKey) -> Result<()> {
+        let TakenKey { name, content } = key;
+        let file = std::fs::File::create_new(self.file_of(name));
+        file.and_then(|mut file| file.write_all(content)).with_context(|| format!("key {name} cannot be given back"))
+    }
+
+    fn file_of(&self, name: &str) -> PathBuf {
+        self.nursery.directory().join(KEYS).join(name)
     }
 
     /// Where it keeps its files.

@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::data::Holder;
 use crate::database::{PATIENCE, apply};
 use crate::world::{Customer, World};
 
@@ -86,6 +87,17 @@ impl Shop {
         shop.goes_on().await?;
         shop.goes_on().await?;
         Ok(shop)
+    }
+
+    /// Where the application runs.
+    pub fn namespace(&self) -> &str {
+        &self.billing.namespace
+    }
+
+    /// The application, as somebody who could try its certificate elsewhere.
+    pub async fn holder(&self) -> Result<Holder> {
+        let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;
+        Ok(Holder { what: "application's certificate", certificate, role: self.billing.role() })
     }
 
     /// Waits until the application prints more rows than it does now.

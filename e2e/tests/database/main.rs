@@ -12,9 +12,13 @@
 mod apart;
 mod consented;
 mod consumers;
+mod data;
 mod database;
+mod drilled;
+mod key;
 mod kinds;
 mod origins;
+mod proven;
 mod restored;
 mod told;
 mod world;
@@ -23,6 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use consumers::Shop;
 use database::Steps;
 use e2e::lacks_real_nodes;
+use e2e::plane::Entry;
 use world::{Customer, World};
 
 /// Rows that are there at the moment to which the database is taken back, and those that come after it.
@@ -40,6 +45,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end("nodes, CloudNativePG, servers, operator");
     let (acme, globex) = tokio::try_join!(world.customer("acme", 2), world.customer("globex", 1))?;
     steps.end("two databases, Ready, with a full backup each");
+    proven::has_something_to_lose(&acme).await?;
     status_says_what_there_is(&acme)?;
     acme.store.lies_under(&acme.key).await?;
     globex.store.lies_under(&globex.key).await?;
@@ -50,6 +56,22 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end("an application that writes from a namespace of its own, and one that reads");
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
+    let holders = [shop.holder().await?, proven::holder(&world, &acme).await?];
+    let tried = data::of_one_is_closed_to_another(&world, &acme, &globex, &holders).await?;
+    steps.end(&format!("{tried} ways from one customer's data to another's, refused"));
+    let tried = proven::canary_gets_at_its_rows_alone(&world, &acme, &globex).await?;
+    proven::drill_is_out_of_reach(&world, &acme, shop.namespace()).await?;
+    steps.end(&format!(
+        "{tried} ways of a canary to anything but its rows, refused; a drill that no application reaches"
+    ));
+    let proof = proven::by_a_drill(&world, &acme).await?;
+    proven::nothing_is_left(&world, &acme).await?;
+    steps.end(&format!(
+        "a restore drill: {} in {} tables were there again after {}, the newest row {} old; nothing of it is left",
+        proof.size, proof.tables, proof.recovery_time, proof.recovery_point
+    ));
+    key::decides_who_reads(&world, &acme, &globex).await?;
+    steps.end("backups that nobody reads while the tenant's key is away");
 
     let database = &acme.database;
     database.sql("CREATE TABLE sales (number int PRIMARY KEY)").await?;
@@ -68,11 +90,8 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     world.delete(&acme).await?;
     shop.is_forgotten().await?;
     steps.end("the Workspace gone, its backups kept");
-    let (then, last) = tokio::try_join!(
-        restored::as_of(&world, &acme, "then", Some(&moment)),
-        restored::as_of(&world, &acme, "last", None)
-    )?;
-    steps.end("two Workspaces that began with it as it was at a moment, and as it was last");
+    let [then, last] = key::decides_what_is_restored(&world, &acme, &moment).await?;
+    steps.end("two Workspaces that began with it as it was at a moment, and as it was last, once the key was back");
     let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");
     ensure!(last.sql(rows).await? == (BEFORE + AFTER + 2).to_string(), "what was written last is not in the backups");
@@ -114,8 +133,15 @@ async fn primary_is_lost(world: &World, acme: &Customer) -> Result<()> {
 /// CloudNativePG fills in what was left out, and the operator does not fight it: each object was written once for each customer.
 async fn writes_are_few(world: &World) -> Result<()> {
     let calls = world.plane().calls().await?.by_service_account("steading-system", "steading").writes();
-    for target in ["clusters", "scheduledbackups", "objectstores"] {
-        let written = calls.filter(|entry| entry.target() == target && entry.code() < 300);
+    let once = [
+        ("clusters", "database"),
+        ("scheduledbackups", "database-backup"),
+        ("objectstores", "database-backup"),
+        ("deployments", "database-canary"),
+    ];
+    for (target, name) in once {
+        let is_it = |entry: &Entry| entry.object_ref.as_ref().is_some_and(|object| object.name == name);
+        let written = calls.filter(|entry| entry.target() == target && is_it(entry) && entry.code() < 300);
         ensure!(written.len() == 2, "{target} were written {} times for two customers:\n{written}", written.len());
     }
     Ok(())

@@ -16,6 +16,9 @@ use crate::database::Database;
 /// Longest wait for a database.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// What the store puts before the names of keys.
+const KEYS: &str = "arn:aws:kms:";
+
 /// Nodes, CloudNativePG, servers, the operator with the chart's rights.
 pub struct World {
     pub stage: Stage,
@@ -39,6 +42,15 @@ pub struct Customer {
     pub server: String,
     /// The backup bucket.
     pub store: Bucket,
+    /// Name of the bucket for data.
+    pub data: String,
+}
+
+impl Customer {
+    /// The tenant's key, as the key server names it.
+    pub fn key_name(&self) -> &str {
+        self.key.strip_prefix(KEYS).unwrap_or(&self.key)
+    }
 }
 
 impl World {
@@ -52,7 +64,8 @@ impl World {
             "instances": 1,
             "storage": { "size": "1Gi", "storageClass": STORAGE_CLASS },
             "resources": { "cpu": "400m", "memory": "256Mi" },
-            "rpo": "15m",
+            "rpo": "3m",
+            "rto": "30m",
             "backup": { "fullEvery": "1h", "retention": "7d" },
         });
         let class = ["residency", "keys", "buckets", "network"]
@@ -85,11 +98,12 @@ impl World {
         let shown = platform.until_ready(&workspace).await?;
         let stack = platform.stack_of(&workspace).await?;
         let status = shown.status.clone().unwrap_or_default();
+        let data = status.bucket.context("no bucket is shown")?.name;
         let backup = status.database.and_then(|database| database.backup).context("no backups are shown")?;
-        let key = format!("arn:aws:kms:{}", backup.key.clone().context("the backups are under no key")?);
+        let key = format!("{KEYS}{}", backup.key.clone().context("the backups are under no key")?);
         let store = Bucket::of(self.plane(), &self.servers.minio, &backup.bucket)?;
         let database = Database::new("database", &stack, self.client()?);
-        Ok(Customer { tenant, workspace, shown, stack, key, database, server: backup.server_name, store })
+        Ok(Customer { tenant, workspace, shown, stack, key, database, server: backup.server_name, store, data })
     }
 
     /// Deletes the Workspace and waits until it is gone.

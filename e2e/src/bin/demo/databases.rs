@@ -1,5 +1,6 @@
 //! Databases of two customers, on real nodes. In: a class, which gets a field. Out: a database for each customer, which its own application
-//! uses and nobody else, which loses nothing with its primary, and whose backups lie under the customer's key.
+//! uses and nobody else, which loses nothing with its primary, whose backups lie under the customer's key, which is restored to
+//! see whether it can be, and which comes back as it was before a mistake.
 
 #[path = "databases/applications.rs"]
 mod applications;
@@ -7,8 +8,12 @@ mod applications;
 mod backups;
 #[path = "databases/consent.rs"]
 mod consent;
+#[path = "databases/drill.rs"]
+mod drill;
 #[path = "databases/fail_over.rs"]
 mod fail_over;
+#[path = "databases/mistake.rs"]
+mod mistake;
 
 use std::time::Duration;
 
@@ -29,8 +34,11 @@ use crate::show::{Progress, Show};
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What the Workspaces get, each as whoever owns it would write it.
+///
+/// The quota of finance has room for a database of two instances, for a third while it is restored beside them, and for the pods of packets.
 const FINANCE: &str = "\
 spec:
+  quota: {cpu: \"6\"}
   database: {instances: 2}
   consumers:
     - {namespace: shop, serviceAccount: billing, database: readWrite}
@@ -68,7 +76,8 @@ spec:
     instances: 1
     storage: {{size: 1Gi, storageClass: {STORAGE_CLASS}}}
     resources: {{cpu: 400m, memory: 256Mi}}
-    rpo: 15m
+    rpo: 3m
+    rto: 30m
     backup: {{fullEvery: 1h, retention: 7d}}
 "
     );
@@ -134,10 +143,13 @@ pub(crate) async fn shown(show: &Show, scene: &Scene, stacks: &Stacks) -> Result
     let acme = customer(scene, CUSTOMER, billing, &finance)?;
     let globex = customer(scene, OTHER_CUSTOMER, market, &sales)?;
     stand(show, &[&acme, &globex], [&stacks.finance, &stacks.sales]);
+    let moment = mistake::made(show, scene, &acme).await?;
     let visitors = applications::at_work(show, scene, &client, [&acme, &globex]).await?;
     fail_over::nothing_is_lost(show, &client, &acme, &visitors.shop).await?;
     backups::under_the_key(show, [&acme, &globex]).await?;
     Box::pin(consent::taken_back(show, scene, &acme, &globex, &visitors)).await?;
+    drill::proven(show, &client, &acme).await?;
+    mistake::undone(show, scene, &client, &acme, &moment).await?;
     show.say("This was T3: real nodes, real databases, real backups.");
     Ok(())
 }

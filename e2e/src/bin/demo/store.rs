@@ -7,10 +7,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
-use e2e::servers::{Minio, REGION};
+use e2e::servers::Minio;
 use providers::identities::SHORTEST_LIFE;
-use providers::{Access, IdentitySpec, Purpose, S3Config, StsIdentities};
-use secrecy::ExposeSecret as _;
+use providers::{Access, IdentitySpec, Purpose};
 
 use crate::objects::{CUSTOMER, OTHER_CUSTOMER, Stack, Stacks};
 use crate::scene::Scene;
@@ -87,17 +86,8 @@ impl<'a> Store<'a> {
         self.client(&self.endpoint, self.issued(stack, customer).await?)
     }
 
+    /// With the operator's account at the store and the operator's own code.
     async fn issued(&self, stack: &Stack, customer: &str) -> Result<Credentials> {
-        // With the operator's account at the store and the operator's own code.
-        let account = self.scene.servers.minio.operator_account();
-        let sts = StsIdentities::new(&S3Config {
-            endpoint: self.endpoint.clone(),
-            region: REGION.to_owned(),
-            ca_bundle: Some(self.scene.plane.authority().certificate().to_owned()),
-            access_key_id: account.access_key.expose_secret().to_owned(),
-            secret_access_key: account.secret_key.clone(),
-            key_server: None,
-        });
         let spec = IdentitySpec {
             bucket: stack.bucket.clone(),
             purpose: Purpose::Data,
@@ -106,14 +96,7 @@ impl<'a> Store<'a> {
             session_name: format!("{}@{customer}", stack.workspace),
             life: SHORTEST_LIFE,
         };
-        let issued = match sts {
-            Ok(sts) => sts.issue(&spec).await,
-            Err(fault) => Err(fault),
-        };
-        let issued = issued.with_context(|| format!("no identity for bucket {} was issued", stack.bucket))?;
-        let secret = issued.secret_access_key.expose_secret().to_owned();
-        let session = issued.session_token.expose_secret().to_owned();
-        Ok(Credentials::new(issued.access_key_id, secret, Some(session), None, "demo"))
+        self.scene.servers.issue(&self.scene.plane, &spec).await
     }
 
     fn client(&self, endpoint: &str, credentials: Credentials) -> Result<Client> {

@@ -1,0 +1,131 @@
+//! The tenant's key decides. In: customers with backups, and a key that is taken away and given back, byte for byte. Out: that meanwhile nobody
+//! reads backups that lie under it, that nothing is restored from them, and that the other customer notices nothing.
+
+use anyhow::{Context as _, Result, ensure};
+use api::{Workspace, conditions as names};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::primitives::ByteStream;
+use e2e::databases::{Read, read, with_credentials};
+use e2e::story::{Manifest, condition};
+use e2e::wait::until;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{ListParams, LogParams};
+use kube::{Api, ResourceExt as _};
+
+use crate::database::{Database, PATIENCE};
+use crate::restored;
+use crate::world::{Customer, World};
+
+/// What the store says to whoever reads or writes under a key that is not there.
+const NO_KEY: &str = "kms:KeyNotFound";
+
+/// Pods that bring a backup back, as CloudNativePG labels them.
+const RESTORING: &str = "cnpg.io/jobRole=full-recovery";
+
+/// The newest full backup and the newest file of the log of a customer, with what its own database uses to reach them.
+struct Backups<'a> {
+    customer: &'a Customer,
+    client: Client,
+    newest: [String; 2],
+}
+
+impl<'a> Backups<'a> {
+    async fn of(world: &World, customer: &'a Customer) -> Result<Self> {
+        let secrets: Api<Secret> = Api::namespaced(world.client()?, &customer.stack);
+        let secret = secrets.get("database-backup").await?;
+        let client = with_credentials(world.plane(), &world.servers.minio, &secret)?;
+        Ok(Self { customer, client, newest: customer.store.newest().await? })
+    }
+
+    /// What is read of both, in their order, by the database's own credentials and by the store's administrator.
+    async fn read(&self) -> Result<Vec<Read>> {
+        let mut seen = Vec::new();
+        for name in &self.newest {
+            seen.push(read(&self.client, &self.customer.store.bucket, name).await?);
+            seen.push(self.customer.store.read(name).await?);
+        }
+        Ok(seen)
+    }
+
+    /// The code with which the store refuses to write another object.
+    async fn refused_to_write(&self) -> Result<Option<String>> {
+        let put = self.client.put_object().bucket(&self.customer.store.bucket).key("written-without-key");
+        let Err(error) = put.body(ByteStream::from_static(b"x")).send().await else { return Ok(None) };
+        Ok(Some(error.code().context("no answer")?.to_owned()))
+    }
+}
+
+/// Takes the key of `acme` away and reads what its database wrote last, then gives the key back.
+pub async fn decides_who_reads(world: &World, acme: &Customer, globex: &Customer) -> Result<()> {
+    let (ours, theirs) = (Backups::of(world, acme).await?, Backups::of(world, globex).await?);
+    let (before, others) = (ours.read().await?, theirs.read().await?);
+    let is_whole = |seen: &[Read]| seen.iter().all(|it| matches!(it, Read::Whole(_)));
+    ensure!(is_whole(&before) && is_whole(&others), "the control fails: {:?}: {before:?}, {others:?}", ours.newest);
+
+    let key = world.servers.kes.take_away(acme.key_name()).await?;
+    let refused = Read::Refused(NO_KEY.to_owned());
+    let without = ours.read().await?;
+    ensure!(without.iter().all(|it| *it == refused), "without the key: {:?}: {without:?}", ours.newest);
+    ensure!(ours.refused_to_write().await?.as_deref() == Some(NO_KEY), "something is written without the key");
+    ensure!(theirs.read().await? == others, "the other customer's backups depend on this key");
+
+    world.servers.kes.give_back(&key)?;
+    ensure!(ours.read().await? == before, "with the key given back, something else is read than before");
+    Ok(())
+}
+
+/// Two Workspaces begin with a customer's backups, as they were at a moment and as they were last, while its key is away. Neither gets
+/// anywhere until it is back.
+pub async fn decides_what_is_restored(world: &World, acme: &Customer, moment: &str) -> Result<[Database; 2]> {
+    let (then, last) = tokio::try_join!(
+        restored::begun(world, acme, "then", Some(moment)),
+        restored::begun(world, acme, "last", None)
+    )?;
+    for workspace in [&then, &last] {
+        // Before that it would find out that the key is missing, and make no bucket of its own.
+        world.platform().until(workspace, "knows what it begins with", has_begun).await?;
+    }
+    let key = world.servers.kes.take_away(acme.key_name()).await?;
+    tokio::try_join!(fails_for_want_of_the_key(world, &then), fails_for_want_of_the_key(world, &last))?;
+    world.servers.kes.give_back(&key)?;
+    let (then, last) = tokio::try_join!(restored::done(world, acme, &then), restored::done(world, acme, &last))?;
+    Ok([then, last])
+}
+
+/// Its own buckets are there, and what it begins with is settled.
+fn has_begun(workspace: &Workspace) -> bool {
+    let database = workspace.status.as_ref().and_then(|status| status.database.as_ref());
+    database.is_some_and(|database| database.restored_from.is_some())
+        && condition(workspace, names::BUCKET_READY).is_some_and(|bucket| bucket.status == "True")
+}
+
+/// Waits until what brings the backup back has failed, and says that it was for the key.
+async fn fails_for_want_of_the_key(world: &World, workspace: &Manifest<Workspace>) -> Result<()> {
+    let stack = world.platform().stack_of(workspace).await?;
+    let pods: Api<Pod> = Api::namespaced(world.client()?, &stack);
+    let has_failed = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"));
+    until(&format!("the restore in {stack} fails without the key"), PATIENCE, async || {
+        let restoring = pods.list(&ListParams::default().labels(RESTORING)).await?.items;
+        let Some(failed) = restoring.into_iter().find(has_failed) else { return Ok(false) };
+        let said = said_in(&pods, &failed).await?;
+        ensure!(said.contains("KeyNotFound"), "the restore failed for another reason:\n{said}");
+        Ok(true)
+    })
+    .await?;
+    let told = world.platform().get(workspace).await?;
+    ensure!(condition(&told, names::READY).is_some_and(|ready| ready.status != "True"), "Ready without its data");
+    Ok(())
+}
+
+/// The end of what each container of a pod said.
+async fn said_in(pods: &Api<Pod>, pod: &Pod) -> Result<String> {
+    let spec = pod.spec.as_ref().context("the pod has no spec")?;
+    let mut said = String::new();
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let parameters =
+            LogParams { container: Some(container.name.clone()), tail_lines: Some(60), ..LogParams::default() };
+        said.push_str(&pods.logs(&pod.name_any(), &parameters).await.unwrap_or_default());
+    }
+    Ok(said)
+}

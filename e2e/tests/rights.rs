@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::databases::{Keeper, install_kinds};
+use e2e::databases::{CANARY, DRILL, Keeper, install_kinds, objects};
 use e2e::install::InProcess;
 use e2e::plane::{Calls, Entry};
 use e2e::site::{CLASS, Site, SiteOptions};
 use e2e::story::{BREAK_GLASS, Manifest, Platform, class, condition, tenant, workspace};
 use e2e::wait::until;
 use e2e::{Plane, Tier};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
@@ -234,6 +235,41 @@ async fn a_consumer_comes_and_goes(
     .await
 }
 
+/// The backups of a database are restored beside it, and what was made for that is removed.
+async fn a_database_is_drilled(platform: &Platform, glass: &Client, shop: &Manifest<api::Workspace>) -> Result<()> {
+    let stack = platform.stack_of(shop).await?;
+    let keeper = Keeper::new(glass.clone(), stack.clone());
+    let expires = "2027-01-01T00:00:00Z";
+    until("the canary's role stands", e2e::story::PATIENCE, async || {
+        Ok(keeper.roles().get_opt(CANARY).await?.is_some())
+    })
+    .await?;
+    keeper.has_role(CANARY, "the canary's", expires).await?;
+    let deployments = Api::<Deployment>::namespaced(glass.clone(), &stack);
+    until("the canary runs", e2e::story::PATIENCE, async || {
+        let status = deployments.get_opt(CANARY).await?.and_then(|it| it.status);
+        Ok(status.is_some_and(|it| it.available_replicas == Some(1)))
+    })
+    .await?;
+    let backup = platform.get(shop).await?.status.and_then(|it| it.database?.backup).unwrap();
+    keeper.backed_up(&backup.server_name, Timestamp::now() + Duration::from_secs(2)).await?;
+    let clusters = objects(glass, &stack, "postgresql.cnpg.io", "Cluster");
+    until("a drill begins", e2e::story::PATIENCE, async || Ok(clusters.get_opt(DRILL).await?.is_some())).await?;
+    keeper.restored().await?;
+    until("its role stands", e2e::story::PATIENCE, async || Ok(keeper.roles().get_opt(DRILL).await?.is_some())).await?;
+    keeper.has_role(DRILL, "the drill's", expires).await?;
+    // Nothing runs on these nodes, so the pod of its Job ends at once and has told nothing.
+    let is_over =
+        |shop: &api::Workspace| condition(shop, "RestoreProven").is_some_and(|it| it.message.contains("told nothing"));
+    platform.until(shop, "tells of the drill", is_over).await?;
+    let first = clusters.get_opt(DRILL).await?.and_then(|it| it.metadata.uid);
+    until("nothing is left of it", e2e::story::PATIENCE, async || {
+        let now = clusters.get_opt(DRILL).await?.and_then(|it| it.metadata.uid);
+        Ok(now.is_none() || now != first)
+    })
+    .await
+}
+
 async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess> {
     let platform = Platform::new(site.plane.admin()?);
     let glass = site.plane.client_for("bettina", &["system:masters", BREAK_GLASS])?;
@@ -257,6 +293,7 @@ async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess>
     a_full_backup_fails(&platform, &glass, &shop).await?;
     a_consumer_comes_and_goes(site, &platform, &glass, &shop).await?;
     a_database_is_restored(&platform, &glass, &acme, &shop).await?;
+    a_database_is_drilled(&platform, &glass, &shop).await?;
     let going = platform.get(&shop).await?;
     platform.delete(&shop).await?;
     platform.until_gone(&shop, &going).await?;

@@ -29,7 +29,7 @@ use crate::wait::until;
 pub use earlier::Earlier;
 pub use in_process::InProcess;
 pub use pods::{LEASE, OperatorPods, pack};
-pub use probes::{enforcement_of, with_probes};
+pub use probes::{enforcement_of, import_programs, with_probes};
 pub use process::OperatorProcess;
 
 /// Longest wait for what was installed to take effect.

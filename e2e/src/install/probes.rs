@@ -19,14 +19,19 @@ pub async fn with_probes(plane: &Plane, values: &Value) -> Result<Value> {
     if plane.tier() != Tier::Three {
         return Ok(values.clone());
     }
+    import_programs(plane).await?;
+    let mut all = probe_values();
+    merge(&mut all, values);
+    Ok(all)
+}
+
+/// Packs the image of the programs and gives it to the nodes, where canaries of databases run from it.
+pub async fn import_programs(plane: &Plane) -> Result<()> {
     let nursery = Nursery::new("image")?;
     let archive = nursery.directory().join("programs.tar");
     let target = archive.clone();
     tokio::task::spawn_blocking(move || pack(&target)).await??;
-    plane.import_image(&archive).await?;
-    let mut all = probe_values();
-    merge(&mut all, values);
-    Ok(all)
+    plane.import_image(&archive).await
 }
 
 /// What a class can ask of the network of a plane: where nothing runs nothing can be shown.

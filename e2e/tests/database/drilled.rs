@@ -103,6 +103,7 @@ async fn a_restore_that_fails_is_told_and_tried_again_until_one_succeeds() -> Re
     drilled.keeper.looked(false, r#"{"failure":"the rows of the canary break off after number 12"}"#).await?;
     drilled.says("break off after number 12").await?;
     ensure!(!drilled.is_ready().await?, "Ready, though nobody knows whether the backups are any good");
+    drilled.nothing_is_left().await?;
 
     drilled.until_looking().await?;
     drilled.keeper.looked(true, &good(ago(4))).await?;

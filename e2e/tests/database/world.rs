@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use api::{Tenant, TenantClass, Workspace};
 use e2e::databases::{Bucket, CloudNativePg, STORAGE_CLASS};
+use e2e::install::import_programs;
 use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
 use e2e::{Plane, Servers, Tier, show, unique};
 use kube::Client;
@@ -56,7 +57,11 @@ impl Customer {
 impl World {
     pub async fn begin() -> Result<Self> {
         let stage = Stage::set(Tier::Three, |config| config.providers = ProviderSource::Real).await?;
-        let (postgres, servers) = tokio::try_join!(CloudNativePg::install(&stage.plane), Servers::start(&stage.plane))?;
+        let (postgres, servers, ()) = tokio::try_join!(
+            CloudNativePg::install(&stage.plane),
+            Servers::start(&stage.plane),
+            import_programs(&stage.plane)
+        )?;
         show(&format!("database: {}", postgres.times));
         let spec = servers.class_spec(&stage.plane, "Assumed");
         let database = json!({

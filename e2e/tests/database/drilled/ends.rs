@@ -1,4 +1,4 @@
-//! Drills that something comes in between of: other wishes, another operator, an end of the database or of the Workspace.
+//! Drills that something comes in between of: other wishes, another operator, the end of the Workspace.
 
 use std::time::Duration;
 
@@ -26,16 +26,6 @@ async fn a_drill_under_way_is_not_disturbed_by_other_wishes_nor_by_another_opera
     drilled.keeper.looked(true, &good(ago(4))).await?;
     drilled.until_proven("True", names::AVAILABLE).await?;
     drilled.nothing_is_left().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_drill_nor_of_the_canary_is_left_where_there_is_no_database_any_more() -> Result<()> {
-    let drilled = Drilled::begun().await?;
-    drilled.until_looking().await?;
-    let without = workspace("finance").of_tenant(&drilled.acme).with("database.disabled", true);
-    drilled.stage.platform.apply(&without).await?;
-    drilled.nothing_is_left().await?;
-    drilled.no_canary_is_left().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,9 +136,11 @@ impl Drilled {
     /// Says that the drill under way began then, as nobody could wait so long. Meanwhile no operator writes what it still remembers.
     pub async fn began(mut self, at: Timestamp) -> Result<Self> {
         let name = self.finance.name().to_owned();
-        let set_back = async |platform: &Platform| {
+        // Nobody else may write status.
+        let operator = self.stage.installation.operator_client(&self.stage.plane).await?;
+        let set_back = async |_: &Platform| {
             let patch = Patch::Merge(json!({ "status": { "database": { "restoreDrill": { "startedAt": at } } } }));
-            let workspaces = Api::<Workspace>::namespaced(platform.client.clone(), self.finance.namespace());
+            let workspaces = Api::<Workspace>::namespaced(operator, self.finance.namespace());
             workspaces.patch_status(&name, &PatchParams::default(), &patch).await?;
             Ok(())
         };
@@ -150,17 +152,6 @@ impl Drilled {
     pub async fn restarted(mut self) -> Result<Self> {
         self.stage = self.stage.restarted(settings, async |_| Ok(())).await?;
         Ok(self)
-    }
-
-    /// Waits until nothing of the canary is there.
-    pub async fn no_canary_is_left(&self) -> Result<()> {
-        let gone = async {
-            await_condition(self.deployments(), CANARY, |it: Option<&Deployment>| it.is_none()).await?;
-            await_condition(self.keeper.roles(), CANARY, |it: Option<&DynamicObject>| it.is_none()).await?;
-            anyhow::Ok(())
-        };
-        let waited = tokio::time::timeout(PATIENCE, gone).await;
-        waited.context("something of the canary is left")?
     }
 
     /// Waits until an object that is not going is so; what is told of the Workspace is the error if it never is.

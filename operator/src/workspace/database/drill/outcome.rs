@@ -3,6 +3,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Longest text that is passed on.
 const TOLD: usize = 300;
@@ -40,11 +41,13 @@ pub fn read(message: &str) -> Result<Outcome, String> {
     if message.len() > LONGEST {
         return Err(unreadable());
     }
-    if let Ok(Failure { failure }) = serde_json::from_str(message) {
+    // An object and nothing else: what is derived would also take a list of the same values.
+    let told = serde_json::from_str::<Map<String, Value>>(message).map_err(|_| unreadable())?;
+    if let Ok(Failure { failure }) = Failure::deserialize(&told) {
         let plain = failure.chars().filter(|c| !c.is_control()).take(TOLD).collect::<String>();
         return Err(if plain.is_empty() { unreadable() } else { plain });
     }
-    let outcome: Outcome = serde_json::from_str(message).map_err(|_| unreadable())?;
+    let outcome = Outcome::deserialize(&told).map_err(|_| unreadable())?;
     let makes_sense = outcome.rows > 0 && outcome.tables >= 0 && outcome.unread >= 0;
     if makes_sense { Ok(outcome) } else { Err(unreadable()) }
 }
@@ -74,6 +77,8 @@ mod tests {
         for message in [
             "",
             "secret",
+            r#"["secret"]"#,
+            r#"["2026-11-23T10:15:00Z",12,31457280,7,0]"#,
             r#"{"failure":""}"#,
             r#"{"failure":7}"#,
             r#"{"rows":"secret"}"#,

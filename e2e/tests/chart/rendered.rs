@@ -86,9 +86,9 @@ async fn what_runs_in_stacks_is_watched_everywhere_and_written_by_name_where_the
         of("steading-stack-operator", &["deployments", "jobs", "pods", "clusters"]),
         [
             plain("apps", "deployments", &["create"]),
-            named("apps", "deployments", &["patch"], "database-canary"),
+            named("apps", "deployments", &["get", "patch"], "database-canary"),
             plain("batch", "jobs", &["create"]),
-            named("batch", "jobs", &["patch", "delete"], "database-drill"),
+            named("batch", "jobs", &["get", "patch", "delete"], "database-drill"),
             plain("", "pods", &["list"]),
             named("postgresql.cnpg.io", "clusters", &["delete"], "database-drill"),
         ]

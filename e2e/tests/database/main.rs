@@ -52,7 +52,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     ensure!(acme.key != globex.key, "both are under {}", acme.key);
     let tried = apart::nobody_gets_in(&world, &acme, &globex).await?;
     steps.end(&format!("{tried} ways in, refused"));
-    let shop = Shop::open(&world, &acme).await?;
+    let shop = Box::pin(Shop::open(&world, &acme)).await?;
     steps.end("an application that writes from a namespace of its own, and one that reads");
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
@@ -90,7 +90,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     world.delete(&acme).await?;
     shop.is_forgotten().await?;
     steps.end("the Workspace gone, its backups kept");
-    let [then, last] = key::decides_what_is_restored(&world, &acme, &moment).await?;
+    let [then, last] = Box::pin(key::decides_what_is_restored(&world, &acme, &moment)).await?;
     steps.end("two Workspaces that began with it as it was at a moment, and as it was last, once the key was back");
     let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");

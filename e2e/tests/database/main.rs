@@ -46,6 +46,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     let (acme, globex) = tokio::try_join!(world.customer("acme", 2), world.customer("globex", 1))?;
     steps.end("two databases, Ready, with a full backup each");
     proven::has_something_to_lose(&acme).await?;
+    proven::is_backed_up_again(&world, &acme).await?;
     status_says_what_there_is(&acme)?;
     acme.store.lies_under(&acme.key).await?;
     globex.store.lies_under(&globex.key).await?;

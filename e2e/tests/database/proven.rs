@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use api::drill::RestoreProof;
 use api::{conditions as names, labels};
-use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, CANARY, DRILL, objects};
+use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, CANARY, DRILL, PLUGIN, objects};
 use e2e::packets::{Crowd, Goal, Labels, Member, Protocol, Runtime, Spot, Verdict};
 use e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -15,12 +15,13 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::jiff::SignedDuration;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 
 use crate::data::Holder;
-use crate::database::PATIENCE;
+use crate::database::{PATIENCE, apply};
 use crate::world::{Customer, World};
 
-/// Longest wait for a drill: the first is due two minutes after the canary began to write.
+/// Longest wait for a drill.
 const DRILLED: Duration = Duration::from_mins(10);
 
 /// As whom the canary signs in.
@@ -37,6 +38,19 @@ const TABLES: &str = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.o
 pub async fn has_something_to_lose(acme: &Customer) -> Result<()> {
     acme.database.sql(LEDGER).await?;
     acme.database.sql("SELECT pg_switch_wal()").await.map(drop)
+}
+
+/// Makes another full backup once the canary writes, as anybody might by hand: there must be a row of it in that, so the first drill begins.
+pub async fn is_backed_up_again(world: &World, acme: &Customer) -> Result<()> {
+    let client = world.client()?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &acme.stack);
+    let writes = |it: &Deployment| it.status.as_ref().is_some_and(|status| status.available_replicas == Some(1));
+    world.platform().until_object(deployments, CANARY, "writes", writes).await?;
+    let backup = json!({
+        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": { "name": "by-hand" },
+        "spec": { "cluster": { "name": "database" }, "method": "plugin", "pluginConfiguration": { "name": PLUGIN } },
+    });
+    apply(&client, &acme.stack, backup).await
 }
 
 /// Waits for the first drill and looks at what it has shown.

@@ -63,7 +63,7 @@ As root on Linux it has two real nodes (T3), on which packets are sent and
 databases run; elsewhere fake ones (T2). The first run builds Kubernetes,
 OpenBao, MinIO, KES, OpenFGA, Helm and what nodes and databases need from
 source: about half an hour on two cores, 45 minutes for T3. Later runs take
-about a minute, three to four for T3.
+about a minute, five to six for T3.
 Programs are kept in $STEADING_CACHE (default ~/.cache/steading), nothing else.";
 
 #[derive(Parser)]

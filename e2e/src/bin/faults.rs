@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
         again.extend(tally.failed.iter().map(|(point, _)| point.to_string()));
     }
     if let Some(which) = outside {
-        let tally = walk_outside(&which, say).await?;
+        let tally = Box::pin(walk_outside(&which, say)).await?;
         say(&format!("{tally} panics={} seconds={}", panics.so_far(), begun.elapsed().as_secs()));
         again.extend(tally.failed.iter().map(|(point, _)| point.to_string()));
     }

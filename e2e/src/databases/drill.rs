@@ -50,13 +50,11 @@ impl Keeper {
         self.pod_ends(&job, well, told).await?;
         let (first, last) = if well { ("SuccessCriteriaMet", "Complete") } else { ("FailureTarget", "Failed") };
         let condition = |name: &str| json!({ "type": name, "status": "True", "reason": "Reason", "message": "", "lastTransitionTime": Timestamp::now() });
-        let mut status = json!({ "startTime": Timestamp::now(), "conditions": [condition(first), condition(last)] });
-        if well {
-            status["completionTime"] = json!(Timestamp::now());
-            status["succeeded"] = json!(1);
-        } else {
-            status["failed"] = json!(1);
-        }
+        let now = Timestamp::now();
+        let status = json!({
+            "startTime": now, "completionTime": well.then_some(now), "succeeded": u8::from(well), "failed": u8::from(!well),
+            "conditions": [condition(first), condition(last)],
+        });
         let patch = Patch::Merge(json!({ "status": status }));
         jobs.patch_status(DRILL, &PatchParams::default(), &patch).await.context("the Job takes no status")?;
         Ok(())

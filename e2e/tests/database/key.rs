@@ -20,6 +20,9 @@ use crate::world::{Customer, World};
 /// What the store says to whoever reads or writes under a key that is not there.
 const NO_KEY: &str = "kms:KeyNotFound";
 
+/// What the plugin says of backups that it cannot read: it lists those that it can, and that is none.
+const NONE_LEFT: &str = "no target backup found";
+
 /// Pods that bring a backup back, as CloudNativePG labels them.
 const RESTORING: &str = "cnpg.io/jobRole=full-recovery";
 
@@ -87,6 +90,9 @@ pub async fn decides_what_is_restored(world: &World, acme: &Customer, moment: &s
         world.platform().until(workspace, "knows what it begins with", has_begun).await?;
     }
     let key = world.servers.kes.take_away(acme.key_name()).await?;
+    let [full, _] = acme.store.newest().await?;
+    let read = acme.store.read(&full).await?;
+    ensure!(read == Read::Refused(NO_KEY.to_owned()), "{full} is there, and without the key: {read:?}");
     tokio::try_join!(fails_for_want_of_the_key(world, &then), fails_for_want_of_the_key(world, &last))?;
     world.servers.kes.give_back(&key)?;
     let (then, last) = tokio::try_join!(restored::done(world, acme, &then), restored::done(world, acme, &last))?;
@@ -109,7 +115,7 @@ async fn fails_for_want_of_the_key(world: &World, workspace: &Manifest<Workspace
         let restoring = pods.list(&ListParams::default().labels(RESTORING)).await?.items;
         let Some(failed) = restoring.into_iter().find(has_failed) else { return Ok(false) };
         let said = said_in(&pods, &failed).await?;
-        ensure!(said.contains("KeyNotFound"), "the restore failed for another reason:\n{said}");
+        ensure!(said.contains(NONE_LEFT), "the restore failed for another reason:\n{said}");
         Ok(true)
     })
     .await?;

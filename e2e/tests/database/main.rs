@@ -46,13 +46,14 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     let (acme, globex) = tokio::try_join!(world.customer("acme", 2), world.customer("globex", 1))?;
     steps.end("two databases, Ready, with a full backup each");
     proven::has_something_to_lose(&acme).await?;
+    proven::is_backed_up_again(&world, &acme).await?;
     status_says_what_there_is(&acme)?;
     acme.store.lies_under(&acme.key).await?;
     globex.store.lies_under(&globex.key).await?;
     ensure!(acme.key != globex.key, "both are under {}", acme.key);
     let tried = apart::nobody_gets_in(&world, &acme, &globex).await?;
     steps.end(&format!("{tried} ways in, refused"));
-    let shop = Shop::open(&world, &acme).await?;
+    let shop = Box::pin(Shop::open(&world, &acme)).await?;
     steps.end("an application that writes from a namespace of its own, and one that reads");
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
@@ -90,7 +91,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     world.delete(&acme).await?;
     shop.is_forgotten().await?;
     steps.end("the Workspace gone, its backups kept");
-    let [then, last] = key::decides_what_is_restored(&world, &acme, &moment).await?;
+    let [then, last] = Box::pin(key::decides_what_is_restored(&world, &acme, &moment)).await?;
     steps.end("two Workspaces that began with it as it was at a moment, and as it was last, once the key was back");
     let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");

@@ -6,21 +6,22 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use api::drill::RestoreProof;
 use api::{conditions as names, labels};
-use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, CANARY, DRILL, objects};
+use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, CANARY, DRILL, PLUGIN, objects};
 use e2e::packets::{Crowd, Goal, Labels, Member, Protocol, Runtime, Spot, Verdict};
 use e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::jiff::SignedDuration;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 
 use crate::data::Holder;
-use crate::database::PATIENCE;
+use crate::database::{PATIENCE, apply};
 use crate::world::{Customer, World};
 
-/// Longest wait for a drill: the first is due two minutes after the canary began to write.
+/// Longest wait for a drill.
 const DRILLED: Duration = Duration::from_mins(10);
 
 /// As whom the canary signs in.
@@ -37,6 +38,24 @@ const TABLES: &str = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.o
 pub async fn has_something_to_lose(acme: &Customer) -> Result<()> {
     acme.database.sql(LEDGER).await?;
     acme.database.sql("SELECT pg_switch_wal()").await.map(drop)
+}
+
+/// Makes another full backup once the canary writes, as somebody of a break-glass group may. A row of it must be in that, so the first drill
+/// begins and nobody waits for two thirds of the rpo.
+pub async fn is_backed_up_again(world: &World, acme: &Customer) -> Result<()> {
+    let client = world.client()?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &acme.stack);
+    let writes = |it: &Deployment| it.status.as_ref().is_some_and(|status| status.available_replicas == Some(1));
+    world.platform().until_object(deployments, CANARY, "writes", writes).await?;
+    // Named like those of the schedule: the fence lets CloudNativePG begin no others.
+    let backup = json!({
+        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": { "name": "database-backup-by-hand" },
+        "spec": { "cluster": { "name": "database" }, "method": "plugin", "pluginConfiguration": { "name": PLUGIN } },
+    });
+    apply(&client, &acme.stack, backup).await?;
+    let backups = objects(&client, &acme.stack, "postgresql.cnpg.io", "Backup");
+    let is_complete = |it: &DynamicObject| it.data["status"]["phase"] == "completed";
+    world.platform().until_object(backups, "database-backup-by-hand", "is complete", is_complete).await.map(drop)
 }
 
 /// Waits for the first drill and looks at what it has shown.

@@ -147,8 +147,8 @@ async fn a_database_waits_for_its_store_and_for_a_quota_that_holds_it_and_goes_o
     let finance = platform.applied(workspace("finance").of_tenant(&small).with("quota.memory", "4Gi")).await?;
     let seen = platform.until_reason(&finance, names::DATABASE_TOO_LARGE).await?;
     let message = condition(&seen, names::DATABASE_READY).context("no condition")?.message.clone();
-    ensure!(message.contains("7680Mi") && message.contains("4Gi"), "{message}");
-    platform.apply(&workspace("finance").of_tenant(&small).with("quota.memory", "8Gi")).await?;
+    ensure!(message.contains("10368Mi") && message.contains("4Gi"), "{message}");
+    platform.apply(&workspace("finance").of_tenant(&small).with("quota.memory", "11Gi")).await?;
     platform.until_condition(&finance, names::DATABASE_READY, "False", names::PROGRESSING).await?;
 
     stage.world.inject(Injection::on(Operation::IssueIdentity));

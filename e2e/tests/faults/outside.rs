@@ -11,7 +11,7 @@ const POINTS: usize = 30;
 async fn wherever_the_connection_to_a_real_server_breaks_all_is_made_once_and_goes() -> Result<()> {
     let seed = rand::random::<u32>().into();
     say(&format!("outside: points are drawn with the seed {seed}"));
-    let tally = walk_outside(&Outside::Some(POINTS, seed), say).await?;
+    let tally = Box::pin(walk_outside(&Outside::Some(POINTS, seed), say)).await?;
     say(&tally.to_string());
     ensure!(tally.failed.is_empty(), "{:#?}", tally.failed);
     ensure!(tally.points == POINTS && tally.missed < POINTS / 3, "hardly any fault fell: {tally}");

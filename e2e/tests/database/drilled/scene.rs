@@ -160,14 +160,12 @@ impl Drilled {
         K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
     {
         let is_so = |it: Option<&K>| it.is_some_and(|it| it.meta().deletion_timestamp.is_none() && is_so(it));
-        match tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, is_so)).await {
-            Ok(found) => found?.with_context(|| format!("{name} is gone")),
-            Err(_) => {
-                let told = self.stage.platform.get(&self.finance).await?.status;
-                let it = api.get_opt(name).await?;
-                bail!("waited in vain until {name} {what}; it is {it:#?}, and the Workspace tells {told:#?}")
-            }
+        if let Ok(found) = tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, is_so)).await {
+            return found?.with_context(|| format!("{name} is gone"));
         }
+        let told = self.stage.platform.get(&self.finance).await?.status;
+        let it = api.get_opt(name).await?;
+        bail!("waited in vain until {name} {what}; it is {it:#?}, and the Workspace tells {told:#?}")
     }
 
     /// Waits until neither Job nor `DatabaseRole` nor Cluster of a drill is there.

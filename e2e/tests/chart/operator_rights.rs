@@ -173,7 +173,6 @@ async fn the_operator_runs_a_canary_and_a_drill_where_it_binds_itself_and_nothin
             ("DELETE", format!("{}/agent", path(&stack)), json!({})),
             ("DELETE", path(&stack), json!({})),
             ("GET", format!("{}/agent", path(&stack)), Value::Null),
-            ("GET", path(&stack), Value::Null),
             ("APPLY", elsewhere, workload(kind, api, name)),
             ("POST", path(&other), workload(kind, api, name)),
         ] {

@@ -55,7 +55,9 @@ impl Scene<'_> {
                 }
                 let (part, left) = seen.proven(clock::now());
                 round.parts.push(part);
-                left.into_iter().for_each(|left| round.look_again(left));
+                if let Some(left) = left {
+                    round.look_again(left);
+                }
             }
         }
         known

@@ -52,12 +52,12 @@ fn failed(began: u64, ended: u64) -> RestoreDrillStatus {
     RestoreDrillStatus { last_failure: Some(failure), ..succeeded(9_000) }
 }
 
-fn writes(since: u64) -> Option<Available> {
-    Some(Available { is: true, since: minutes_ago(since) })
+fn writes(since: u64) -> Available {
+    Available { is: true, since: minutes_ago(since) }
 }
 
-fn silent(since: u64) -> Option<Available> {
-    Some(Available { is: false, since: minutes_ago(since) })
+fn silent(since: u64) -> Available {
+    Available { is: false, since: minutes_ago(since) }
 }
 
 struct World {
@@ -68,9 +68,9 @@ struct World {
 }
 
 impl World {
-    fn of(known: RestoreDrillStatus, canary: Option<Available>, full: Option<u64>) -> Self {
+    fn of(known: RestoreDrillStatus, canary: impl Into<Option<Available>>, full: Option<u64>) -> Self {
         let full = FullBackups { last: full.map(minutes_ago), ..FullBackups::default() };
-        Self { wanted: wanted(), known, canary, full }
+        Self { wanted: wanted(), known, canary: canary.into(), full }
     }
 
     fn seen(&self) -> Seen<'_> {
@@ -96,13 +96,13 @@ impl World {
 fn the_first_drill_begins_when_a_row_of_the_canary_must_be_in_the_backups() {
     let none = RestoreDrillStatus::default;
     for (canary, full, due) in [
-        (writes(1), Some(0), Due::Now),
-        (writes(10), Some(30), Due::Now),
-        (writes(4), Some(30), Due::In(Duration::from_mins(6))),
-        (writes(30), None, Due::When("a full backup is complete".to_owned())),
+        (Some(writes(1)), Some(0), Due::Now),
+        (Some(writes(10)), Some(30), Due::Now),
+        (Some(writes(4)), Some(30), Due::In(Duration::from_mins(6))),
+        (Some(writes(30)), None, Due::When("a full backup is complete".to_owned())),
         (None, Some(1), Due::When("the pod of Deployment acme-finance-ab12cd/database-canary is ready".to_owned())),
         (
-            silent(30),
+            Some(silent(30)),
             Some(1),
             Due::When("the pod of Deployment acme-finance-ab12cd/database-canary is ready".to_owned()),
         ),
@@ -115,7 +115,7 @@ fn the_first_drill_begins_when_a_row_of_the_canary_must_be_in_the_backups() {
 fn later_ones_begin_by_the_clock_whatever_the_canary_does() {
     for (known, due) in [
         (succeeded(24 * 60), Due::Now),
-        (succeeded(23 * 60), Due::In(Duration::from_mins(60))),
+        (succeeded(23 * 60), Due::In(Duration::from_hours(1))),
         // A short failure is tried again after a pause, a long one after as long as it took.
         (failed(4, 3), Due::In(Duration::from_mins(2))),
         (failed(6, 5), Due::Now),

@@ -171,7 +171,10 @@ impl Scene<'_> {
         let pods = pods.map_err(|error| Fault::api(&error, &format!("list pods of Job {namespace}/{DRILL}")))?;
         let is_of_it = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == job);
         let told = pods.items.iter().filter(is_of_it).find_map(terminated);
-        Ok(told.map_or_else(|| Err(format!("the pod of Job {namespace}/{DRILL} told nothing")), outcome::read))
+        Ok(told.map_or_else(
+            || Err(format!("the pod of Job {namespace}/{DRILL} told nothing")),
+            |told| outcome::read(told, clock::now()),
+        ))
     }
 
     /// Takes down what came of it.

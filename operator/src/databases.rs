@@ -5,6 +5,8 @@
 //! not before it is installed: a cluster without databases costs nothing.
 
 pub mod drill;
+#[cfg(test)]
+mod fixtures;
 pub mod full;
 pub mod judge;
 mod seen;

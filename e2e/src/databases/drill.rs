@@ -24,8 +24,13 @@ impl Keeper {
         let available = json!({
             "type": "Available", "status": status, "reason": "Reason", "message": "", "lastTransitionTime": since,
         });
-        let patch = Patch::Merge(json!({ "status": { "conditions": [available] } }));
         let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.stack);
+        let generation = deployments.get_metadata(CANARY).await?.metadata.generation;
+        let status = json!({
+            "observedGeneration": generation, "replicas": 1, "readyReplicas": u8::from(writes),
+            "availableReplicas": u8::from(writes), "conditions": [available],
+        });
+        let patch = Patch::Merge(json!({ "status": status }));
         let said = deployments.patch_status(CANARY, &PatchParams::default(), &patch).await;
         said.map(drop).context("the canary's Deployment takes no status")
     }

@@ -72,6 +72,16 @@ impl Keeper {
         self.says(GROUP, "Cluster", "database", status).await
     }
 
+    /// No instance runs any more, as it was asked; its log is archived to the end.
+    pub async fn hibernates(&self) -> Result<()> {
+        let condition = |type_: &str, reason: &str| {
+            let now = Timestamp::now();
+            json!({ "type": type_, "status": "True", "reason": reason, "message": "", "lastTransitionTime": now })
+        };
+        let conditions = [condition("ContinuousArchiving", "Reason"), condition("cnpg.io/hibernation", "Hibernated")];
+        self.says(GROUP, "Cluster", "database", json!({ "readyInstances": 0, "conditions": conditions })).await
+    }
+
     /// A full backup that was complete at this moment.
     pub async fn backed_up(&self, server: &str, at: Timestamp) -> Result<()> {
         let window = json!({ "lastSuccessfulBackupTime": at, "firstRecoverabilityPoint": at });

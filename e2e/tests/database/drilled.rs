@@ -12,7 +12,8 @@ use e2e::databases::DRILL;
 use e2e::story::{condition, workspace};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
-use scene::{Drilled, RTO, ago, drill_of, good};
+pub use scene::Drilled;
+use scene::{RTO, ago, drill_of, good};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

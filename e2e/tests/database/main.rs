@@ -17,9 +17,11 @@ mod database;
 mod drilled;
 mod key;
 mod kinds;
+mod log;
 mod origins;
 mod proven;
 mod restored;
+mod suspended;
 mod told;
 mod world;
 
@@ -79,9 +81,13 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     database.sql(&format!("INSERT INTO sales SELECT generate_series(1, {BEFORE})")).await?;
     let moment = database.sql(r#"SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#).await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
-    primary_is_lost(&world, &acme).await?;
-    shop.goes_on().await?;
+    let lost = async {
+        primary_is_lost(&world, &acme).await?;
+        shop.goes_on().await
+    };
+    let (took, ()) = tokio::try_join!(suspended::and_comes_back(&world, &globex), lost)?;
     steps.end("another primary, shown in status, and the application goes on");
+    steps.end(&format!("beside it another customer's database, suspended and back after {:.0} s", took.as_secs_f32()));
     shop.is_taken_back().await?;
     steps.end("consent taken back, nothing left of it");
     writes_are_few(&world).await?;

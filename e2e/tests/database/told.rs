@@ -103,11 +103,7 @@ async fn status_tells_of_a_database_what_is_missing_what_runs_and_what_could_be_
         tokio::time::timeout(e2e::story::PATIENCE, waiting).await
     };
     stopping.await.context("nobody tells the database to stop")??;
-    let stopped = json!({ "conditions": [{
-        "type": "cnpg.io/hibernation", "status": "True", "reason": "Hibernated", "message": "",
-        "lastTransitionTime": Timestamp::now(),
-    }]});
-    keeper.says("postgresql.cnpg.io", "Cluster", "database", stopped).await?;
+    keeper.hibernates().await?;
     platform.until_gone(&finance, &ready).await?;
     let kept = stage.world.buckets().get(&backup.bucket).cloned().context("the backups went too")?;
     ensure!(kept.tags.get(tags::RELEASED).map(String::as_str) == Some("true"), "they are not marked as released");

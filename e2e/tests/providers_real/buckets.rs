@@ -10,8 +10,9 @@ use aws_sdk_s3::{
         ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
     },
 };
+use jiff::Timestamp;
 use providers::{
-    BucketSpec, DefaultEncryption, External as _, Identity, S3Buckets, WantedEncryption,
+    BucketSpec, Buckets, DefaultEncryption, External as _, Identity, S3Buckets, WantedEncryption,
     buckets::{Attribute, Feature, drift},
     ensure, ensure_gone, ensure_released, reasons,
 };
@@ -81,6 +82,7 @@ async fn buckets_in_minio_are_as_the_adapter_says() {
     a_key_that_was_lost_is_not_replaced(&world).await;
     a_released_bucket_keeps_its_data_and_can_be_taken_up_again(&world).await;
     a_deleted_bucket_goes_with_all_versions_and_uploads_and_nothing_else_goes(&world).await;
+    the_newest_object_of_the_last_folder_is_found(&world).await;
     the_stores_own_key_needs_consent(&world).await;
     credentials_that_the_store_does_not_take_are_denied(&world).await;
 }
@@ -252,6 +254,28 @@ async fn a_deleted_bucket_goes_with_all_versions_and_uploads_and_nothing_else_go
     world.root.get_object().bucket(neighbour.name()).key("report").send().await.unwrap();
     let key = want.key_name().unwrap();
     world.store.kes.run_as_admin(&["key", "info", &key]).await.unwrap();
+}
+
+/// As a database files its log: the folder that comes last is looked into, whatever lies beside it.
+async fn the_newest_object_of_the_last_folder_is_found(world: &World) {
+    let want = bucket_of(&identity());
+    ensure(&world.buckets, &want).await.unwrap();
+    let buckets = Buckets::S3(world.buckets.clone());
+    let newest = async || buckets.newest(&want, "database-01234567/wals/").await.unwrap();
+    assert_eq!(newest().await, None);
+    let written = async |object: &str| {
+        world.put(&want, object).await;
+        let head = world.root.head_object().bucket(want.name()).key(object).send().await.unwrap();
+        Timestamp::from_second(head.last_modified.unwrap().secs()).unwrap()
+    };
+    written("database-01234567/wals/00000002.history").await;
+    assert_eq!(newest().await, None, "a history is no log");
+    written("database-01234567/wals/0000000100000000/000000010000000000000001.gz").await;
+    let last = written("database-01234567/wals/0000000200000000/000000020000000000000007.gz").await;
+    // Stores tell whole seconds.
+    while written("database-01234567/wals/0000000100000000/000000010000000000000002.gz").await <= last {}
+    written("database-89abcdef/wals/0000000900000000/000000090000000000000001.gz").await;
+    assert_eq!(newest().await, Some(last), "what a timeline that was left still writes is not its log");
 }
 
 async fn the_stores_own_key_needs_consent(world: &World) {

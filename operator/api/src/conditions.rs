@@ -107,6 +107,7 @@ reasons! {
     RESERVED = "Reserved", Good, "The Tenant's ledger holds what the Workspace asks for.", "Nothing.";
     NOT_LIMITED = "NotLimited", Good, "The Workspace asks for no amounts and its Tenant limits none.", "Nothing; set spec.quota on the Tenant to limit it.";
     DISABLED = "Disabled", Good, "The part is turned off in the spec.", "Nothing; set the part's disabled: false to turn it on.";
+    SUSPENDED = "Suspended", Good, "spec.suspended is true, and nothing of the part runs; what it holds is kept.", "Nothing; set spec.suspended: false to bring it back.";
     PAUSED = "Paused", Waiting, "spec.paused is true on the object or on its Tenant: nothing is changed.", "Set spec.paused: false when changes may go on.";
     PROGRESSING = "Progressing", Waiting, "Work is under way; the message says on what.", "Wait; the message changes as it goes on.";
     DELETING = "Deleting", Waiting, "The object is being deleted; the message says what is being removed.", "Wait.";

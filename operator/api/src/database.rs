@@ -274,6 +274,10 @@ pub struct BackupStatus {
     /// When the last full backup was complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_full: Option<Time>,
+    /// When the newest piece of the log was written to the bucket, as it was seen at `observedAt`: what was written before that could be restored
+    /// then. A quiet database closes a piece in each third of the rpo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_log: Option<Time>,
     /// The earliest moment that can be gone back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recoverable_since: Option<Time>,

@@ -76,6 +76,10 @@ pub struct WorkspaceSpec {
     #[schemars(length(max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
     pub consumers: Vec<Consumer>,
+    /// While true, nothing runs that the Workspace can do without: its database is hibernated, which keeps volumes, backups and the quota that it
+    /// needs to come back. What consumers have, they keep; they cannot connect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
     /// Stops all changes to the Workspace while true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

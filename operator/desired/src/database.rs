@@ -27,6 +27,8 @@ use crate::workspace::Facts;
 
 /// Name of the `Cluster`, of the ServiceAccount of its instances, and the beginning of the names of all that CloudNativePG makes for it.
 pub const CLUSTER: &str = "database";
+/// The annotation by which CloudNativePG is asked for hibernation, and the condition in which it says how that goes.
+pub const HIBERNATION: &str = "cnpg.io/hibernation";
 /// Name of the `ObjectStore`, the `ScheduledBackup`, and the Secret by which they use the backup bucket.
 pub const BACKUP: &str = "database-backup";
 /// Name of the `ObjectStore` of the backups with which a database begins, and of the Secret by which they are read.
@@ -81,6 +83,8 @@ pub struct Database {
     pub rto: Duration,
     /// Time between two restore drills.
     pub drill_every: Duration,
+    /// Whether no instance is to run.
+    pub suspended: bool,
 }
 
 /// Where the backups of a database go.
@@ -192,6 +196,7 @@ impl Database {
                 Some(drill) => drill.every.to_std()?,
                 None => DRILL_EVERY,
             },
+            suspended: workspace.spec.suspended,
         })
     }
 
@@ -264,7 +269,7 @@ pub fn server(namespace_uid: &str) -> String {
 }
 
 /// The objects of the database, in the order in which they are applied: it can read what it begins with, and archive from its first
-/// moment.
+/// moment. One that is suspended has no [`Kind::ScheduledBackup`]: made anew, that begins with a full backup.
 #[must_use]
 pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace, origin: Option<&Origin>) -> Vec<(Kind, Value)> {
     let read = origin.map(|origin| (Kind::ObjectStore, json!(object_store::origin(facts, &origin.place))));
@@ -272,8 +277,10 @@ pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace, origin: 
     objects.extend([
         (Kind::ObjectStore, json!(object_store::object_store(facts, database, place))),
         (Kind::Cluster, json!(cluster::cluster(facts, database, place, origin))),
-        (Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))),
     ]);
+    if !database.suspended {
+        objects.push((Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))));
+    }
     objects
 }
 

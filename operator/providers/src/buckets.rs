@@ -254,6 +254,17 @@ macro_rules! delegate {
     };
 }
 
+impl Buckets {
+    /// When the newest object was written in the folder of this bucket that comes last of those in `folder`, such as
+    /// `database-01234567/wals/`. `None` if there is none. It is for files whose folders have names that grow.
+    pub async fn newest(&self, want: &BucketSpec, folder: &str) -> Result<Option<Timestamp>, Fault> {
+        match self {
+            Self::S3(inner) => inner.newest(&want.name(), folder).await,
+            Self::Memory(inner) => inner.newest(want).await,
+        }
+    }
+}
+
 impl External for Buckets {
     type Desired = BucketSpec;
     type Observed = BucketObserved;

@@ -50,25 +50,40 @@ impl Seen<'_> {
     /// When the next drill begins, if none is under way.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Due {
+        if self.wanted.suspended {
+            return Due::When("spec.suspended is false".to_owned());
+        }
         let RestoreDrillStatus { last_success, last_failure, .. } = self.known;
-        let next = match (last_failure, last_success) {
+        let is_first = last_failure.is_none() && last_success.is_none();
+        let rows = match self.until_rows(now, is_first) {
+            Ok(left) => left,
+            Err(what) => return Due::When(what),
+        };
+        let begins = match (last_failure, last_success) {
             (Some(RestoreFailure { started_at, at, .. }), _) => at.0 + since(started_at.0, at.0).max(self.pause),
             (None, Some(RestoreProof { completed_at, .. })) => completed_at.0 + self.wanted.drill_every,
-            (None, None) => return self.first(now),
+            (None, None) => now,
         };
-        let left = since(now, next);
+        let left = since(now, begins).max(rows);
         if left.is_zero() { Due::Now } else { Due::In(left) }
     }
 
-    /// The first one begins when a row of the canary must be in the backups: or it would only show that there is none.
-    fn first(&self, now: Timestamp) -> Due {
-        let canary = self.canary.filter(|canary| canary.is);
-        let Some(canary) = canary else {
-            return Due::When(format!("the pod of Deployment {}/{CANARY} is ready", self.namespace));
+    /// How long until a row that the canary wrote since it is there must be in the backups: or a drill would only show that there is none, or
+    /// for how long there was none. One that does not come is waited for no longer than the rpo, but before the first drill.
+    ///
+    /// # Errors
+    /// What must happen first.
+    fn until_rows(&self, now: Timestamp, is_first: bool) -> Result<Duration, String> {
+        let Some(full) = self.full.last else { return Err("a full backup is complete".to_owned()) };
+        let Some(canary) = self.canary.filter(|canary| canary.is || !is_first) else {
+            return Err(format!("the pod of Deployment {}/{CANARY} is ready", self.namespace));
         };
-        let Some(full) = self.full.last else { return Due::When("a full backup is complete".to_owned()) };
-        let archived = (self.wanted.rpo * 2 / 3).saturating_sub(since(canary.since, now));
-        if full > canary.since || archived.is_zero() { Due::Now } else { Due::In(archived) }
+        let archived = match canary.is {
+            true if full > canary.since => Duration::ZERO,
+            true => self.wanted.rpo * 2 / 3,
+            false => self.wanted.rpo,
+        };
+        Ok(archived.saturating_sub(since(canary.since, now)))
     }
 
     /// Why the drill that began then is not waited for any longer.
@@ -99,7 +114,8 @@ impl Seen<'_> {
         if let Some(missed) = self.missed(proof) {
             return faulty(Fault::stalled(names::OBJECTIVE_MISSED, format!("{missed}; {}", self.next(now))));
         }
-        let silent = self.canary.filter(|canary| !canary.is).map(|canary| since(canary.since, now));
+        let away = self.canary.filter(|canary| !canary.is && !self.wanted.suspended);
+        let silent = away.map(|canary| since(canary.since, now));
         let left = silent.map(|silent| self.wanted.rpo.saturating_sub(silent));
         if left.is_some_and(|left| left.is_zero()) {
             let message = format!(
@@ -148,7 +164,7 @@ impl Seen<'_> {
             (None, _) => match self.due(now) {
                 Due::Now => "a restore drill begins".to_owned(),
                 Due::In(left) => format!("a restore drill begins at {}", now + left),
-                Due::When(what) => format!("the first restore drill begins after {what}"),
+                Due::When(what) => format!("a restore drill begins once {what}"),
             },
         }
     }

@@ -4,10 +4,14 @@
 use std::time::Duration;
 
 use api::conditions as names;
-use desired::database::{CLUSTER, Database};
+use desired::database::{CLUSTER, Database, HIBERNATION};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{ClusterStatus, full::FullBackups};
+use super::{
+    Available, ClusterStatus,
+    drill::{since, told},
+    full::FullBackups,
+};
 use crate::engine::{conditions::Part, fault::Fault};
 
 /// A change is told by a watch; this is only in case that it is not.
@@ -39,6 +43,19 @@ pub struct Seen<'a> {
     pub cluster: Option<&'a ClusterStatus>,
     /// What is known of its full backups.
     pub full: &'a FullBackups,
+    /// What was seen of its log at the store, if it was looked at.
+    pub log: Option<Log>,
+    /// Whether something is written all the time.
+    pub canary: Option<Available>,
+}
+
+/// The log as it was seen at the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// When its newest piece was written.
+    pub newest: Option<Timestamp>,
+    /// When that was seen.
+    pub at: Timestamp,
 }
 
 impl Seen<'_> {
@@ -55,6 +72,15 @@ impl Seen<'_> {
             );
         };
         let (ready, wanted) = (cluster.ready_instances, self.wanted.instances);
+        if self.wanted.suspended {
+            if hibernates(cluster) {
+                let message = format!("{place} is hibernated as spec.suspended asks: its volumes and backups are kept");
+                return Part::good(names::DATABASE_READY, names::SUSPENDED, message);
+            }
+            let told = hibernation(cluster).map_or("nothing of it yet", |condition| &condition.message);
+            let told: String = told.chars().take(TOLD).collect();
+            return waiting(names::PROGRESSING, format!("{place} is being hibernated; CloudNativePG says {told:?}"));
+        }
         let said = said(cluster);
         if is_hopeless(cluster) {
             return waiting(names::DATABASE_FAILING, format!("{place}: CloudNativePG says {said:?}"));
@@ -91,6 +117,14 @@ impl Seen<'_> {
             return waiting(names::BACKUP_PENDING, message);
         }
         let Some(last) = self.full.last else { return waiting(names::BACKUP_PENDING, self.pending()) };
+        if let Some(behind) = self.behind() {
+            return waiting(names::LOG_NOT_ARCHIVED, format!("Cluster {}/{CLUSTER}: {behind}", self.namespace));
+        }
+        if self.wanted.suspended {
+            let message =
+                format!("nothing is written while spec.suspended is true; the last full backup was complete at {last}");
+            return (Part::good(names::BACKUP_FRESH, names::SUSPENDED, message), None);
+        }
         let allowed = Duration::from_hours(2 * self.wanted.full_every);
         let age = Duration::try_from(now.duration_since(last)).unwrap_or(Duration::ZERO);
         match allowed.checked_sub(age).filter(|left| !left.is_zero()) {
@@ -106,6 +140,22 @@ impl Seen<'_> {
                 (Part::good(names::BACKUP_FRESH, names::AVAILABLE, message), Some(left))
             }
         }
+    }
+
+    /// What the store lacks of the log, whatever CloudNativePG says: while the canary writes there is a new piece in each third of the rpo.
+    #[must_use]
+    pub fn behind(&self) -> Option<String> {
+        let Log { newest, at } = self.log?;
+        let Some(newest) = newest else {
+            let is_missing = self.full.last.is_some_and(|full| full < at);
+            return is_missing.then(|| format!("the store holds nothing of its log, as seen at {at}"));
+        };
+        let rpo = self.wanted.rpo;
+        let is_written = self.canary.is_some_and(|canary| canary.is && since(canary.since, at) > rpo);
+        (is_written && !self.wanted.suspended && since(newest, at) > rpo).then(|| {
+            let rpo = told(rpo);
+            format!("the newest piece of its log at the store was of {newest} at {at}, which is longer ago than the rpo of {rpo}")
+        })
     }
 
     /// Why there is none yet.
@@ -130,6 +180,17 @@ pub fn is_up(cluster: &ClusterStatus, instances: u32) -> bool {
 pub fn is_hopeless(cluster: &ClusterStatus) -> bool {
     let phase = cluster.phase.as_deref().unwrap_or_default();
     HOPELESS.iter().any(|hopeless| phase.starts_with(hopeless))
+}
+
+/// What CloudNativePG says of hibernation, if anything.
+fn hibernation(cluster: &ClusterStatus) -> Option<&Condition> {
+    cluster.conditions.iter().find(|condition| condition.type_ == HIBERNATION)
+}
+
+/// Whether CloudNativePG says that it was asked to hibernate the database and that no instance runs any more.
+#[must_use]
+pub fn hibernates(cluster: &ClusterStatus) -> bool {
+    hibernation(cluster).is_some_and(|condition| condition.status == "True")
 }
 
 /// What it is at, in CloudNativePG's own words; bounded.
@@ -157,127 +218,4 @@ fn archives(cluster: &ClusterStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{databases::full::Failed, engine::conditions::State};
-
-    fn wanted() -> Database {
-        Database {
-            image: "registry.example/postgresql:18.4".to_owned(),
-            instances: 3,
-            storage: 20 << 30,
-            storage_class: None,
-            cpu: 1_000,
-            memory: 2 << 30,
-            rpo: Duration::from_mins(15),
-            full_every: 2,
-            retention: 30,
-            rto: Duration::from_hours(1),
-            drill_every: Duration::from_hours(24),
-        }
-    }
-
-    fn cluster(phase: &str, ready: i32, primary: Option<&str>) -> ClusterStatus {
-        let primary = primary.map(str::to_owned);
-        ClusterStatus {
-            phase: Some(phase.to_owned()),
-            ready_instances: ready,
-            current_primary: primary,
-            ..ClusterStatus::default()
-        }
-    }
-
-    fn seen<'a>(wanted: &'a Database, cluster: Option<&'a ClusterStatus>, full: &'a FullBackups) -> Seen<'a> {
-        Seen { namespace: "acme-finance-ab12cd", wanted, cluster, full }
-    }
-
-    fn reason(part: &Part) -> (&'static str, &str) {
-        match &part.state {
-            State::Good { reason, message } | State::Open { reason, message } => (reason, message),
-            State::Faulty(fault) | State::Unknown(fault) => (fault.reason, &fault.message),
-        }
-    }
-
-    #[test]
-    fn a_database_is_ready_when_it_is_healthy_with_all_instances_and_one_that_writes() {
-        for (phase, ready, primary, expected) in [
-            (HEALTHY, 3, Some("database-1"), "Available"),
-            (HEALTHY, 2, Some("database-1"), "Progressing"),
-            (HEALTHY, 3, None, "Progressing"),
-            ("Failing over", 3, Some("database-1"), "Progressing"),
-            ("Cluster is unrecoverable and needs manual intervention", 3, Some("database-1"), "DatabaseFailing"),
-        ] {
-            let cluster = cluster(phase, ready, primary);
-            let part = seen(&wanted(), Some(&cluster), &FullBackups::default()).ready();
-            assert_eq!(reason(&part).0, expected, "{phase} {ready} {primary:?}");
-        }
-        assert_eq!(reason(&seen(&wanted(), None, &FullBackups::default()).ready()).0, "Progressing");
-    }
-
-    #[test]
-    fn what_cloud_native_pg_says_is_passed_on_bounded() {
-        let status = ClusterStatus { phase_reason: Some("x".repeat(5_000)), ..cluster("Failing over", 1, None) };
-        let part = seen(&wanted(), Some(&status), &FullBackups::default()).ready();
-        assert!(reason(&part).1.contains("Failing over: xxx") && reason(&part).1.len() < 400);
-    }
-
-    fn archiving_is(status: &str) -> ClusterStatus {
-        let condition = json!({
-            "type": "ContinuousArchiving", "status": status, "reason": "r", "message": "m",
-            "lastTransitionTime": "2026-11-23T10:00:00Z",
-        });
-        serde_json::from_value(json!({ "conditions": [condition] })).unwrap()
-    }
-
-    fn made(at: &str) -> FullBackups {
-        FullBackups { last: Some(at.parse().unwrap()), ..FullBackups::default() }
-    }
-
-    fn fresh(cluster: Option<&ClusterStatus>, full: &FullBackups, now: &str) -> (String, Option<Duration>) {
-        let (part, left) = seen(&wanted(), cluster, full).backed_up(now.parse().unwrap());
-        (reason(&part).0.to_owned(), left)
-    }
-
-    #[test]
-    fn a_backup_is_fresh_for_two_of_its_periods() {
-        let made = made("2026-11-23T10:00:00Z");
-        for (now, expected, left) in [
-            ("2026-11-23T10:00:00Z", "Available", Some(4 * 3600)),
-            ("2026-11-23T13:59:59Z", "Available", Some(1)),
-            ("2026-11-23T14:00:00Z", "BackupOverdue", None),
-            ("2026-11-23T09:00:00Z", "Available", Some(4 * 3600)),
-        ] {
-            assert_eq!(
-                fresh(Some(&archiving_is("True")), &made, now),
-                (expected.to_owned(), left.map(Duration::from_secs)),
-                "{now}"
-            );
-        }
-    }
-
-    #[test]
-    fn without_a_full_backup_or_with_a_stuck_log_nothing_is_fresh() {
-        let now = "2026-11-23T10:00:00Z";
-        assert_eq!(fresh(Some(&archiving_is("True")), &FullBackups::default(), now).0, "BackupPending");
-        assert_eq!(fresh(None, &made(now), now).0, "BackupPending", "nobody says that the log is archived");
-        let stuck = archiving_is("False");
-        assert_eq!(fresh(Some(&stuck), &made(now), now).0, "LogNotArchived");
-    }
-
-    #[test]
-    fn while_there_is_no_full_backup_it_is_told_what_became_of_the_last_try() {
-        let at: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        let failed = Some(Failed { at, why: Some("no room".to_owned()) });
-        let running = FullBackups { running_since: Some(at), failed: failed.clone(), ..FullBackups::default() };
-        let failed = FullBackups { failed, ..FullBackups::default() };
-        let archiving = archiving_is("True");
-        for (full, told) in
-            [(FullBackups::default(), "complete yet"), (running, "made since 2026"), (failed, "no room")]
-        {
-            let (part, _) = seen(&wanted(), Some(&archiving), &full).backed_up(at);
-            assert!(reason(&part).1.contains(told), "{}", reason(&part).1);
-        }
-    }
-}
+mod tests;

@@ -77,12 +77,15 @@ pub async fn follow(databases: Databases, client: Client, children: Children, wa
     });
 }
 
-/// What the cluster says of a Deployment, once it does.
+/// What the cluster says of a Deployment as it is asked for, once it does. One that is to have no pods calls itself available, which says
+/// nothing of pods.
 fn available(deployment: &Deployment) -> Option<Available> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let told = conditions.iter().find(|condition| condition.type_ == "Available")?;
+    let status = deployment.status.as_ref()?;
+    let told = status.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Available")?;
     let since = told.last_transition_time.as_ref().map(|time| time.0)?;
-    Some(Available { is: told.status == "True", since })
+    let is = told.status == "True";
+    let is_current = status.observed_generation >= deployment.metadata.generation;
+    (is_current && (!is || status.available_replicas.is_some_and(|pods| pods > 0))).then_some(Available { is, since })
 }
 
 /// Whether a Job is over.

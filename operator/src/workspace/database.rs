@@ -30,7 +30,10 @@ use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
     clock,
     context::Context,
-    databases::{full::FullBackups, judge::Seen},
+    databases::{
+        full::FullBackups,
+        judge::{Log, Seen},
+    },
     engine::{apply::Applier, children::Key, conditions::Part, fault::Fault, round::Round},
 };
 use backup::Readied;
@@ -84,7 +87,7 @@ impl Scene<'_> {
             self.has_room(&wanted)?;
         }
         // Before anything that could be refused: what runs keeps its credentials.
-        let backup = backup::ready(self, round, &self.status(&wanted)).await?;
+        let backup = backup::ready(self, round, &wanted).await?;
         let (made, origin) = self.make(&wanted, &backup.place, round).await;
         let drill = match made {
             Ok(()) => Some(self.drill(&wanted, &backup.place, round).await),
@@ -172,14 +175,8 @@ impl Scene<'_> {
             round.look_again(left);
             return Ok(());
         }
-        let key = Key { kind: Kind::ScheduledBackup, namespace: Some(namespace), name: BACKUP.to_owned() };
-        match self.context.children.get(&key) {
-            Some(known) if !known.deleting => {
-                tracing::info!(workspace = self.name(), failed = %failed.at, "a full backup failed and is tried again");
-                self.applier(round).delete(&key, &known.uid).await
-            }
-            _ => Ok(()),
-        }
+        tracing::info!(workspace = self.name(), failed = %failed.at, "a full backup failed and is tried again");
+        self.end_schedule(round).await
     }
 
     fn full_backups(&self, round: &Round<Facts>) -> FullBackups {
@@ -205,7 +202,17 @@ impl Scene<'_> {
         for (kind, object) in desired_database::objects(self.facts, wanted, place, origin) {
             applier.apply(kind, &object, None).await?;
         }
-        Ok(())
+        if wanted.suspended { self.end_schedule(round).await } else { Ok(()) }
+    }
+
+    /// Removes what begins full backups. Made anew, it begins with one.
+    async fn end_schedule(&self, round: &Round<Facts>) -> Result<(), Fault> {
+        let namespace = Some(self.facts.namespace().to_string());
+        let key = Key { kind: Kind::ScheduledBackup, namespace, name: BACKUP.to_owned() };
+        match self.context.children.get(&key) {
+            Some(known) if !known.deleting => self.applier(round).delete(&key, &known.uid).await,
+            _ => Ok(()),
+        }
     }
 
     /// Says what there is, also where something could not be made or looked at.
@@ -219,7 +226,9 @@ impl Scene<'_> {
     ) {
         let namespace = self.facts.namespace().to_string();
         let (cluster, full) = (self.context.databases.cluster(&namespace), self.full_backups(round));
-        let seen = Seen { namespace: &namespace, wanted, cluster: cluster.as_ref(), full: &full };
+        let log = log_of(&backup.status);
+        let canary = self.context.databases.canary(&namespace);
+        let seen = Seen { namespace: &namespace, wanted, cluster: cluster.as_ref(), full: &full, log, canary };
         let storage = made.is_ok().then(|| format_bytes(wanted.storage));
         round.parts.push(match made {
             Ok(()) => seen.ready(),
@@ -281,6 +290,12 @@ impl Scene<'_> {
     fn name(&self) -> String {
         format!("{}/{}", self.workspace.namespace().unwrap_or_default(), self.workspace.name_any())
     }
+}
+
+/// What was seen of the log at the store.
+fn log_of(backup: &BackupStatus) -> Option<Log> {
+    let at = backup.observed_at.as_ref()?.0;
+    Some(Log { newest: backup.last_log.as_ref().map(|newest| newest.0), at })
 }
 
 /// What the database calls itself in its backups.

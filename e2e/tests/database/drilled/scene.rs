@@ -37,6 +37,11 @@ pub struct Drilled {
 
 impl Drilled {
     pub async fn set(tier: Tier) -> Result<Self> {
+        Self::set_with(tier, settings).await
+    }
+
+    /// The same, of an operator with these settings.
+    pub async fn set_with(tier: Tier, settings: impl FnOnce(&mut Config)) -> Result<Self> {
         let stage = Stage::set(tier, settings).await?;
         install_kinds(&stage.plane).await?;
         let platform = &stage.platform;
@@ -68,7 +73,11 @@ impl Drilled {
         Api::namespaced(self.keeper.client.clone(), &self.keeper.stack)
     }
 
-    fn deployments(&self) -> Api<Deployment> {
+    pub fn schedules(&self) -> Api<DynamicObject> {
+        objects(&self.keeper.client, &self.keeper.stack, "postgresql.cnpg.io", "ScheduledBackup")
+    }
+
+    pub fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.keeper.client.clone(), &self.keeper.stack)
     }
 

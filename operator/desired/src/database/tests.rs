@@ -36,6 +36,7 @@ fn workspace(database: Option<Asked>) -> Workspace {
         bucket: None,
         database,
         consumers: Vec::new(),
+        suspended: false,
         paused: false,
     };
     Workspace { metadata: ObjectMeta::default(), spec, status: None }
@@ -73,6 +74,7 @@ fn a_workspace_that_asks_for_nothing_gets_what_the_class_offers() {
         retention: 30,
         rto: Duration::from_hours(1),
         drill_every: Duration::from_hours(7 * 24),
+        suspended: false,
     };
     assert_eq!(of(None, None).unwrap(), expected);
     assert_eq!(of(Some(Asked::default()), Some("20Gi")).unwrap(), expected);
@@ -235,6 +237,23 @@ fn the_objects_are_as_reviewed() {
     }
     let reviewed: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     assert_eq!(now, reviewed, "if this is meant, run the test with UPDATE_SNAPSHOTS=1 and review the difference");
+}
+
+#[test]
+fn of_what_is_suspended_nothing_runs_and_nothing_is_begun() {
+    let facts = acme_finance_with_database();
+    let annotation = "/metadata/annotations/cnpg.io~1hibernation";
+    for (suspended, hibernation, schedules, replicas) in [(false, None, 1, 1), (true, Some("on"), 0, 0)] {
+        let database = Database { suspended, ..of(None, None).unwrap() };
+        let objects = objects(&facts, &database, &place(), None);
+        let cluster = objects.iter().find(|(kind, _)| *kind == Kind::Cluster).unwrap();
+        assert_eq!(cluster.1.pointer(annotation).and_then(Value::as_str), hibernation);
+        assert_eq!(objects.iter().filter(|(kind, _)| *kind == Kind::ScheduledBackup).count(), schedules);
+        let (_, canary) = canary::deployment(&facts, &database, "registry.example/steading:1.0");
+        assert_eq!(canary.pointer("/spec/replicas"), Some(&json!(replicas)));
+        let (_, drill) = canary::restored(&facts, &database, &place());
+        assert_eq!(drill.pointer(annotation), None, "a drill that is under way ends first");
+    }
 }
 
 #[test]

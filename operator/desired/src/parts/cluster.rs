@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{DATABASE_PART, DRILL_PART, metadata};
 use crate::canary::{DRILL, ROLE};
-use crate::database::{BACKUP, BackupPlace, CLUSTER, Database, ORIGIN, Origin};
+use crate::database::{BACKUP, BackupPlace, CLUSTER, Database, HIBERNATION, ORIGIN, Origin};
 use crate::workspace::Facts;
 
 /// The plugin that makes backups.
@@ -238,7 +238,7 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace, o
     Cluster {
         api_version: "postgresql.cnpg.io/v1",
         kind: "Cluster",
-        metadata: metadata(facts, CLUSTER),
+        metadata: ObjectMeta { annotations: hibernation(database), ..metadata(facts, CLUSTER) },
         spec: Spec {
             instances: database.instances,
             image_name: database.image.clone(),
@@ -259,6 +259,11 @@ pub(crate) fn cluster(facts: &Facts, database: &Database, place: &BackupPlace, o
             stop_delay: STOP_SECONDS,
         },
     }
+}
+
+/// Asks CloudNativePG to stop all instances, the one that writes first, and to keep their volumes.
+fn hibernation(database: &Database) -> Option<BTreeMap<String, String>> {
+    database.suspended.then(|| BTreeMap::from([(HIBERNATION.to_owned(), "on".to_owned())]))
 }
 
 /// One instance that is restored from the newest backups, only to be looked at: it archives nothing, and no consumer reaches it.

@@ -44,8 +44,14 @@ pub(crate) fn canary(facts: &Facts, database: &Database, image: &str) -> Deploym
     // Two that write would be in each other's way.
     let strategy = DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None };
     let selector = LabelSelector { match_labels: Some(canary_pod::labels()), match_expressions: None };
-    let spec =
-        DeploymentSpec { replicas: Some(1), selector, strategy: Some(strategy), template, ..DeploymentSpec::default() };
+    let replicas = i32::from(!database.suspended);
+    let spec = DeploymentSpec {
+        replicas: Some(replicas),
+        selector,
+        strategy: Some(strategy),
+        template,
+        ..DeploymentSpec::default()
+    };
     Deployment { metadata: metadata(facts, CANARY), spec: Some(spec), status: None }
 }
 

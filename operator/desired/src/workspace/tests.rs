@@ -219,6 +219,7 @@ fn workspace(members: Vec<Member>) -> Workspace {
             bucket: None,
             database: None,
             consumers: Vec::new(),
+            suspended: false,
             paused: false,
         },
         status: None,

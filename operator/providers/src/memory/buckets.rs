@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::{Operation, State, Step, World};
 use crate::{
     buckets::{
@@ -32,6 +34,8 @@ pub struct MemoryBucket {
     pub settings: BucketSettings,
     /// For how many looks it stays invisible.
     pub hidden: u32,
+    /// When the newest object was written; `None` stands for just now.
+    pub newest: Option<Timestamp>,
 }
 
 impl Default for MemoryBucket {
@@ -43,7 +47,7 @@ impl Default for MemoryBucket {
             policy: None,
             uploads_expire: false,
         };
-        Self { tags: BTreeMap::new(), objects: 0, locked: 0, settings, hidden: 0 }
+        Self { tags: BTreeMap::new(), objects: 0, locked: 0, settings, hidden: 0, newest: None }
     }
 }
 
@@ -64,6 +68,16 @@ impl MemoryBuckets {
     #[must_use]
     pub fn lacking(self, features: impl IntoIterator<Item = Feature>) -> Self {
         Self { lacking: features.into_iter().collect(), ..self }
+    }
+
+    pub(crate) async fn newest(&self, want: &BucketSpec) -> Result<Option<Timestamp>, Fault> {
+        let name = want.name();
+        self.world
+            .call(Operation::ObserveBucket, want.workspace.as_str(), &name, Vec::new(), |state| {
+                let Some(bucket) = state.buckets.get(&name) else { return Ok(None) };
+                Ok(Some(bucket.newest.unwrap_or_else(Timestamp::now)))
+            })
+            .await
     }
 
     async fn mark(&self, operation: Operation, want: &BucketSpec, name: &str, released: bool) -> Result<(), Fault> {

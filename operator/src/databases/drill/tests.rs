@@ -3,29 +3,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
-use crate::engine::conditions::State;
+use crate::{databases::fixtures::wanted, engine::conditions::State};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 const PAUSE: Duration = Duration::from_mins(5);
 
 fn minutes_ago(minutes: u64) -> Timestamp {
     NOW.parse::<Timestamp>().unwrap() - Duration::from_mins(minutes)
-}
-
-fn wanted() -> Database {
-    Database {
-        image: "registry.example/postgresql:18.4".to_owned(),
-        instances: 3,
-        storage: 20 << 30,
-        storage_class: None,
-        cpu: 1_000,
-        memory: 2 << 30,
-        rpo: Duration::from_mins(15),
-        full_every: 2,
-        retention: 30,
-        rto: Duration::from_hours(1),
-        drill_every: Duration::from_hours(24),
-    }
 }
 
 fn proof(minutes: u64, point: &str, time: &str) -> RestoreProof {
@@ -112,7 +96,7 @@ fn the_first_drill_begins_when_a_row_of_the_canary_must_be_in_the_backups() {
 }
 
 #[test]
-fn later_ones_begin_by_the_clock_whatever_the_canary_does() {
+fn later_ones_begin_by_the_clock() {
     for (known, due) in [
         (succeeded(24 * 60), Due::Now),
         (succeeded(23 * 60), Due::In(Duration::from_hours(1))),
@@ -122,8 +106,33 @@ fn later_ones_begin_by_the_clock_whatever_the_canary_does() {
         (failed(40, 10), Due::In(Duration::from_mins(20))),
         (failed(60, 30), Due::Now),
     ] {
-        assert_eq!(World::of(known.clone(), None, None).due(), due, "{known:?}");
+        assert_eq!(World::of(known.clone(), writes(90), Some(30)).due(), due, "{known:?}");
     }
+}
+
+#[test]
+fn a_canary_that_is_back_has_its_rows_in_the_backups_first_and_one_that_stays_away_is_not_waited_for() {
+    let when = |what: &str| Due::When(what.to_owned());
+    for (canary, due) in [
+        (Some(writes(4)), Due::In(Duration::from_mins(6))),
+        (Some(writes(10)), Due::Now),
+        (Some(silent(4)), Due::In(Duration::from_mins(11))),
+        (Some(silent(15)), Due::Now),
+        (None, when("the pod of Deployment acme-finance-ab12cd/database-canary is ready")),
+    ] {
+        assert_eq!(World::of(succeeded(24 * 60), canary, Some(30)).due(), due, "{canary:?}");
+    }
+}
+
+#[test]
+fn what_is_suspended_has_no_drills_and_no_canary_that_would_be_missed() {
+    let mut world = World::of(succeeded(48 * 60), silent(90), Some(30));
+    assert_eq!(world.proven().1, "CanaryNotWriting");
+    world.wanted.suspended = true;
+    assert_eq!(world.due(), Due::When("spec.suspended is false".to_owned()));
+    assert_eq!((world.proven().0, world.proven().1), ("True", "Available"));
+    let world = World { known: RestoreDrillStatus::default(), ..world };
+    assert_eq!(world.proven().2, "a restore drill begins once spec.suspended is false");
 }
 
 #[test]
@@ -172,7 +181,7 @@ fn a_restore_that_took_too_long_or_lost_too_much_misses_its_objective() {
 
 #[test]
 fn a_failure_is_told_until_a_drill_succeeds() {
-    let (status, reason, message, _) = World::of(failed(4, 3), writes(90), None).proven();
+    let (status, reason, message, _) = World::of(failed(4, 3), writes(90), Some(30)).proven();
     assert_eq!((status, reason), ("False", "RestoreFailed"));
     assert!(message.contains("no answer") && message.contains("begins at 2026-11-23T12:02:00Z"), "{message}");
 }

@@ -8,20 +8,24 @@ use api::{
     status::{EncryptionPlace, KeyOwner},
     tenant_class::S3,
 };
-use desired::database::{BACKUP, BackupPlace};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use desired::database::{BACKUP, BackupPlace, Database};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use providers::{Access, BucketObserved, BucketSpec, External as _, Purpose, external};
 
 use super::{
     super::{Facts, Workspaces, provision},
     Scene,
     credentials::{Outcome, Wanted},
-    server,
+    log_of, server,
 };
 use crate::{
     clock, connections,
+    databases::{drill::since, judge::Seen},
     engine::{drive, fault::Fault, round::Round},
 };
+
+/// How soon the store is asked again for a log that it must have.
+const LOG_LOOKED_AT_AGAIN: Duration = Duration::from_mins(1);
 
 /// A bucket with credentials for it.
 pub struct Readied {
@@ -33,9 +37,10 @@ pub struct Readied {
     pub trouble: Option<Fault>,
 }
 
-/// Makes the bucket be there with credentials for it. `status` is the database as it is intended. Fails only if they were never there.
-pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, status: &DatabaseStatus) -> Result<Readied, Fault> {
-    let (context, class) = (scene.context, scene.class);
+/// Makes the bucket be there with credentials for it. Fails only if they were never there.
+pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, wanted: &Database) -> Result<Readied, Fault> {
+    let class = scene.class;
+    let status = &scene.status(wanted);
     let spec = spec(scene, round)?;
     let s3 =
         class.spec.buckets.s3.as_ref().ok_or_else(|| {
@@ -46,18 +51,20 @@ pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, status: &Databas
     let mut backup = BackupStatus { server_name: server(round), ..known };
     let observed = backup.observed_at.as_ref().map(|time| time.0);
     let mut trouble = None;
-    if context.until_next_look(observed).is_zero() {
+    let left = until_next_look(scene, round, wanted, &backup);
+    if left.is_zero() {
         match look(scene, round, status, &spec, &backup).await {
-            Ok(seen) => {
+            Ok((seen, newest)) => {
                 round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
                 backup.observed_at = Some(Time(clock::now()));
-                round.look_again(context.evidence / 2);
+                backup.last_log = newest.map(Time);
+                round.look_again(until_next_look(scene, round, wanted, &backup));
             }
             Err(fault) if observed.is_some() => trouble = Some(fault),
             Err(fault) => return Err(fault),
         }
     } else {
-        round.look_again(context.until_next_look(observed));
+        round.look_again(left);
     }
     let wanted = Wanted { secret: BACKUP, spec: &spec, access: Access::ReadWrite, s3 };
     match wanted.see_to(scene, round, backup.credentials_expire_at.as_ref()).await? {
@@ -83,6 +90,7 @@ fn intended(spec: &BucketSpec, s3: &S3) -> BackupStatus {
         key: spec.key_name(),
         observed_at: None,
         credentials_expire_at: None,
+        last_log: None,
         last_full: None,
         recoverable_since: None,
         last_failure: None,
@@ -103,7 +111,7 @@ async fn look(
     status: &DatabaseStatus,
     spec: &BucketSpec,
     backup: &BackupStatus,
-) -> Result<BucketObserved, Fault> {
+) -> Result<(BucketObserved, Option<Timestamp>), Fault> {
     let (context, class) = (scene.context, scene.class);
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let buckets = context.connections.buckets(class).await?;
@@ -117,7 +125,23 @@ async fn look(
     }
     let seen = external::ensure(&buckets, spec).await;
     connections::count(&context.engine.metrics, "buckets", "ensure", &seen);
-    seen.map_err(|fault| context.connections.failed(class, fault))
+    let seen = seen.map_err(|fault| context.connections.failed(class, fault))?;
+    let newest = buckets.newest(spec, &format!("{}/wals/", backup.server_name)).await;
+    Ok((seen, newest.map_err(|fault| context.connections.failed(class, fault))?))
+}
+
+/// Until half of the evidence's validity is over; sooner if the log was behind, or a full backup says that there must be one.
+fn until_next_look(scene: &Scene<'_>, round: &Round<Facts>, wanted: &Database, backup: &BackupStatus) -> Duration {
+    let usual = scene.context.until_next_look(backup.observed_at.as_ref().map(|time| time.0));
+    let Some(log) = log_of(backup) else { return usual };
+    let namespace = scene.facts.namespace().to_string();
+    let (full, canary) = (scene.full_backups(round), scene.context.databases.canary(&namespace));
+    let is_expected = log.newest.is_none() && full.last.is_some();
+    let seen = Seen { namespace: &namespace, wanted, cluster: None, full: &full, log: Some(log), canary };
+    if is_expected || seen.behind().is_some() {
+        return usual.min(LOG_LOOKED_AT_AGAIN.saturating_sub(since(log.at, clock::now())));
+    }
+    usual
 }
 
 /// Where the database itself rests. Who encrypts a volume is between its StorageClass and the disks.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use api::{Workspace, conditions as names, labels, tenant::DeletionPolicy};
-use desired::database::CLUSTER;
+use desired::database::{CLUSTER, HIBERNATION};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     context::Context,
-    databases::{Cluster, ClusterStatus},
+    databases::{Cluster, judge},
     engine::fault::{Class, Fault},
 };
 
@@ -54,11 +54,11 @@ async fn stop(context: &Context, namespace: &str) -> Result<(), Fault> {
         Err(fault) => return Err(fault),
     }
     let Some(cluster) = context.databases.cluster(namespace) else { return context.databases.synced() };
-    if has_stopped(&cluster) {
+    if judge::hibernates(&cluster) {
         return Ok(());
     }
     let api: Api<Cluster> = Api::namespaced(context.engine.client.clone(), namespace);
-    let change = json!({ "metadata": { "annotations": { "cnpg.io/hibernation": "on" } } });
+    let change = json!({ "metadata": { "annotations": { HIBERNATION: "on" } } });
     let params = PatchParams { field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()), ..PatchParams::default() };
     match api.patch(CLUSTER, &params, &Patch::Merge(change)).await {
         Ok(_) => {
@@ -69,9 +69,4 @@ async fn stop(context: &Context, namespace: &str) -> Result<(), Fault> {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Fault::api(&error, &format!("hibernate Cluster {namespace}/{CLUSTER}"))),
     }
-}
-
-/// Whether CloudNativePG says that no instance runs any more.
-fn has_stopped(cluster: &ClusterStatus) -> bool {
-    cluster.conditions.iter().any(|condition| condition.type_ == "cnpg.io/hibernation" && condition.status == "True")
 }

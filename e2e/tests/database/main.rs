@@ -81,11 +81,11 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     database.sql(&format!("INSERT INTO sales SELECT generate_series(1, {BEFORE})")).await?;
     let moment = database.sql(r#"SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#).await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
-    let lost = async {
+    let failed_over = async {
         primary_is_lost(&world, &acme).await?;
         shop.goes_on().await
     };
-    let (took, ()) = tokio::try_join!(suspended::and_comes_back(&world, &globex), lost)?;
+    let (took, ()) = tokio::try_join!(suspended::and_comes_back(&world, &globex), failed_over)?;
     steps.end("another primary, shown in status, and the application goes on");
     steps.end(&format!("beside it another customer's database, suspended and back after {:.0} s", took.as_secs_f32()));
     shop.is_taken_back().await?;

@@ -120,9 +120,9 @@ struct Known {
     stores: HashMap<Place, ObjectStoreStatus>,
     roles: HashMap<Place, Role>,
     written: HashMap<Place, String>,
-    schedules: HashMap<Place, Timestamp>,
     deployments: HashMap<Place, Available>,
     jobs: HashMap<Place, Ended>,
+    asked: HashMap<String, String>,
     resting: HashMap<String, Instant>,
 }
 
@@ -248,10 +248,15 @@ impl Databases {
         self.write().written.insert(place(namespace, secret), digest);
     }
 
-    /// When what begins the full backups of this stack namespace was made.
+    /// Name of the full backup that was last asked for out of turn in this stack namespace.
     #[must_use]
-    pub fn scheduled(&self, namespace: &str) -> Option<Timestamp> {
-        self.read().schedules.get(&place(namespace, BACKUP)).copied()
+    pub fn asked(&self, namespace: &str) -> Option<String> {
+        self.read().asked.get(namespace).cloned()
+    }
+
+    /// Remembers it.
+    pub fn has_asked(&self, namespace: &str, name: String) {
+        self.write().asked.insert(namespace.to_owned(), name);
     }
 
     /// For how long the database in this stack namespace has been stopping: since this was first asked.
@@ -264,6 +269,7 @@ impl Databases {
     pub fn rested(&self, namespace: &str) {
         let mut known = self.write();
         known.resting.remove(namespace);
+        known.asked.remove(namespace);
         known.written.retain(|(within, _), _| within != namespace);
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::json;
@@ -47,6 +47,7 @@ impl Volumes {
             "provisioner": PROVISIONER,
             "volumeBindingMode": "WaitForFirstConsumer",
             "reclaimPolicy": "Delete",
+            "allowVolumeExpansion": true,
         });
         manifests::apply(&plane.admin()?, &serde_json::from_value(class)?).await?;
         let (config, nodes) = (plane.config(plane.admin_identity())?, plane.directory().to_owned());
@@ -105,7 +106,10 @@ async fn follow(config: Config, nodes: &Path) -> Result<()> {
 async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> Result<()> {
     let spec = claim.spec.clone().unwrap_or_default();
     let Some(node) = claim.annotations().get(WANTED_ON) else { return Ok(()) };
-    if spec.volume_name.is_some() || claim.annotations().get(WANTED_OF).is_none_or(|of| of != PROVISIONER) {
+    if let Some(volume) = &spec.volume_name {
+        return grow(client, claim, volume).await;
+    }
+    if claim.annotations().get(WANTED_OF).is_none_or(|of| of != PROVISIONER) {
         return Ok(());
     }
     let class = spec.storage_class_name.context("its claim names no class")?;
@@ -137,6 +141,24 @@ async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> 
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         outcome => outcome.map(|_: PersistentVolume| ()).context("the volume is refused"),
     }
+}
+
+/// Gives a claim the size that it asks for by now, as what resizes volumes does. Directories have no bounds.
+async fn grow(client: &Client, claim: &PersistentVolumeClaim, volume: &str) -> Result<()> {
+    let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.clone()).unwrap_or_default();
+    let has = claim.status.as_ref().and_then(|status| status.capacity.clone()).unwrap_or_default();
+    let is_ours = claim.annotations().get(WANTED_OF).is_some_and(|of| of == PROVISIONER);
+    if !is_ours || has.is_empty() || asked.get("storage") == has.get("storage") {
+        return Ok(());
+    }
+    let params = PatchParams::default();
+    let larger = Patch::Merge(json!({ "spec": { "capacity": asked } }));
+    Api::<PersistentVolume>::all(client.clone()).patch(volume, &params, &larger).await?;
+    let claims: Api<PersistentVolumeClaim> =
+        Api::namespaced(client.clone(), claim.namespace().as_deref().unwrap_or_default());
+    let larger = Patch::Merge(json!({ "status": { "capacity": asked } }));
+    claims.patch_status(&claim.name_any(), &params, &larger).await?;
+    Ok(())
 }
 
 /// Removes a volume of ours whose claim is gone, unless its class keeps it.

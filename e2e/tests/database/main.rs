@@ -10,6 +10,7 @@
 )]
 
 mod apart;
+mod changed;
 mod consented;
 mod consumers;
 mod data;
@@ -81,13 +82,26 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     database.sql(&format!("INSERT INTO sales SELECT generate_series(1, {BEFORE})")).await?;
     let moment = database.sql(r#"SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#).await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
+    let rows = "SELECT count(*) FROM sales";
+    changed::to_another_image(&world, [&acme, &globex]).await?;
+    shop.goes_on().await?;
+    ensure!(database.sql(rows).await? == (BEFORE + AFTER).to_string(), "rows were lost with the former image");
+    steps.end("another image for every instance, and the application goes on");
     let failed_over = async {
         primary_is_lost(&world, &acme).await?;
         shop.goes_on().await
     };
-    let (took, ()) = tokio::try_join!(suspended::and_comes_back(&world, &globex), failed_over)?;
+    let suspended = async {
+        let took = suspended::and_comes_back(&world, &globex).await?;
+        tokio::try_join!(suspended::and_its_log_goes_on(&globex), changed::to_larger_volumes(&world, &globex))?;
+        Ok(took)
+    };
+    let (took, ()) = tokio::try_join!(suspended, failed_over)?;
     steps.end("another primary, shown in status, and the application goes on");
-    steps.end(&format!("beside it another customer's database, suspended and back after {:.0} s", took.as_secs_f32()));
+    steps.end(&format!(
+        "beside it another customer's database, suspended, back after {:.0} s, with larger volumes then",
+        took.as_secs_f32()
+    ));
     shop.is_taken_back().await?;
     steps.end("consent taken back, nothing left of it");
     writes_are_few(&world).await?;
@@ -99,7 +113,6 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end("the Workspace gone, its backups kept");
     let [then, last] = Box::pin(key::decides_what_is_restored(&world, &acme, &moment)).await?;
     steps.end("two Workspaces that began with it as it was at a moment, and as it was last, once the key was back");
-    let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");
     ensure!(last.sql(rows).await? == (BEFORE + AFTER + 2).to_string(), "what was written last is not in the backups");
     world.end().await?;

@@ -17,6 +17,9 @@ use crate::database::Database;
 /// Longest wait for a database.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// How much may be lost with all instances: the least that a class may promise.
+pub const RPO: Duration = Duration::from_mins(3);
+
 /// What the store puts before the names of keys.
 const KEYS: &str = "arn:aws:kms:";
 
@@ -69,7 +72,7 @@ impl World {
             "instances": 1,
             "storage": { "size": "1Gi", "storageClass": STORAGE_CLASS },
             "resources": { "cpu": "400m", "memory": "256Mi" },
-            "rpo": "3m",
+            "rpo": format!("{}m", RPO.as_secs() / 60),
             "rto": "30m",
             "backup": { "fullEvery": "1h", "retention": "7d" },
         });
@@ -92,6 +95,11 @@ impl World {
     /// A client of somebody who may look and act in stacks.
     pub fn client(&self) -> Result<Client> {
         self.stage.break_glass()
+    }
+
+    /// The class says something else of databases.
+    pub async fn offers(&self, field: &str, value: &str) -> Result<()> {
+        self.platform().apply(&self.class.clone().with(field, value)).await.map(drop)
     }
 
     /// A new customer whose data stays when it is deleted.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Request, apply, create, delete, every_change, merge};
-use crate::kinds::{self, CLUSTER, OBJECT_STORE, SCHEDULED_BACKUP};
+use crate::kinds::{self, BACKUP, CLUSTER, OBJECT_STORE, SCHEDULED_BACKUP};
 use crate::rules::{
-    KEEPER_NAME, OPERATOR_CLUSTER, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND, OPERATOR_ROLE,
-    OPERATOR_SECRET_TYPE, OPERATOR_SUBJECT,
+    KEEPER_NAME, OPERATOR_BACKUP, OPERATOR_CLUSTER, OPERATOR_DATABASE_METADATA, OPERATOR_DATABASE_NAME, OPERATOR_KIND,
+    OPERATOR_ROLE, OPERATOR_SECRET_TYPE, OPERATOR_SUBJECT,
 };
 use crate::scene::{OWN_NAMESPACE, Scene, Stood};
 
@@ -84,7 +84,7 @@ async fn the_operators_token_writes_no_other_kind_and_no_status_of_a_database() 
     furnish(&scene, &stack).await;
     let status = json!({ "status": { "phase": "x" } });
     let mut attacks = Vec::new();
-    for kind in [kinds::BACKUP, kinds::POOLER, kinds::FAILOVER_QUORUM] {
+    for kind in [kinds::POOLER, kinds::FAILOVER_QUORUM] {
         attacks.push(create(&stack.of(kind.api, kind.plural), kind.object("database", &json!({}))));
     }
     for (kind, name) in
@@ -94,6 +94,44 @@ async fn the_operators_token_writes_no_other_kind_and_no_status_of_a_database() 
         attacks.push(merge(&path, status.clone()));
     }
     operator.may_not_any(&attacks, OPERATOR_KIND).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_asks_for_full_backups_of_the_database_by_its_plugin_and_has_no_other_say_in_them() {
+    let scene = Scene::set().await;
+    let operator = scene.operator().await;
+    let stack = scene.stack().await;
+    let path = stack.of(BACKUP.api, "backups");
+    let asked = |name: &str| {
+        let plugin = json!({ "name": "barman-cloud.cloudnative-pg.io" });
+        let spec = json!({
+            "cluster": { "name": "database" }, "method": "plugin", "pluginConfiguration": plugin, "target": "prefer-standby",
+        });
+        BACKUP.object(name, &spec)
+    };
+    let name = "database-backup-again-1763892000-0";
+    let mut attacks = Vec::new();
+    for (pointer, value) in [
+        ("/spec/cluster", json!({ "name": "database-drill" })),
+        ("/spec/cluster", json!({})),
+        ("/spec/method", json!("barmanObjectStore")),
+        ("/spec/method", json!("volumeSnapshot")),
+        ("/spec/pluginConfiguration", json!({ "name": "other" })),
+        ("/spec/online", json!(false)),
+    ] {
+        let mut other = asked(name);
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        other.pointer_mut(parent).unwrap()[key] = value;
+        attacks.extend(ways(&path, other));
+    }
+    operator.may_not_any(&attacks, OPERATOR_BACKUP).await;
+    let others = ["other", "database-backup-20261123133142", "database-drill"].map(|name| ways(&path, asked(name)));
+    operator.may_not_any(&others.concat(), OPERATOR_DATABASE_NAME).await;
+    operator.may(&create(&path, asked(name))).await;
+    let item = format!("{path}/{name}");
+    let mut attacks = every_change(&scene.admin(), &item, "/spec/method", json!("barmanObjectStore")).await;
+    attacks.push(delete(&item));
+    operator.may_not_any(&attacks, OPERATOR_DATABASE_NAME).await;
 }
 
 #[tokio::test]

@@ -74,6 +74,8 @@ pub const OPERATOR_SUBJECT: Rule = rule("steading-operator", "the operator binds
 /// Another object of the kinds that a database takes.
 pub const OPERATOR_DATABASE_NAME: Rule =
     rule("steading-operator", "of what CloudNativePG reads the operator writes in a stack only");
+/// A full backup that goes elsewhere.
+pub const OPERATOR_BACKUP: Rule = rule("steading-operator", "a Backup that the operator asks for is one of");
 /// A Secret into which the cluster would write a token.
 pub const OPERATOR_SECRET_TYPE: Rule = rule("steading-operator", "a Secret that the operator writes is of type Opaque");
 /// Somebody else's Secret.
@@ -159,7 +161,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 61] = [
+pub const ALL: [Rule; 62] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -186,6 +188,7 @@ pub const ALL: [Rule; 61] = [
     OPERATOR_ROLE,
     OPERATOR_SUBJECT,
     OPERATOR_DATABASE_NAME,
+    OPERATOR_BACKUP,
     OPERATOR_SECRET_TYPE,
     OPERATOR_SECRET_OWNER,
     OPERATOR_CONSUMER_ROLE,

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fields::Kind;
 use crate::hash::hexadecimal;
-use crate::parts::{cluster, object_store, scheduled_backup};
+use crate::parts::{backup, cluster, object_store, scheduled_backup};
 use crate::workspace::Facts;
 
 /// Name of the `Cluster`, of the ServiceAccount of its instances, and the beginning of the names of all that CloudNativePG makes for it.
@@ -31,6 +31,8 @@ pub const CLUSTER: &str = "database";
 pub const HIBERNATION: &str = "cnpg.io/hibernation";
 /// Name of the `ObjectStore`, the `ScheduledBackup`, and the Secret by which they use the backup bucket.
 pub const BACKUP: &str = "database-backup";
+/// How the names of full backups begin that are asked for out of turn.
+pub const AGAIN: &str = "database-backup-again-";
 /// Name of the `ObjectStore` of the backups with which a database begins, and of the Secret by which they are read.
 pub const ORIGIN: &str = "database-origin";
 /// The Service at which the instance answers that writes.
@@ -214,6 +216,12 @@ impl Database {
         }
     }
 
+    /// How old the last full backup may be: one that was missed is made up for before that.
+    #[must_use]
+    pub fn full_within(&self) -> Duration {
+        Duration::from_hours(self.full_every.saturating_mul(2))
+    }
+
     /// Whether as much was granted; what was granted without limit is always enough.
     #[must_use]
     pub fn fits(&self, granted: Amounts) -> bool {
@@ -269,7 +277,7 @@ pub fn server(namespace_uid: &str) -> String {
 }
 
 /// The objects of the database, in the order in which they are applied: it can read what it begins with, and archive from its first
-/// moment. One that is suspended has no [`Kind::ScheduledBackup`]: made anew, that begins with a full backup.
+/// moment.
 #[must_use]
 pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace, origin: Option<&Origin>) -> Vec<(Kind, Value)> {
     let read = origin.map(|origin| (Kind::ObjectStore, json!(object_store::origin(facts, &origin.place))));
@@ -277,11 +285,15 @@ pub fn objects(facts: &Facts, database: &Database, place: &BackupPlace, origin: 
     objects.extend([
         (Kind::ObjectStore, json!(object_store::object_store(facts, database, place))),
         (Kind::Cluster, json!(cluster::cluster(facts, database, place, origin))),
+        (Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))),
     ]);
-    if !database.suspended {
-        objects.push((Kind::ScheduledBackup, json!(scheduled_backup::scheduled_backup(facts, database))));
-    }
     objects
+}
+
+/// A full backup out of turn, of a name that begins with [`AGAIN`].
+#[must_use]
+pub fn another_backup(facts: &Facts, name: &str) -> Value {
+    json!(backup::backup(facts, name))
 }
 
 /// Kinds and names of the objects of any database, and of the policies and the binding that only stacks with one have.

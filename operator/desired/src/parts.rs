@@ -3,6 +3,7 @@
 //! In: [`crate::workspace::Facts`]. Out: one typed object per function, complete with its labels. Lists that decide about
 //! isolation are present even when they are empty: only a field that we apply is ours, and only what is ours is put back.
 
+pub(crate) mod backup;
 pub(crate) mod canary_pod;
 pub(crate) mod cluster;
 pub(crate) mod database_role;

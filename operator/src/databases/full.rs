@@ -4,6 +4,9 @@
 //! The plugin writes the end of a backup into the ObjectStore once and lets it be if somebody else wrote there meanwhile, which its own
 //! upkeep does; it is then told half an hour later. CloudNativePG says of each try in a condition whether it ended well, so both are asked.
 
+use std::time::Duration;
+
+use desired::database::AGAIN;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -27,9 +30,20 @@ pub struct FullBackups {
     pub failed: Option<Failed>,
 }
 
+/// A full backup that is asked for out of turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Another {
+    /// Not before this time is over.
+    In(Duration),
+    /// Now, by this name; the next one not before this time is over. The same name is given as long as it lasts.
+    Named(String, Duration),
+}
+
 /// A try that failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failed {
+    /// Since when none succeeded.
+    pub since: Timestamp,
     /// When, at the latest that is known of.
     pub at: Timestamp,
     /// Why, as CloudNativePG says; bounded.
@@ -51,10 +65,11 @@ impl FullBackups {
         let failed = match ended("LastBackupFailed") {
             // Its time is when the first of several tries began.
             Some(condition) => Some(Failed {
+                since: since(condition),
                 at: failed.map_or_else(|| since(condition), |failed| failed.max(since(condition))),
                 why: Some(condition.message.chars().take(TOLD).collect()),
             }),
-            None => failed.map(|at| Failed { at, why: None }),
+            None => failed.map(|at| Failed { since: at, at, why: None }),
         };
         Self {
             last,
@@ -62,6 +77,32 @@ impl FullBackups {
             running_since: ended("BackupStarted").map(since),
             failed,
         }
+    }
+
+    /// Whether a full backup is asked for that is not in its turn: because one failed, or because none was made for longer than `allowed`. The
+    /// first is asked for after `pause`, each further one when as much time has passed again as before. None is asked for beside one that
+    /// is being made.
+    ///
+    /// A `ScheduledBackup` that is made anew would not do: CloudNativePG takes the first backup of the former one for its own.
+    #[must_use]
+    pub fn another(&self, now: Timestamp, pause: Duration, allowed: Duration) -> Option<Another> {
+        if self.running_since.is_some() {
+            return None;
+        }
+        let missing_since = match (&self.failed, self.last) {
+            (Some(failed), _) => failed.since,
+            (None, Some(last)) => last + allowed,
+            (None, None) => return None,
+        };
+        let (pause, since) = (pause.as_secs().max(1), now.duration_since(missing_since).as_secs());
+        let periods = u64::try_from(since).unwrap_or_default() / pause;
+        let Some(doublings) = periods.checked_ilog2() else {
+            let left = i64::try_from(pause).unwrap_or(i64::MAX).saturating_sub(since);
+            return Some(Another::In(Duration::from_secs(u64::try_from(left).unwrap_or_default())));
+        };
+        let next = (pause << (doublings + 1)).saturating_sub(u64::try_from(since).unwrap_or_default());
+        let name = format!("{AGAIN}{}-{doublings}", missing_since.as_second());
+        Some(Another::Named(name, Duration::from_secs(next)))
     }
 }
 
@@ -134,6 +175,39 @@ mod tests {
         assert_eq!(known(Some(("BackupStarted", LATE)), None, Some(EARLY)).running_since, at(LATE));
         let failed = known(Some(("LastBackupFailed", LATE)), None, None);
         assert_eq!((failed.running_since, failed.failed.unwrap().why.as_deref()), (None, Some("m")));
+    }
+
+    #[test]
+    fn another_is_asked_for_ever_more_seldom_while_none_succeeds_and_never_beside_one_that_is_made() {
+        let minutes = Duration::from_mins;
+        let full = known(Some(("LastBackupFailed", EARLY)), None, Some(LATE));
+        let asked = |full: &FullBackups, after: u64| {
+            full.another(at(EARLY).unwrap() + minutes(after), minutes(5), Duration::from_hours(4))
+        };
+        let named = |nth: u32, next| {
+            let since = at(EARLY).unwrap().as_second();
+            Some(Another::Named(format!("database-backup-again-{since}-{nth}"), minutes(next)))
+        };
+        assert_eq!(asked(&full, 4), Some(Another::In(minutes(1))));
+        for (after, nth, next) in [(5, 0, 5), (9, 0, 1), (10, 1, 10), (19, 1, 1), (20, 2, 20), (40, 3, 40), (79, 3, 1)]
+        {
+            assert_eq!(asked(&full, after), named(nth, next), "{after}");
+        }
+        let running = FullBackups { running_since: at(LATE), ..full };
+        assert_eq!(asked(&running, 20), None);
+        assert_eq!(asked(&FullBackups::default(), 20), None, "the first one comes by itself");
+    }
+
+    #[test]
+    fn another_is_asked_for_when_none_was_made_for_too_long() {
+        let full = known(Some(("LastBackupSucceeded", EARLY)), None, None);
+        let asked = |hours: u64, minutes: u64| {
+            let now = at(EARLY).unwrap() + Duration::from_hours(hours) + Duration::from_mins(minutes);
+            full.another(now, Duration::from_mins(5), Duration::from_hours(4))
+        };
+        assert_eq!(asked(0, 0), Some(Another::In(Duration::from_mins(4 * 60 + 5))));
+        assert_eq!(asked(4, 4), Some(Another::In(Duration::from_mins(1))));
+        assert!(matches!(asked(4, 5), Some(Another::Named(_, next)) if next == Duration::from_mins(5)));
     }
 
     #[test]

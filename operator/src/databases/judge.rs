@@ -125,7 +125,7 @@ impl Seen<'_> {
                 format!("nothing is written while spec.suspended is true; the last full backup was complete at {last}");
             return (Part::good(names::BACKUP_FRESH, names::SUSPENDED, message), None);
         }
-        let allowed = Duration::from_hours(2 * self.wanted.full_every);
+        let allowed = self.wanted.full_within();
         let age = Duration::try_from(now.duration_since(last)).unwrap_or(Duration::ZERO);
         match allowed.checked_sub(age).filter(|left| !left.is_zero()) {
             None => waiting(

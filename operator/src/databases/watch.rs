@@ -48,17 +48,8 @@ pub async fn follow(databases: Databases, client: Client, children: Children, wa
             kind::<ObjectStore>(Kind::ObjectStore, &databases, &client, &children, &wakes, |known, place, object| {
                 put(&mut known.stores, place, object.and_then(|object| object.status))
             }),
-            kind::<ScheduledBackup>(
-                Kind::ScheduledBackup,
-                &databases,
-                &client,
-                &children,
-                &wakes,
-                |known, place, object| {
-                    let made = object.and_then(|object| object.metadata.creation_timestamp);
-                    put(&mut known.schedules, place, made.map(|made| made.0))
-                }
-            ),
+            // Nothing is read of it but that it is there.
+            kind::<ScheduledBackup>(Kind::ScheduledBackup, &databases, &client, &children, &wakes, |_, _, _| false),
             kind::<DatabaseRole>(Kind::DatabaseRole, &databases, &client, &children, &wakes, |known, place, object| {
                 let seen = object.map(|object| Role {
                     login: object.spec.login,

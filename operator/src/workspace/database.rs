@@ -17,24 +17,28 @@ use api::{
     amounts::format_bytes,
     conditions as names,
     database::{BackupStatus, ClassDatabase, DatabaseStatus, OriginStatus},
+    labels,
 };
 use desired::{
-    database::{self as desired_database, BACKUP, BackupPlace, Database, Origin, WRITING_SERVICE},
-    fields::Kind,
+    database::{self as desired_database, BackupPlace, Database, Origin, WRITING_SERVICE},
     workspace::Facts as StackFacts,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+};
+use serde_json::Value;
 
 use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
     clock,
     context::Context,
     databases::{
-        full::FullBackups,
+        full::{Another, FullBackups},
         judge::{Log, Seen},
     },
-    engine::{apply::Applier, children::Key, conditions::Part, fault::Fault, round::Round},
+    engine::{apply::Applier, conditions::Part, fault::Fault, round::Round},
 };
 use backup::Readied;
 
@@ -119,8 +123,8 @@ impl Scene<'_> {
         let (origin, status) = origin.unzip();
         let made = async {
             self.has_room(wanted)?;
-            self.retry(round).await?;
-            self.apply(wanted, place, origin.as_ref(), round).await
+            self.apply(wanted, place, origin.as_ref(), round).await?;
+            self.another_backup(wanted, round).await
         };
         (made.await, status)
     }
@@ -158,25 +162,46 @@ impl Scene<'_> {
         Err(Fault::stalled(names::DATABASE_TOO_LARGE, message))
     }
 
-    /// A full backup that failed is not left until its next time comes, but for as long as anything that stalls: a `ScheduledBackup` that is
-    /// made anew begins with one.
-    async fn retry(&self, round: &mut Round<Facts>) -> Result<(), Fault> {
-        let namespace = self.facts.namespace().to_string();
-        let full = self.full_backups(round);
-        let (Some(failed), None) = (full.failed, full.running_since) else { return Ok(()) };
-        if self.context.databases.cluster(&namespace).is_none_or(|cluster| cluster.ready_instances == 0) {
+    /// A full backup that failed, or was not made, is not left until its next time comes.
+    async fn another_backup(&self, wanted: &Database, round: &mut Round<Facts>) -> Result<(), Fault> {
+        let (context, namespace) = (self.context, self.facts.namespace().to_string());
+        let runs = context.databases.cluster(&namespace).is_some_and(|cluster| cluster.ready_instances > 0);
+        if wanted.suspended || !runs {
             // It would wait for an instance, and the next one beside it.
             return Ok(());
         }
-        let made = self.context.databases.scheduled(&namespace);
-        let waited = clock::now().duration_since(made.map_or(failed.at, |made| made.max(failed.at)));
-        let waited = Duration::try_from(waited).unwrap_or_default();
-        if let Some(left) = self.context.engine.stalled.checked_sub(waited).filter(|left| !left.is_zero()) {
-            round.look_again(left);
+        let another = self.full_backups(round).another(clock::now(), context.engine.stalled, wanted.full_within());
+        let name = match another {
+            None => return Ok(()),
+            Some(Another::In(left)) => {
+                round.look_again(left);
+                return Ok(());
+            }
+            Some(Another::Named(name, next)) => {
+                round.look_again(next);
+                name
+            }
+        };
+        if context.databases.asked(&namespace).as_ref() == Some(&name) {
             return Ok(());
         }
-        tracing::info!(workspace = self.name(), failed = %failed.at, "a full backup failed and is tried again");
-        self.end_schedule(round).await
+        tracing::info!(workspace = self.name(), name, "a full backup failed or was not made, and another is asked for");
+        let backup = desired_database::another_backup(self.facts, &name);
+        match self.create(&backup).await {
+            // By whoever led before.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            made => drop(made.map_err(|error| Fault::api(&error, &format!("create Backup {namespace}/{name}")))?),
+        }
+        context.databases.has_asked(&namespace, name);
+        Ok(())
+    }
+
+    async fn create(&self, backup: &Value) -> kube::Result<DynamicObject> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Backup"));
+        let namespace = self.facts.namespace();
+        let backups = Api::namespaced_with(self.context.engine.client.clone(), namespace.as_str(), &kind);
+        let params = PostParams { field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()), ..PostParams::default() };
+        backups.create(&params, &serde_json::from_value(backup.clone()).map_err(kube::Error::SerdeError)?).await
     }
 
     fn full_backups(&self, round: &Round<Facts>) -> FullBackups {
@@ -202,17 +227,7 @@ impl Scene<'_> {
         for (kind, object) in desired_database::objects(self.facts, wanted, place, origin) {
             applier.apply(kind, &object, None).await?;
         }
-        if wanted.suspended { self.end_schedule(round).await } else { Ok(()) }
-    }
-
-    /// Removes what begins full backups. Made anew, it begins with one.
-    async fn end_schedule(&self, round: &Round<Facts>) -> Result<(), Fault> {
-        let namespace = Some(self.facts.namespace().to_string());
-        let key = Key { kind: Kind::ScheduledBackup, namespace, name: BACKUP.to_owned() };
-        match self.context.children.get(&key) {
-            Some(known) if !known.deleting => self.applier(round).delete(&key, &known.uid).await,
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Says what there is, also where something could not be made or looked at.

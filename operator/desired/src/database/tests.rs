@@ -243,17 +243,31 @@ fn the_objects_are_as_reviewed() {
 fn of_what_is_suspended_nothing_runs_and_nothing_is_begun() {
     let facts = acme_finance_with_database();
     let annotation = "/metadata/annotations/cnpg.io~1hibernation";
-    for (suspended, hibernation, schedules, replicas) in [(false, None, 1, 1), (true, Some("on"), 0, 0)] {
+    for (suspended, hibernation, replicas) in [(false, None, 1), (true, Some("on"), 0)] {
         let database = Database { suspended, ..of(None, None).unwrap() };
         let objects = objects(&facts, &database, &place(), None);
         let cluster = objects.iter().find(|(kind, _)| *kind == Kind::Cluster).unwrap();
         assert_eq!(cluster.1.pointer(annotation).and_then(Value::as_str), hibernation);
-        assert_eq!(objects.iter().filter(|(kind, _)| *kind == Kind::ScheduledBackup).count(), schedules);
+        let schedule = objects.iter().find(|(kind, _)| *kind == Kind::ScheduledBackup).unwrap();
+        assert_eq!(schedule.1.pointer("/spec/suspend"), Some(&json!(suspended)));
         let (_, canary) = canary::deployment(&facts, &database, "registry.example/steading:1.0");
         assert_eq!(canary.pointer("/spec/replicas"), Some(&json!(replicas)));
         let (_, drill) = canary::restored(&facts, &database, &place());
         assert_eq!(drill.pointer(annotation), None, "a drill that is under way ends first");
     }
+}
+
+#[test]
+fn a_full_backup_out_of_turn_is_like_those_that_are_made_in_their_turn() {
+    let (facts, database) = (acme_finance_with_database(), of(None, None).unwrap());
+    let backup = another_backup(&facts, "database-backup-again-1");
+    let objects = objects(&facts, &database, &place(), None);
+    let (_, schedule) = objects.iter().find(|(kind, _)| *kind == Kind::ScheduledBackup).unwrap();
+    for field in ["cluster", "method", "pluginConfiguration", "target"] {
+        let field = format!("/spec/{field}");
+        assert!(backup.pointer(&field).is_some() && backup.pointer(&field) == schedule.pointer(&field), "{field}");
+    }
+    assert_eq!(backup.pointer("/metadata/labels"), schedule.pointer("/metadata/labels"));
 }
 
 #[test]

@@ -31,6 +31,10 @@ const STOP_SECONDS: u32 = 120;
 /// The database of an instance, and the role that owns it.
 const DATABASE: &str = "app";
 
+/// Seconds between two checkpoints: the shortest that PostgreSQL takes, and its default. After a start without recovery the process that closes
+/// the log in time sleeps so long at first, so it must not be longer than the time in which the log is closed.
+const CHECKPOINT_SECONDS: (u64, u64) = (30, 300);
+
 /// Seconds that an instance may take to start, as for replaying a long log.
 const START_SECONDS: u32 = 3600;
 
@@ -339,6 +343,7 @@ fn postgresql(database: &Database) -> PostgreSql {
     PostgreSql {
         parameters: BTreeMap::from([
             ("archive_timeout", format!("{archive_timeout}s")),
+            ("checkpoint_timeout", format!("{}s", archive_timeout.clamp(CHECKPOINT_SECONDS.0, CHECKPOINT_SECONDS.1))),
             ("shared_buffers", format!("{}MB", (database.memory >> 22).max(16))),
             ("ssl_max_protocol_version", "TLSv1.3".to_owned()),
             ("ssl_min_protocol_version", "TLSv1.3".to_owned()),

@@ -23,6 +23,7 @@ pub(crate) struct ScheduledBackup {
 struct Spec {
     cluster: Named,
     schedule: String,
+    suspend: bool,
     immediate: bool,
     backup_owner_reference: &'static str,
     method: &'static str,
@@ -39,8 +40,9 @@ pub(crate) fn scheduled_backup(facts: &Facts, database: &Database) -> ScheduledB
         spec: Spec {
             cluster: Named { name: CLUSTER },
             schedule: schedule(spread(&facts.identity, 24 * 3600), database.full_every),
+            // It goes on with the one that it has missed.
+            suspend: database.suspended,
             immediate: true,
-            // Not `self`: they would go with it when it is made anew.
             backup_owner_reference: "cluster",
             method: "plugin",
             plugin_configuration: Named { name: BARMAN },

@@ -161,7 +161,7 @@ fn a_log_that_does_not_reach_the_store_is_behind_whatever_is_said_of_it() {
 #[test]
 fn while_there_is_no_full_backup_it_is_told_what_became_of_the_last_try() {
     let at: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-    let failed = Some(Failed { at, why: Some("no room".to_owned()) });
+    let failed = Some(Failed { since: at, at, why: Some("no room".to_owned()) });
     let running = FullBackups { running_since: Some(at), failed: failed.clone(), ..FullBackups::default() };
     let failed = FullBackups { failed, ..FullBackups::default() };
     let archiving = archiving_is("True");

@@ -27,6 +27,7 @@ use super::{
 use crate::{aws, external::External, fault::Fault, wire};
 
 mod empty;
+mod lifecycle;
 mod observe;
 mod repair;
 #[cfg(test)]

@@ -10,13 +10,13 @@ use api::{
 };
 use desired::database::{BACKUP, BackupPlace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use providers::{Access, BucketObserved, BucketSpec, External as _, Purpose, external};
+use providers::{Access, BucketObserved, BucketSpec, External as _, Purpose, buckets::Feature, external};
 
 use super::{
     super::{Facts, Workspaces, provision},
     Scene,
     credentials::{Outcome, Wanted},
-    server,
+    lifecycle, server,
 };
 use crate::{
     clock, connections,
@@ -46,11 +46,19 @@ pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, status: &Databas
     let mut backup = BackupStatus { server_name: server(round), ..known };
     let observed = backup.observed_at.as_ref().map(|time| time.0);
     let mut trouble = None;
-    if context.until_next_look(observed).is_zero() {
+    let is_due = context.until_next_look(observed).is_zero();
+    if is_due || !lifecycle::is_told(spec.lifecycle.as_ref(), backup.lifecycle.as_ref()) {
         match look(scene, round, status, &spec, &backup).await {
-            Ok(seen) => {
+            Ok(Looked { seen, conflict }) => {
                 round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
-                backup.observed_at = Some(Time(clock::now()));
+                // Until there is no conflict each round looks, and a status that changed each time would bring the next one.
+                if is_due || conflict.is_none() {
+                    backup.observed_at = Some(Time(clock::now()));
+                }
+                let kept_without_end = seen.lacking.contains(&Feature::VersionExpiry);
+                let settled = spec.lifecycle.as_ref().filter(|_| conflict.is_none());
+                backup.lifecycle = settled.map(|wanted| lifecycle::status(wanted, kept_without_end)).transpose()?;
+                trouble = conflict;
                 round.look_again(context.evidence / 2);
             }
             Err(fault) if observed.is_some() => trouble = Some(fault),
@@ -81,6 +89,7 @@ fn intended(spec: &BucketSpec, s3: &S3) -> BackupStatus {
         server_name: String::new(),
         endpoint: s3.endpoint.clone(),
         key: spec.key_name(),
+        lifecycle: None,
         observed_at: None,
         credentials_expire_at: None,
         last_full: None,
@@ -96,6 +105,13 @@ fn spec(scene: &Scene<'_>, round: &Round<Facts>) -> Result<BucketSpec, Fault> {
     provision::spec(scene.context, scene.class, &owner.parse()?, &identity, Purpose::Backup)
 }
 
+/// A bucket that backups can go to.
+struct Looked {
+    seen: BucketObserved,
+    /// What of it is not as asked for; it keeps nobody from writing there.
+    conflict: Option<Fault>,
+}
+
 /// Looks at the bucket, and makes it what it must be. Status names it before it is made.
 async fn look(
     scene: &Scene<'_>,
@@ -103,7 +119,7 @@ async fn look(
     status: &DatabaseStatus,
     spec: &BucketSpec,
     backup: &BackupStatus,
-) -> Result<BucketObserved, Fault> {
+) -> Result<Looked, Fault> {
     let (context, class) = (scene.context, scene.class);
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let buckets = context.connections.buckets(class).await?;
@@ -117,7 +133,16 @@ async fn look(
     }
     let seen = external::ensure(&buckets, spec).await;
     connections::count(&context.engine.metrics, "buckets", "ensure", &seen);
-    seen.map_err(|fault| context.connections.failed(class, fault))
+    let known = |fault| context.connections.failed(class, fault);
+    match seen {
+        Ok(seen) => Ok(Looked { conflict: buckets.conflict(spec, &seen).map(known), seen }),
+        // Asked for last: everything else is as it must be.
+        Err(fault) if fault.reason == names::STORAGE_CLASS_REFUSED => {
+            let seen = buckets.observe(spec).await.map_err(known)?.ok_or_else(|| known(fault.clone()))?;
+            Ok(Looked { seen, conflict: Some(known(fault)) })
+        }
+        Err(fault) => Err(known(fault)),
+    }
 }
 
 /// Where the database itself rests. Who encrypts a volume is between its StorageClass and the disks.

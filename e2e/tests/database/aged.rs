@@ -64,7 +64,7 @@ async fn a_class_decides_what_becomes_of_old_backups_at_once_and_what_is_refused
     ensure!(condition(&seen, names::DATABASE_READY).is_some_and(|it| it.status == "True"), "the database is held up");
     ensure!(backup(&seen).is_some_and(|it| it.lifecycle.is_none()), "status shows what is not so");
     let sales = finance_of(&stage, &onprem).await?;
-    platform.until_condition(&sales, names::DATABASE_READY, "False", names::PROGRESSING).await?;
+    platform.until_condition(&sales, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
     let stack = platform.stack_of(&sales).await?;
     let cluster = objects(&keeper.client, &stack, "postgresql.cnpg.io", "Cluster").get("database").await;
     cluster.context("a new database is held up")?;

@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = whole();
     cases.extend([image(), major_version(), ranges()]);
     cases.extend(class());
+    cases.extend(lifecycle());
     cases.extend(amounts());
     cases
 }
@@ -186,7 +187,49 @@ fn class() -> Vec<Case> {
             .takes_all(["1h", "2h", "24h"]),
         of("spec.database.backup.retention", retention)
             .refuses_all(["30m", "24h", "0d", "1w", "30"])
-            .takes_all(["1d", "30d", "9999d"]),
+            .takes_all(["15d", "30d", "9999d"]),
+    ]
+}
+
+/// What becomes of backups that grow old.
+fn lifecycle() -> Vec<Case> {
+    let backup = |retention: &str, after: &str| {
+        json!({
+            "fullEvery": "2h", "retention": retention, "archive": { "after": after, "storageClass": "WARM" },
+        })
+    };
+    vec![
+        of("spec.database.backup.keepDeleted", "database.backup.keepDeleted must be whole days, 1d to 365d, such as 7d")
+            .refuses_all(["0d", "366d", "1000d", "24h", "60m", "07d", "1w", "30", "-1d"])
+            .takes_all(["1d", "7d", "365d"]),
+        of("spec.database.backup.archive.after", "database.backup.archive.after must be whole days, such as 14d")
+            .refuses_all(["0d", "24h", "60m", "014d", "1w", "14", "-1d"])
+            .takes_all(["1d", "29d"]),
+        of(
+            "spec.database.backup",
+            "database.backup.archive.after must be less than database.backup.retention: nothing gets older than that",
+        )
+        .refuses(backup("30d", "30d"))
+        .refuses(backup("30d", "100d"))
+        .refuses(backup("9d", "10d"))
+        .refuses(backup("1d", "1d"))
+        .takes(backup("2d", "1d"))
+        .takes(backup("100d", "99d"))
+        .takes(json!({ "fullEvery": "2h", "retention": "1d" })),
+        of(
+            "spec.database.backup.archive.storageClass",
+            "database.backup.archive.storageClass must be upper-case letters, digits, _ and -, as the store calls it, such as STANDARD_IA",
+        )
+        .refuses_all(HOSTILE)
+        .refuses_all(["standard_ia", "WARM TIER", "WARM.1", "WARM/1"])
+        .takes_all(["WARM", "STANDARD_IA", "GLACIER_IR", "TIER-1", "9"]),
+        of(
+            "spec.database.backup.archive.storageClass",
+            "a restore could not read what is in GLACIER or DEEP_ARCHIVE, because it must be thawed first: use GLACIER_IR, which costs \
+             little and can be read at once",
+        )
+        .refuses_all(["GLACIER", "DEEP_ARCHIVE"])
+        .takes_all(["GLACIER_IR", "DEEP_ARCHIVE_2"]),
     ]
 }
 

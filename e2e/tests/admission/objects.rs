@@ -57,7 +57,12 @@ pub fn full(kind: &str) -> Value {
                 "resources": { "cpu": "1", "memory": "2Gi" },
                 "rpo": "15m",
                 "rto": "1h",
-                "backup": { "fullEvery": "2h", "retention": "30d" },
+                "backup": {
+                    "fullEvery": "2h",
+                    "retention": "30d",
+                    "keepDeleted": "7d",
+                    "archive": { "after": "14d", "storageClass": "STANDARD_IA" },
+                },
                 "restoreDrill": { "every": "7d" },
             },
             "network": { "enforcement": "Assumed" },

@@ -77,8 +77,16 @@ TenantClass spec.database required rto
 TenantClass spec.database required storage
 TenantClass spec.database.backup required fullEvery
 TenantClass spec.database.backup required retention
+TenantClass spec.database.backup.archive required after
+TenantClass spec.database.backup.archive required storageClass
+TenantClass spec.database.backup.archive.after maxLength 6
+TenantClass spec.database.backup.archive.after minLength 2
+TenantClass spec.database.backup.archive.storageClass maxLength 64
+TenantClass spec.database.backup.archive.storageClass minLength 1
 TenantClass spec.database.backup.fullEvery maxLength 6
 TenantClass spec.database.backup.fullEvery minLength 2
+TenantClass spec.database.backup.keepDeleted maxLength 6
+TenantClass spec.database.backup.keepDeleted minLength 2
 TenantClass spec.database.backup.retention maxLength 6
 TenantClass spec.database.backup.retention minLength 2
 TenantClass spec.database.image maxLength 512

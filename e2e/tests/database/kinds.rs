@@ -29,7 +29,12 @@ fn offered(instances: i32, storage_class: Option<&str>) -> ClassDatabase {
         resources: DatabaseResources { cpu: "1".into(), memory: "2Gi".into() },
         rpo: "15m".parse().unwrap(),
         rto: "1h".parse().unwrap(),
-        backup: ClassBackup { full_every: "2h".parse().unwrap(), retention: "30d".parse().unwrap() },
+        backup: ClassBackup {
+            full_every: "2h".parse().unwrap(),
+            retention: "30d".parse().unwrap(),
+            keep_deleted: None,
+            archive: None,
+        },
         restore_drill: None,
     }
 }

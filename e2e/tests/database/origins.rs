@@ -54,7 +54,7 @@ impl Begun {
     }
 }
 
-async fn has_backups(stage: &Stage, finance: &Manifest<Workspace>) -> Result<(Timestamp, Keeper)> {
+pub async fn has_backups(stage: &Stage, finance: &Manifest<Workspace>) -> Result<(Timestamp, Keeper)> {
     stage.platform.until_condition(finance, names::DATABASE_READY, "False", names::PROGRESSING).await?;
     stage.platform.until_condition(finance, names::BACKUP_FRESH, "False", names::BACKUP_PENDING).await?;
     let keeper = keeper_of(stage, finance).await?;

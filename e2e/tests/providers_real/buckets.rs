@@ -6,14 +6,15 @@ use aws_sdk_s3::{
     error::ProvideErrorMetadata as _,
     primitives::ByteStream,
     types::{
-        BucketVersioningStatus, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
+        LifecycleRuleFilter, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
         ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
     },
 };
 use jiff::Timestamp;
 use providers::{
-    BucketSpec, Buckets, DefaultEncryption, External as _, Identity, S3Buckets, WantedEncryption,
-    buckets::{Attribute, Feature, drift},
+    BucketSpec, Buckets, DefaultEncryption, External as _, Identity, Purpose, S3Buckets, WantedEncryption,
+    buckets::{Archive, Attribute, Feature, Lifecycle, Told, drift},
     ensure, ensure_gone, ensure_released, reasons,
 };
 
@@ -77,6 +78,8 @@ async fn buckets_in_minio_are_as_the_adapter_says() {
     a_bucket_is_made_under_the_tenants_own_key(&world).await;
     two_tenants_have_two_keys_and_two_workspaces_of_one_tenant_share_one(&world).await;
     what_a_stranger_changes_is_put_back(&world).await;
+    what_grows_old_among_backups_expires_as_wanted(&world).await;
+    a_class_of_storage_that_minio_lacks_is_told_and_holds_up_nothing_else(&world).await;
     a_bucket_with_other_marks_is_never_touched(&world).await;
     an_unmarked_bucket_is_taken_over_only_while_empty(&world).await;
     a_key_that_was_lost_is_not_replaced(&world).await;
@@ -155,6 +158,59 @@ async fn what_a_stranger_changes_is_put_back(world: &World) {
         reasons::FOREIGN,
         "marks that were taken away are not written back: nobody could tell whose it is"
     );
+}
+
+/// A bucket for backups of a new workspace.
+fn backups_of(tenant: &Identity, keep_deleted: u16, archive: Option<Archive>) -> BucketSpec {
+    let lifecycle = Some(Lifecycle { keep_deleted, archive });
+    BucketSpec { purpose: Purpose::Backup, lifecycle, ..bucket_of(tenant) }
+}
+
+async fn what_grows_old_among_backups_expires_as_wanted(world: &World) {
+    let want = backups_of(&identity(), 7, None);
+    let name = want.name();
+    let made = ensure(&world.buckets, &want).await.unwrap();
+    assert_eq!(made, ensure(&world.buckets, &want).await.unwrap(), "a second time changes nothing");
+    assert_eq!(made.settings.lifecycle.keep_deleted, Told::Says(7));
+    assert!(!made.lacking.contains(&Feature::VersionExpiry), "MinIO has such rules");
+    let rules = world.root.get_bucket_lifecycle_configuration().bucket(&name).send().await.unwrap().rules.unwrap();
+    let [rule] = &rules[..] else { panic!("{rules:?}") };
+    assert_eq!(rule.noncurrent_version_expiration.as_ref().and_then(|it| it.noncurrent_days), Some(7));
+    assert_eq!(rule.expiration.as_ref().and_then(|it| it.expired_object_delete_marker), Some(true));
+
+    world.root.delete_bucket_lifecycle().bucket(&name).send().await.unwrap();
+    repaired(world, &want, Attribute::VersionExpiry).await;
+
+    let longer = BucketSpec { lifecycle: Some(Lifecycle { keep_deleted: 8, archive: None }), ..want.clone() };
+    repaired(world, &longer, Attribute::VersionExpiry).await;
+
+    let theirs = LifecycleRule::builder()
+        .id("tidy")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("finance/").build())
+        .expiration(LifecycleExpiration::builder().days(30).build())
+        .build();
+    let theirs = BucketLifecycleConfiguration::builder().rules(theirs.unwrap()).build().unwrap();
+    let put = world.root.put_bucket_lifecycle_configuration().bucket(&name).lifecycle_configuration(theirs);
+    put.send().await.unwrap();
+    repaired(world, &want, Attribute::VersionExpiry).await;
+    let buckets = Buckets::S3(world.buckets.clone());
+    let fault = buckets.conflict(&want, &buckets.observe(&want).await.unwrap().unwrap()).unwrap();
+    assert_eq!(fault.reason, reasons::LIFECYCLE_CONFLICT);
+    assert!(fault.message.contains("`tidy`"), "{fault}");
+}
+
+async fn a_class_of_storage_that_minio_lacks_is_told_and_holds_up_nothing_else(world: &World) {
+    let archive = Archive { after: 14, storage_class: "STANDARD_IA".to_owned() };
+    let want = backups_of(&identity(), 7, Some(archive));
+    let fault = ensure(&world.buckets, &want).await.unwrap_err();
+    assert_eq!(fault.reason, reasons::STORAGE_CLASS_REFUSED);
+    for told in [&want.name(), &world.store.minio.endpoint(), "`STANDARD_IA`", "InvalidStorageClass"] {
+        assert!(fault.message.contains(told), "{fault}");
+    }
+    assert_eq!(world.drift(&want).await, [Attribute::Archive], "everything else is as it must be");
+    let without = BucketSpec { lifecycle: Some(Lifecycle { keep_deleted: 7, archive: None }), ..want };
+    assert_eq!(world.drift(&without).await, [], "the way out");
 }
 
 async fn repaired(world: &World, want: &BucketSpec, attribute: Attribute) {

@@ -128,6 +128,7 @@ pub fn bucket_of(tenant: &Identity) -> BucketSpec {
         workspace: identity(),
         purpose: Purpose::Data,
         encryption: WantedEncryption::TenantKey,
+        lifecycle: None,
     }
 }
 

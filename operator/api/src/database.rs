@@ -105,6 +105,7 @@ pub struct DatabaseResources {
 
 /// Full backups of databases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = archived_before_deleted())]
 #[serde(rename_all = "camelCase")]
 pub struct ClassBackup {
     /// Time between two full backups: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h.
@@ -115,6 +116,54 @@ pub struct ClassBackup {
     #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,3}d$')")
         .message("database.backup.retention must be whole days, such as 30d"))]
     pub retention: Duration,
+    /// For how long what was deleted or overwritten in the backup bucket can still be brought back, in days: 1d to 365d; 7d if it is left out.
+    /// The bucket is versioned: what is not needed any more stays as an older version for so long, and is gone after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,2}d$') && int(self.substring(0, size(self) - 1)) <= 365")
+        .message("database.backup.keepDeleted must be whole days, 1d to 365d, such as 7d"))]
+    pub keep_deleted: Option<Duration>,
+    /// Older backups move to another class of the store's storage, which costs less to keep. They stay where they are written if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ClassArchive>,
+}
+
+/// Where older backups move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassArchive {
+    /// How old, in days, what is in the backup bucket must be; less than the retention.
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,3}d$')")
+        .message("database.backup.archive.after must be whole days, such as 14d"))]
+    pub after: Duration,
+    /// The class of storage, as the store calls it: upper-case letters, digits, `_` and `-`. A restore must be able to read it at once.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Z0-9_-]+$')")
+            .message("database.backup.archive.storageClass must be upper-case letters, digits, _ and -, as the store calls it, such as STANDARD_IA"),
+        validation = Rule::new("!(self in ['GLACIER', 'DEEP_ARCHIVE'])")
+            .message("a restore could not read what is in GLACIER or DEEP_ARCHIVE, because it must be thawed first: use GLACIER_IR, which costs little and can be read at once")
+    )]
+    pub storage_class: String,
+}
+
+impl ClassBackup {
+    /// Days for which what was deleted can be brought back, where nothing is said.
+    pub const KEEP_DELETED: u16 = 7;
+}
+
+/// Malformed text is left to the rules of the two fields.
+fn archived_before_deleted() -> Rule {
+    let days = |field: &str| format!("int({field}.substring(0, size({field}) - 1))");
+    let formed = |field: &str| format!("{field}.matches('^[1-9][0-9]{{0,3}}d$')");
+    let (after, retention) = ("self.archive.after", "self.retention");
+    Rule::new(format!(
+        "!has(self.archive) || !{} || !{} || {} < {}",
+        formed(after),
+        formed(retention),
+        days(after),
+        days(retention)
+    ))
+    .message("database.backup.archive.after must be less than database.backup.retention: nothing gets older than that")
 }
 
 /// The database of a Workspace. What is left out is as the class says.
@@ -265,6 +314,9 @@ pub struct BackupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub key: Option<String>,
+    /// What the store was last seen to do with what grows old in the bucket. Absent while that is not as the class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<LifecycleStatus>,
     /// When the bucket was last looked at. Absent before it was ever seen: it stands in status before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
@@ -284,4 +336,22 @@ pub struct BackupStatus {
     /// When a full backup last failed, if none has succeeded since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Time>,
+}
+
+/// What the store does with what grows old in a backup bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LifecycleStatus {
+    /// For how long what was deleted or overwritten can still be brought back.
+    pub keep_deleted: Duration,
+    /// True where the store has no rules that remove older versions: then what was deleted stays until somebody removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_without_end: bool,
+    /// How old backups are when they move to another class of storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_after: Option<Duration>,
+    /// Which class of storage that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub archive_storage_class: Option<String>,
 }

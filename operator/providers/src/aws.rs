@@ -48,6 +48,12 @@ pub(crate) fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
     error.raw_response().map_or(0, |response| response.status().as_u16())
 }
 
+/// What the server answered, for a message.
+pub(crate) fn said<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
+    let message = error.as_service_error().and_then(|service| service.meta().message()).unwrap_or_default();
+    format!("{} {} {}", status(error), code(error), quoted(message))
+}
+
 /// Whether the store says that it has no such operation.
 pub(crate) fn is_unsupported<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     matches!(status(error), 405 | 501)
@@ -64,9 +70,8 @@ where
         return Fault::transient(format!("{what}: no answer{}; see the health of that server", causes(error)));
     };
     let status = response.status().as_u16();
-    let said = error.as_service_error().and_then(|service| service.meta().message()).unwrap_or_default();
     let code = code(error);
-    let told = format!("{what}: {status} {code} {}", quoted(said));
+    let told = format!("{what}: {}", said(error));
     match (status, code) {
         (
             _,

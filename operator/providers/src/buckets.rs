@@ -22,10 +22,12 @@ use crate::{
 };
 
 pub mod kes;
+pub mod lifecycle;
 pub mod policy;
 pub mod s3;
 
 pub use kes::KesConfig;
+pub use lifecycle::{Archive, Lifecycle, LifecycleObserved, Told};
 pub use s3::{S3Buckets, S3Config};
 
 /// The bucket that a workspace shall have.
@@ -41,6 +43,8 @@ pub struct BucketSpec {
     pub purpose: Purpose,
     /// Under whose key it is encrypted.
     pub encryption: WantedEncryption,
+    /// What the store does by itself with what grows old in it; nothing if `None`.
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// What a bucket of a workspace is for.
@@ -141,6 +145,8 @@ pub enum Feature {
     PublicAccessBlock,
     /// A lifecycle rule that drops unfinished uploads. Without it the store's own clean-up applies, if there is one.
     UploadExpiry,
+    /// A lifecycle rule that drops older versions. Without it what was deleted or overwritten stays until somebody removes it.
+    VersionExpiry,
 }
 
 /// What protects a bucket, as the store tells it.
@@ -156,6 +162,8 @@ pub struct BucketSettings {
     pub policy: Option<serde_json::Value>,
     /// Whether unfinished uploads are dropped.
     pub uploads_expire: bool,
+    /// What happens to what grows old.
+    pub lifecycle: LifecycleObserved,
 }
 
 /// A workspace's bucket as its store shows it.
@@ -196,6 +204,10 @@ pub enum Attribute {
     Policy,
     /// Dropping of unfinished uploads.
     UploadExpiry,
+    /// Dropping of older versions.
+    VersionExpiry,
+    /// Moving of older objects to another class of storage. Stands last, because a store may refuse just this.
+    Archive,
 }
 
 /// Pure: what of the bucket is other than wanted, in the order in which it is repaired: nothing is written to a bucket that is
@@ -214,6 +226,11 @@ pub fn drift(want: &BucketSpec, have: &BucketObserved) -> Vec<Attribute> {
         (Attribute::PublicAccess, offered(Feature::PublicAccessBlock) && !have.settings.public_access_blocked),
         (Attribute::Policy, have.settings.policy != policy::comparable(&policy::for_bucket(want))),
         (Attribute::UploadExpiry, offered(Feature::UploadExpiry) && !have.settings.uploads_expire),
+        (
+            Attribute::VersionExpiry,
+            offered(Feature::VersionExpiry) && !lifecycle::expires_as_wanted(want, &have.settings.lifecycle),
+        ),
+        (Attribute::Archive, !lifecycle::archives_as_wanted(want, &have.settings.lifecycle)),
     ];
     checks.into_iter().filter_map(|(attribute, differs)| differs.then_some(attribute)).collect()
 }
@@ -262,6 +279,11 @@ impl Buckets {
             Self::S3(inner) => inner.newest(&want.name(), folder).await,
             Self::Memory(inner) => inner.newest(want).await,
         }
+    }
+
+    /// What is to be told of rules that others made in this bucket, which was looked at as `want`.
+    pub fn conflict(&self, want: &BucketSpec, have: &BucketObserved) -> Option<Fault> {
+        lifecycle::conflict(&self.name(want), have)
     }
 }
 

@@ -79,6 +79,10 @@ pub struct BucketProvider {
     pub public_access_block: Support,
     /// Whether unfinished uploads are dropped.
     pub upload_expiry: Support,
+    /// Whether older versions in buckets of backups are dropped.
+    pub version_expiry: Support,
+    /// Whether older backups move to another class of storage.
+    pub archive: Support,
     /// Whether a bucket that nobody wants can be told apart from one in use.
     pub released_mark: Support,
     /// How it is known whose a bucket is.
@@ -164,6 +168,10 @@ pub const S3: BucketProvider = BucketProvider {
         "on the store; where it is lacking (MinIO), the bucket is closed by having no grant at all",
     ),
     upload_expiry: Support::Depends("on the store; where it is lacking (MinIO), the store's own clean-up applies"),
+    version_expiry: Support::Depends(
+        "on the store; where it is lacking, what was deleted or overwritten stays until somebody removes it",
+    ),
+    archive: Support::Depends("on the classes of storage that the store has; in MinIO they are its tiers"),
     released_mark: Support::Yes("the tag steading.dev/released"),
     owner_mark: Support::Yes("the tags steading.dev/installation, tenant, owner and kind"),
     proved_against: "MinIO with KES (real servers in the tests)",

@@ -35,6 +35,10 @@ pub mod reasons {
     pub const ENCRYPTION_UNSUPPORTED: &str = "EncryptionUnsupported";
     /// The bucket cannot be emptied, for example because objects are locked.
     pub const BUCKET_NOT_EMPTY: &str = "BucketNotEmpty";
+    /// The store does not move objects to the class of storage that was asked for.
+    pub const STORAGE_CLASS_REFUSED: &str = "StorageClassRefused";
+    /// Somebody else's lifecycle rules delete or move what is to be kept.
+    pub const LIFECYCLE_CONFLICT: &str = "LifecycleConflict";
 
     /// Several stores of the tenant's name hold something, and none of them is known to be the right one.
     pub const STORE_AMBIGUOUS: &str = "StoreAmbiguous";
@@ -57,6 +61,8 @@ pub mod reasons {
         ENCRYPTION_CONSENT_REQUIRED,
         ENCRYPTION_UNSUPPORTED,
         BUCKET_NOT_EMPTY,
+        STORAGE_CLASS_REFUSED,
+        LIFECYCLE_CONFLICT,
         STORE_AMBIGUOUS,
         MODEL_CONFLICT,
     ];

@@ -8,7 +8,7 @@
 //! A clone shares the world, so a test keeps one and hands others out. Time stands still unless [`World::advance`] moves it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -45,6 +45,7 @@ pub(crate) struct State {
     pub(crate) bucket_keys: BTreeMap<String, Timestamp>,
     pub(crate) buckets: BTreeMap<String, MemoryBucket>,
     pub(crate) stores: BTreeMap<String, MemoryStore>,
+    pub(crate) refused_classes: BTreeSet<String>,
     pub(crate) issued: u64,
     pub(crate) lag: u32,
     pub(crate) calls: BTreeMap<Operation, u64>,
@@ -61,6 +62,7 @@ impl Default for State {
             bucket_keys: BTreeMap::new(),
             buckets: BTreeMap::new(),
             stores: BTreeMap::new(),
+            refused_classes: BTreeSet::new(),
             issued: 0,
             lag: 0,
             calls: BTreeMap::new(),
@@ -92,6 +94,16 @@ impl World {
     /// Takes back the faults that were asked for of this identity alone: for worlds that several tests share.
     pub fn heal_only(&self, identity: &str) {
         self.lock().injections.retain(|armed| !armed.is_for(identity));
+    }
+
+    /// From now on the store has no class of storage of this name.
+    pub fn refuse_storage_class(&self, name: &str) {
+        self.lock().refused_classes.insert(name.to_owned());
+    }
+
+    /// From now on it has.
+    pub fn offer_storage_class(&self, name: &str) {
+        self.lock().refused_classes.remove(name);
     }
 
     /// From now on what is created stays invisible for this many looks.

@@ -7,6 +7,7 @@ mod backup;
 mod canary;
 mod credentials;
 mod drill;
+pub mod lifecycle;
 mod origin;
 mod rest;
 

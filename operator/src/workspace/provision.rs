@@ -15,7 +15,7 @@ use providers::{
     external,
 };
 
-use super::{Facts, Workspaces};
+use super::{Facts, Workspaces, database::lifecycle};
 use crate::{
     clock, connections,
     context::Context,
@@ -135,6 +135,10 @@ pub fn spec(
         workspace: connections::identity(workspace)?,
         purpose,
         encryption,
+        lifecycle: match purpose {
+            Purpose::Data => None,
+            Purpose::Backup => lifecycle::wanted(class)?,
+        },
     })
 }
 

@@ -27,6 +27,7 @@ use super::{
 use crate::{aws, external::External, fault::Fault, wire};
 
 mod empty;
+mod lifecycle;
 mod newest;
 mod observe;
 mod repair;

@@ -11,7 +11,7 @@ use super::{Operation, State, Step, World};
 use crate::{
     buckets::{
         Attribute, BucketKey, BucketObserved, BucketSettings, BucketSpec, DefaultEncryption, Feature,
-        check_key_not_lost, drift, policy,
+        LifecycleObserved, Told, check_key_not_lost, drift, policy,
     },
     external::External,
     fault::{Fault, reasons},
@@ -46,6 +46,7 @@ impl Default for MemoryBucket {
             public_access_blocked: false,
             policy: None,
             uploads_expire: false,
+            lifecycle: LifecycleObserved::default(),
         };
         Self { tags: BTreeMap::new(), objects: 0, locked: 0, settings, hidden: 0, newest: None }
     }
@@ -110,6 +111,12 @@ fn claim(want: &BucketSpec, name: &str, bucket: &MemoryBucket) -> Result<Claim, 
     }
 }
 
+/// Of a bucket for which no lifecycle is wanted none is told.
+fn settings_as(want: &BucketSpec, bucket: &MemoryBucket) -> BucketSettings {
+    let lifecycle = want.lifecycle.as_ref().map(|_| bucket.settings.lifecycle.clone()).unwrap_or_default();
+    BucketSettings { lifecycle, ..bucket.settings.clone() }
+}
+
 fn repair(bucket: &mut MemoryBucket, want: &BucketSpec, attribute: Attribute) {
     let settings = &mut bucket.settings;
     match attribute {
@@ -123,6 +130,27 @@ fn repair(bucket: &mut MemoryBucket, want: &BucketSpec, attribute: Attribute) {
         Attribute::PublicAccess => settings.public_access_blocked = true,
         Attribute::Policy => settings.policy = policy::comparable(&policy::for_bucket(want)),
         Attribute::UploadExpiry => settings.uploads_expire = true,
+        Attribute::VersionExpiry => {
+            settings.lifecycle.keep_deleted = Told::of(want.lifecycle.as_ref().map(|wanted| wanted.keep_deleted));
+        }
+        Attribute::Archive => {
+            settings.lifecycle.archive = Told::of(want.lifecycle.as_ref().and_then(|wanted| wanted.archive.clone()));
+        }
+    }
+}
+
+/// A store has the classes of storage that it was set up with.
+fn check_storage_class(state: &State, want: &BucketSpec, name: &str) -> Result<(), Fault> {
+    let archive = want.lifecycle.as_ref().and_then(|wanted| wanted.archive.as_ref());
+    match archive.filter(|archive| state.refused_classes.contains(&archive.storage_class)) {
+        None => Ok(()),
+        Some(archive) => Err(Fault::stalled(
+            reasons::STORAGE_CLASS_REFUSED,
+            format!(
+                "bucket `{name}` in memory: there is no storage class `{}`: change or remove archive in the TenantClass",
+                archive.storage_class
+            ),
+        )),
     }
 }
 
@@ -149,7 +177,7 @@ impl External for MemoryBuckets {
                     name: name.clone(),
                     claim,
                     tags: bucket.tags.clone(),
-                    settings: bucket.settings.clone(),
+                    settings: settings_as(want, bucket),
                     key: want.key_name().zip(made).map(|(key, created)| BucketKey {
                         evidence: format!("in memory: `{key}`"),
                         name: key,
@@ -192,6 +220,9 @@ impl External for MemoryBuckets {
                 {
                     let now = state.now;
                     state.bucket_keys.entry(key).or_insert(now);
+                }
+                if attribute == Attribute::Archive {
+                    check_storage_class(state, want, &have.name)?;
                 }
                 repair(owned(state, want, &have.name)?, want, attribute);
                 Ok(())

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 mod crashes;
+mod lifecycles;
 mod stores;
 
 use super::*;
@@ -36,6 +37,7 @@ fn bucket_of(workspace: &str) -> BucketSpec {
         workspace: Identity::new(workspace).unwrap(),
         purpose: Purpose::Data,
         encryption: WantedEncryption::TenantKey,
+        lifecycle: None,
     }
 }
 

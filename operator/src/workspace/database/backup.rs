@@ -10,13 +10,13 @@ use api::{
 };
 use desired::database::{BACKUP, BackupPlace, Database};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use providers::{Access, BucketObserved, BucketSpec, External as _, Purpose, external};
+use providers::{Access, BucketObserved, BucketSpec, External as _, Purpose, buckets::Feature, external};
 
 use super::{
     super::{Facts, Workspaces, provision},
     Scene,
     credentials::{Outcome, Wanted},
-    log_of, server,
+    lifecycle, log_of, server,
 };
 use crate::{
     clock, connections,
@@ -52,12 +52,20 @@ pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, wanted: &Databas
     let observed = backup.observed_at.as_ref().map(|time| time.0);
     let mut trouble = None;
     let left = until_next_look(scene, round, wanted, &backup);
-    if left.is_zero() {
+    let is_due = left.is_zero();
+    if is_due || !lifecycle::is_told(spec.lifecycle.as_ref(), backup.lifecycle.as_ref()) {
         match look(scene, round, status, &spec, &backup).await {
-            Ok((seen, newest)) => {
+            Ok(Looked { seen, newest, conflict }) => {
                 round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
-                backup.observed_at = Some(Time(clock::now()));
-                backup.last_log = newest.map(Time);
+                // Until there is no conflict each round looks, and a status that changed each time would bring the next one.
+                if is_due || conflict.is_none() {
+                    backup.observed_at = Some(Time(clock::now()));
+                    backup.last_log = newest.map(Time);
+                }
+                let kept_without_end = seen.lacking.contains(&Feature::VersionExpiry);
+                let settled = spec.lifecycle.as_ref().filter(|_| conflict.is_none());
+                backup.lifecycle = settled.map(|wanted| lifecycle::status(wanted, kept_without_end)).transpose()?;
+                trouble = conflict;
                 round.look_again(until_next_look(scene, round, wanted, &backup));
             }
             Err(fault) if observed.is_some() => trouble = Some(fault),
@@ -88,6 +96,7 @@ fn intended(spec: &BucketSpec, s3: &S3) -> BackupStatus {
         server_name: String::new(),
         endpoint: s3.endpoint.clone(),
         key: spec.key_name(),
+        lifecycle: None,
         observed_at: None,
         credentials_expire_at: None,
         last_log: None,
@@ -104,6 +113,15 @@ fn spec(scene: &Scene<'_>, round: &Round<Facts>) -> Result<BucketSpec, Fault> {
     provision::spec(scene.context, scene.class, &owner.parse()?, &identity, Purpose::Backup)
 }
 
+/// A bucket that backups can go to.
+struct Looked {
+    seen: BucketObserved,
+    /// When the newest piece of the log in it was written.
+    newest: Option<Timestamp>,
+    /// What of it is not as asked for; it keeps nobody from writing there.
+    conflict: Option<Fault>,
+}
+
 /// Looks at the bucket, and makes it what it must be. Status names it before it is made.
 async fn look(
     scene: &Scene<'_>,
@@ -111,7 +129,7 @@ async fn look(
     status: &DatabaseStatus,
     spec: &BucketSpec,
     backup: &BackupStatus,
-) -> Result<(BucketObserved, Option<Timestamp>), Fault> {
+) -> Result<Looked, Fault> {
     let (context, class) = (scene.context, scene.class);
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let buckets = context.connections.buckets(class).await?;
@@ -125,9 +143,18 @@ async fn look(
     }
     let seen = external::ensure(&buckets, spec).await;
     connections::count(&context.engine.metrics, "buckets", "ensure", &seen);
-    let seen = seen.map_err(|fault| context.connections.failed(class, fault))?;
-    let newest = buckets.newest(spec, &format!("{}/wals/", backup.server_name)).await;
-    Ok((seen, newest.map_err(|fault| context.connections.failed(class, fault))?))
+    let known = |fault| context.connections.failed(class, fault);
+    let (conflict, seen) = match seen {
+        Ok(seen) => (buckets.conflict(spec, &seen).map(known), seen),
+        // Asked for last: everything else is as it must be.
+        Err(fault) if fault.reason == names::STORAGE_CLASS_REFUSED => {
+            let seen = buckets.observe(spec).await.map_err(known)?.ok_or_else(|| known(fault.clone()))?;
+            (Some(known(fault)), seen)
+        }
+        Err(fault) => return Err(known(fault)),
+    };
+    let newest = buckets.newest(spec, &format!("{}/wals/", backup.server_name)).await.map_err(known)?;
+    Ok(Looked { seen, newest, conflict })
 }
 
 /// Until half of the evidence's validity is over; sooner if the log was behind, or a full backup says that there must be one.

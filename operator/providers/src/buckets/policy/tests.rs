@@ -13,6 +13,7 @@ fn spec(encryption: WantedEncryption) -> BucketSpec {
         workspace: Identity::new("22222222-2222-4222-8222-222222222222").unwrap(),
         purpose: Purpose::Data,
         encryption,
+        lifecycle: None,
     }
 }
 

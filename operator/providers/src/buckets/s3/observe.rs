@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, LifecycleRule, ServerSideEncryption};
+use aws_sdk_s3::types::{BucketVersioningStatus, ServerSideEncryption};
 use futures::try_join;
 
-use super::S3Buckets;
+use super::{S3Buckets, lifecycle};
 use crate::{
     aws,
     buckets::{BucketObserved, BucketSettings, BucketSpec, DefaultEncryption, Feature, policy},
@@ -37,15 +37,22 @@ impl S3Buckets {
             self.versioning(&name),
             self.public_access_blocked(&name),
             self.policy(&name),
-            self.lifecycle(&name),
+            self.rules(&name),
         )?;
-        let uploads_expire = rules.iter().any(is_upload_expiry);
+        let (uploads_expire, lifecycle) = (lifecycle::drops_uploads(&rules), lifecycle::observed(want, &rules));
         Ok(Some(BucketObserved {
             evidence: format!("read from the store {}", self.endpoint),
             claim,
             released: tags.contains_key(tags::RELEASED),
             tags,
-            settings: BucketSettings { encryption, versioning, public_access_blocked, policy, uploads_expire },
+            settings: BucketSettings {
+                encryption,
+                versioning,
+                public_access_blocked,
+                policy,
+                uploads_expire,
+                lifecycle,
+            },
             key,
             lacking: self.lacking(),
             name,
@@ -160,29 +167,4 @@ impl S3Buckets {
             Err(error) => Err(aws::fault(&error, &self.what(name), "s3:GetBucketPolicy")),
         }
     }
-
-    pub(super) async fn lifecycle(&self, name: &str) -> Result<Vec<LifecycleRule>, Fault> {
-        match self.client.get_bucket_lifecycle_configuration().bucket(name).send().await {
-            Ok(found) => Ok(found.rules.unwrap_or_default()),
-            Err(error) if aws::code(&error) == "NoSuchLifecycleConfiguration" => Ok(Vec::new()),
-            Err(error) if aws::is_unsupported(&error) => {
-                self.learn_lack(Feature::UploadExpiry);
-                Ok(Vec::new())
-            }
-            Err(error) => Err(aws::fault(&error, &self.what(name), "s3:GetLifecycleConfiguration")),
-        }
-    }
-}
-
-/// Whether the rule drops unfinished uploads in the whole bucket.
-pub(super) fn is_upload_expiry(rule: &LifecycleRule) -> bool {
-    let whole = rule.filter.as_ref().is_none_or(|filter| {
-        filter.prefix.as_deref().unwrap_or_default().is_empty() && filter.tag.is_none() && filter.and.is_none()
-    });
-    let soon = rule
-        .abort_incomplete_multipart_upload
-        .as_ref()
-        .and_then(|abort| abort.days_after_initiation)
-        .is_some_and(|days| days <= 7);
-    rule.status == ExpirationStatus::Enabled && whole && soon
 }

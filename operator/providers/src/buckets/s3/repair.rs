@@ -5,24 +5,19 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus,
-    CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, PublicAccessBlockConfiguration,
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, PublicAccessBlockConfiguration,
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     Tag, Tagging, VersioningConfiguration,
 };
 use aws_smithy_types::error::operation::BuildError;
 
-use super::{S3Buckets, observe::is_upload_expiry};
+use super::{S3Buckets, lifecycle::Rule};
 use crate::{
     aws,
     buckets::{Attribute, BucketObserved, BucketSpec, Feature, policy},
     fault::{Fault, reasons},
 };
 
-/// Id of our lifecycle rule.
-const UPLOAD_EXPIRY_RULE: &str = "steading-abort-uploads";
-/// Days after which an unfinished upload is dropped.
-const UPLOAD_EXPIRY_DAYS: i32 = 7;
 /// The region that must not be named when a bucket is made there.
 const NAMELESS_REGION: &str = "us-east-1";
 
@@ -70,7 +65,9 @@ impl S3Buckets {
             Attribute::Versioning => self.put_versioning(&have.name).await,
             Attribute::PublicAccess => self.put_public_access_block(&have.name).await,
             Attribute::Policy => self.put_policy(want).await,
-            Attribute::UploadExpiry => self.put_upload_expiry(&have.name).await,
+            Attribute::UploadExpiry => self.put_or_do_without(want, Rule::Uploads, Feature::UploadExpiry).await,
+            Attribute::VersionExpiry => self.put_or_do_without(want, Rule::Versions, Feature::VersionExpiry).await,
+            Attribute::Archive => self.put_archive(want).await,
         }
     }
 
@@ -140,49 +137,6 @@ impl S3Buckets {
             self.client.put_bucket_policy().bucket(&name).policy(policy::for_bucket(want).to_string()).send().await;
         done.map(drop).map_err(|error| aws::fault(&error, &self.what(&name), "s3:PutBucketPolicy"))
     }
-
-    /// Adds our rule to those that are there. A store that refuses the rule, or takes it and forgets it, lacks the feature.
-    async fn put_upload_expiry(&self, name: &str) -> Result<(), Fault> {
-        let mut rules = self.lifecycle(name).await?;
-        rules.retain(|rule| rule.id.as_deref() != Some(UPLOAD_EXPIRY_RULE));
-        let ours = LifecycleRule::builder()
-            .id(UPLOAD_EXPIRY_RULE)
-            .status(ExpirationStatus::Enabled)
-            .filter(LifecycleRuleFilter::builder().prefix("").build())
-            .abort_incomplete_multipart_upload(
-                AbortIncompleteMultipartUpload::builder().days_after_initiation(UPLOAD_EXPIRY_DAYS).build(),
-            )
-            .build()
-            .map_err(|error| built_wrong(&error))?;
-        rules.push(ours);
-        let configuration = BucketLifecycleConfiguration::builder()
-            .set_rules(Some(rules))
-            .build()
-            .map_err(|error| built_wrong(&error))?;
-        let sent = self
-            .client
-            .put_bucket_lifecycle_configuration()
-            .bucket(name)
-            .lifecycle_configuration(configuration)
-            .send()
-            .await;
-        match sent {
-            Ok(_) => {
-                if !self.lifecycle(name).await?.iter().any(is_upload_expiry) {
-                    self.learn_lack(Feature::UploadExpiry);
-                }
-                Ok(())
-            }
-            Err(error)
-                if aws::is_unsupported(&error)
-                    || matches!(aws::code(&error), "MalformedXML" | "InvalidRequest" | "InvalidArgument") =>
-            {
-                self.learn_lack(Feature::UploadExpiry);
-                Ok(())
-            }
-            Err(error) => Err(aws::fault(&error, &self.what(name), "s3:PutLifecycleConfiguration")),
-        }
-    }
 }
 
 fn tag_set(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, BuildError> {
@@ -190,6 +144,6 @@ fn tag_set(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, BuildError> {
 }
 
 /// The SDK refuses a request that lacks a field; ours have all, so this would be a mistake in this file.
-fn built_wrong(error: &BuildError) -> Fault {
+pub(super) fn built_wrong(error: &BuildError) -> Fault {
     Fault::refused(format!("a request to the store lacks a field: {error}; report this"))
 }

@@ -17,12 +17,21 @@ use crate::{
     owner::{Identity, Installation, tags},
 };
 
+mod lifecycle;
+
+/// A subresource, a word in the body of a write to it, and status and code of the answer.
+type Untaken = (&'static str, &'static str, u16, &'static str);
+
 /// What the store was told, by subresource (`""` is the bucket itself), and every write in order.
 #[derive(Clone, Default)]
 struct Store {
     kept: Arc<Mutex<BTreeMap<String, String>>>,
     writes: Arc<Mutex<Vec<String>>>,
     refuses: Arc<Mutex<Option<(u16, &'static str)>>>,
+    /// What it does not take in the body of a write.
+    takes_not: Arc<Mutex<Option<Untaken>>>,
+    /// What it takes and does not keep.
+    forgets: Arc<Mutex<Option<&'static str>>>,
     asked: Arc<Mutex<u32>>,
 }
 
@@ -69,9 +78,22 @@ impl Store {
         let subresource = if subresource.starts_with("x-id") { String::new() } else { subresource };
         match request.method().as_str() {
             "PUT" => {
+                let takes_not = *self.takes_not.lock().unwrap();
+                if let Some((_, _, status, code)) =
+                    takes_not.filter(|(place, word, ..)| *place == subresource && body.contains(word))
+                {
+                    return error(status, code);
+                }
                 self.writes.lock().unwrap().push(subresource.clone());
-                kept.insert(subresource, body);
+                if self.forgets.lock().unwrap().is_none_or(|it| it != subresource) {
+                    kept.insert(subresource, body);
+                }
                 reply(200, String::new())
+            }
+            "DELETE" if !subresource.is_empty() => {
+                self.writes.lock().unwrap().push(format!("removed {subresource}"));
+                kept.remove(&subresource);
+                reply(204, String::new())
             }
             "DELETE" => {
                 self.writes.lock().unwrap().push("removed".to_owned());
@@ -96,6 +118,10 @@ impl Store {
         self.kept.lock().unwrap().insert(subresource.to_owned(), body.to_owned());
     }
 
+    fn refuse_in(&self, subresource: &'static str, word: &'static str, status: u16, code: &'static str) {
+        *self.takes_not.lock().unwrap() = Some((subresource, word, status, code));
+    }
+
     fn written(&self) -> Vec<String> {
         std::mem::take(&mut self.writes.lock().unwrap())
     }
@@ -108,6 +134,7 @@ fn spec() -> BucketSpec {
         workspace: Identity::new("22222222-2222-4222-8222-222222222222").unwrap(),
         purpose: Purpose::Data,
         encryption: WantedEncryption::ProviderManaged { consented: true },
+        lifecycle: None,
     }
 }
 

@@ -86,6 +86,10 @@ async fn status_tells_of_a_database_what_is_missing_what_runs_and_what_could_be_
     keeper.runs(3, "False").await?;
     let seen = platform.until_condition(&finance, names::BACKUP_FRESH, "False", names::LOG_NOT_ARCHIVED).await?;
     ensure!(condition(&seen, names::DATABASE_READY).is_some_and(|it| it.status == "True"), "it runs all the same");
+    keeper.is_full().await?;
+    let full = platform.until_condition(&finance, names::DATABASE_READY, "False", names::DATABASE_VOLUME_FULL).await?;
+    let message = condition(&full, names::DATABASE_READY).context("no condition")?.message.clone();
+    ensure!(message.contains(&keeper.stack) && message.contains("Insufficient disk space"), "{message}");
     keeper.runs(3, "True").await?;
     let ready = platform.until_ready(&finance).await?;
     no_secret_is_told(&stage, &keeper, &ready).await?;

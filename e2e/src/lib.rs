@@ -51,6 +51,7 @@ pub mod nursery;
 pub mod packets;
 pub mod plane;
 pub mod ports;
+pub mod secrets;
 pub mod servers;
 pub mod site;
 mod slots;

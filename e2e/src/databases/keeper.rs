@@ -66,7 +66,7 @@ impl Keeper {
             conditions.push(condition("LastBackupSucceeded", status, reason));
         }
         let status = json!({
-            "phase": "Cluster in healthy state", "instances": 3, "readyInstances": ready,
+            "phase": "Cluster in healthy state", "phaseReason": "", "instances": 3, "readyInstances": ready,
             "currentPrimary": "database-2", "conditions": conditions,
         });
         self.says(GROUP, "Cluster", "database", status).await
@@ -80,6 +80,14 @@ impl Keeper {
         };
         let conditions = [condition("ContinuousArchiving", "Reason"), condition("cnpg.io/hibernation", "Hibernated")];
         self.says(GROUP, "Cluster", "database", json!({ "readyInstances": 0, "conditions": conditions })).await
+    }
+
+    /// An instance has no room for its log, in the words of CloudNativePG 1.30.
+    pub async fn is_full(&self) -> Result<()> {
+        let reason = "Insufficient disk space detected in one or more pods is preventing PostgreSQL from running.\
+            Please verify your storage settings. Further information inside .status.instancesReportedState";
+        let status = json!({ "phase": "Not enough disk space", "phaseReason": reason, "readyInstances": 2 });
+        self.says(GROUP, "Cluster", "database", status).await
     }
 
     /// A full backup that was complete at this moment.

@@ -20,8 +20,13 @@ const TOLD_ANYWAY: Duration = Duration::from_mins(5);
 /// What CloudNativePG calls a database that is as asked for.
 const HEALTHY: &str = "Cluster in healthy state";
 
+/// What it calls a database of which an instance has no room for more of its log. It then changes nothing until the volume is larger: it does
+/// not even enlarge the volume itself.
+const FULL: &str = "Not enough disk space";
+
 /// Beginnings of what it says where it cannot go on by itself.
-const HOPELESS: [&str; 6] = [
+const HOPELESS: [&str; 7] = [
+    FULL,
     "Invalid cluster definition",
     "Cluster is unrecoverable",
     "Unable to create required cluster objects",
@@ -83,7 +88,9 @@ impl Seen<'_> {
         }
         let said = said(cluster);
         if is_hopeless(cluster) {
-            return waiting(names::DATABASE_FAILING, format!("{place}: CloudNativePG says {said:?}"));
+            let is_full = cluster.phase.as_deref().is_some_and(|phase| phase.starts_with(FULL));
+            let reason = if is_full { names::DATABASE_VOLUME_FULL } else { names::DATABASE_FAILING };
+            return waiting(reason, format!("{place}: CloudNativePG says {said:?}"));
         }
         match &cluster.current_primary {
             Some(primary) if is_up(cluster, wanted) => {

@@ -37,6 +37,7 @@ fn a_database_is_ready_when_it_is_healthy_with_all_instances_and_one_that_writes
         (HEALTHY, 3, None, "Progressing"),
         ("Failing over", 3, Some("database-1"), "Progressing"),
         ("Cluster is unrecoverable and needs manual intervention", 3, Some("database-1"), "DatabaseFailing"),
+        ("Not enough disk space", 2, Some("database-1"), "DatabaseVolumeFull"),
     ] {
         let cluster = cluster(phase, ready, primary);
         let part = seen(&wanted(), Some(&cluster), &FullBackups::default()).ready();

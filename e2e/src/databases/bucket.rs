@@ -57,13 +57,24 @@ impl Bucket {
         read(&self.client, &self.bucket, name).await
     }
 
-    /// The names of all that lies in the bucket, each with the key that it is under.
+    /// The names of all that lies in the bucket.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).into_paginator().send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.context("the bucket cannot be listed")?;
+            names.extend(page.contents().iter().filter_map(|it| it.key().map(str::to_owned)));
+        }
+        Ok(names)
+    }
+
+    /// The same, each with the key that it is under.
     pub async fn objects(&self) -> Result<Vec<(String, Option<String>)>> {
         let mut objects = Vec::new();
-        let listed = self.client.list_objects_v2().bucket(&self.bucket).send().await;
-        for name in listed.context("the bucket cannot be listed")?.contents().iter().filter_map(|it| it.key()) {
-            let head = self.client.head_object().bucket(&self.bucket).key(name).send().await?;
-            objects.push((name.to_owned(), head.ssekms_key_id().map(str::to_owned)));
+        for name in self.names().await? {
+            let head = self.client.head_object().bucket(&self.bucket).key(&name).send().await?;
+            let key = head.ssekms_key_id().map(str::to_owned);
+            objects.push((name, key));
         }
         Ok(objects)
     }

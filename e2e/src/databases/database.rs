@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use crate::wait::until;
+use super::visitor::Session;
 
 /// Longest wait for each step.
 pub const PATIENCE: Duration = Duration::from_mins(4);
@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_mins(4);
 pub const PLUGIN: &str = "barman-cloud.cloudnative-pg.io";
 
 /// A database, which is a Cluster to its operator.
+#[derive(Clone)]
 pub struct Database {
     name: String,
     namespace: String,
@@ -98,14 +99,6 @@ impl Database {
         self.sql_at(&self.primary().await?, statement).await
     }
 
-    /// Waits until another pod than `before` is the primary and takes this.
-    pub async fn until_written_without(&self, before: &str, statement: &str) -> Result<()> {
-        self.until_another_than(before).await?;
-        let primary = self.primary().await?;
-        until("the new primary takes writes", PATIENCE, async || Ok(self.sql_at(&primary, statement).await.is_ok()))
-            .await
-    }
-
     /// Waits until another pod than `before` is the primary.
     pub async fn until_another_than(&self, before: &str) -> Result<()> {
         let lost = before.to_owned();
@@ -116,6 +109,11 @@ impl Database {
     async fn sql_at(&self, pod: &str, statement: &str) -> Result<String> {
         let command = ["psql", "--no-psqlrc", "-At", "--dbname=app", "--set=ON_ERROR_STOP=1", "--command", statement];
         self.run(pod, &command).await
+    }
+
+    /// Connects within the pod that takes writes, and stays connected.
+    pub async fn session(&self) -> Result<Session> {
+        Session::open(&self.pods(), &self.primary().await?, "postgres", "dbname=app").await
     }
 
     /// What a program in one of its pods says.

@@ -18,8 +18,8 @@ pub const ANOTHER_AUTHORITY: [&str; 1] = ["unknown ca"];
 /// What PostgreSQL says to a role that is locked.
 pub const LOCKED: &str = "is not permitted to log in";
 
-/// What may come before the answer on a busy machine, and says nothing.
-const LATE: [&str; 2] = ["could not translate host name", "timeout expired"];
+/// What may come before the answer on a busy machine or where an instance was just lost, and says nothing.
+const LATE: [&str; 3] = ["could not translate host name", "timeout expired", "Network is unreachable"];
 
 /// Waits until it is refused for one of these reasons. Being let in, and any other reason that is not just being late, fails at once.
 pub async fn is_refused(what: &str, visitor: &Visitor, way: &Way, statement: &str, reasons: &[&str]) -> Result<()> {

@@ -97,6 +97,7 @@ impl Way {
 }
 
 /// A pod that sleeps until something is run in it.
+#[derive(Clone)]
 pub struct Visitor {
     pods: Api<Pod>,
 }
@@ -143,13 +144,12 @@ impl Visitor {
 
     /// Connects, and stays connected.
     pub async fn session(&self, way: &Way) -> Result<Session> {
-        // The shell stays: if it gave way to psql, its standard error would be closed, and with that containerd closes standard input.
-        let command = ["sh", "-c", "psql --no-psqlrc -At --dbname \"$1\" 2>&1; exit $?", "sh", &way.target()];
-        let parameters = AttachParams::default().container(NAME).stdin(true).stderr(false);
-        let mut process = self.pods.exec(NAME, command, &parameters).await?;
-        let input = Box::pin(process.stdin().context("it takes no input")?);
-        let output: Output = Box::pin(process.stdout().context("it has no output")?);
-        Ok(Session { input, output: BufReader::new(output).lines(), _process: process })
+        Session::open(&self.pods, NAME, NAME, &way.target()).await
+    }
+
+    /// What a program in the pod says.
+    pub async fn run(&self, command: &[&str]) -> Result<String> {
+        exec(&self.pods, NAME, NAME, command).await
     }
 }
 
@@ -163,6 +163,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// Runs psql in a container, connected to `target`.
+    pub(super) async fn open(pods: &Api<Pod>, pod: &str, container: &str, target: &str) -> Result<Self> {
+        // The shell stays: if it gave way to psql, its standard error would be closed, and with that containerd closes standard input.
+        let command = ["sh", "-c", "psql --no-psqlrc -At --dbname \"$1\" 2>&1; exit $?", "sh", target];
+        let parameters = AttachParams::default().container(container).stdin(true).stderr(false);
+        let mut process = pods.exec(pod, command, &parameters).await?;
+        let input = Box::pin(process.stdin().context("it takes no input")?);
+        let output: Output = Box::pin(process.stdout().context("it has no output")?);
+        Ok(Self { input, output: BufReader::new(output).lines(), _process: process })
+    }
+
     /// What is answered, be it an error; fails once the connection has ended.
     pub async fn ask(&mut self, statement: &str) -> Result<String> {
         const END: &str = "that was all";

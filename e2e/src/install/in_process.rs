@@ -86,6 +86,11 @@ impl InProcess {
 
     /// Stops it as SIGTERM would, and returns when it has let go of the Lease.
     pub async fn stop(mut self) -> Result<()> {
+        self.halt().await
+    }
+
+    /// The same, for whoever keeps the place of the next one. To be called once.
+    pub(crate) async fn halt(&mut self) -> Result<()> {
         self.stop.take().map(|stop| stop.send(()));
         (&mut self.task).await.context("the operator panicked")?
     }

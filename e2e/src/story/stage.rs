@@ -117,14 +117,25 @@ impl Stage {
         adjust: impl FnOnce(&mut Config),
         meanwhile: impl AsyncFnOnce(&Platform) -> Result<()>,
     ) -> Result<Self> {
-        self.operator.stop().await?;
+        self.pause().await?;
         meanwhile(&self.platform).await?;
+        self.resume(adjust).await?;
+        Ok(self)
+    }
+
+    /// Stops the operator as SIGTERM would. There is none until [`Self::resume`].
+    pub async fn pause(&mut self) -> Result<()> {
+        self.operator.halt().await
+    }
+
+    /// Starts another operator on the same world.
+    pub async fn resume(&mut self, adjust: impl FnOnce(&mut Config)) -> Result<()> {
         self.operator = InProcess::start_on(&self.plane, &self.installation, self.world.clone(), |config| {
             config.break_glass_groups = vec![BREAK_GLASS.to_owned()];
             adjust(config);
         })
         .await?;
-        Ok(self)
+        Ok(())
     }
 
     /// A client of somebody who may change what is in stack namespaces.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use api::Workspace;
-use e2e::databases::{CONSENT, Consumer, Visitor, Way, host};
+use e2e::databases::{CONSENT, Consumer, ROWS, Visitor, Way, host};
 use e2e::story::{Manifest, Platform};
 use e2e::unique;
 use e2e::wait::until;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::data::Holder;
 use crate::database::{PATIENCE, apply};
 use crate::world::{Customer, World};
+use crate::writer::{Through, Writer};
 
 /// The example at work, one who reads beside it, and somebody in each place from which the database could be reached.
 pub struct Shop {
@@ -98,6 +99,28 @@ impl Shop {
     pub async fn holder(&self) -> Result<Holder> {
         let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;
         Ok(Holder { what: "application's certificate", certificate, role: self.billing.role() })
+    }
+
+    /// All namespaces in which it was given something.
+    pub fn namespaces(&self) -> [&str; 2] {
+        [&self.billing.namespace, &self.reports.namespace]
+    }
+
+    /// Somebody who writes as the application does.
+    pub async fn writer(&self) -> Result<Writer> {
+        Writer::begin(Through::Service(Box::new(self.from_billing.clone()), Box::new(self.way_of(&self.billing)))).await
+    }
+
+    /// Who may read does.
+    pub async fn reads_on(&self) -> Result<()> {
+        let way = self.way_of(&self.reports);
+        let reads = async || Ok(self.from_reports.sql(&way, ROWS).await.is_ok_and(|rows| rows.parse::<u64>().is_ok()));
+        until("who may read does", PATIENCE, reads).await
+    }
+
+    /// Where the application runs, as somebody who can do anything in its pod.
+    pub fn pod(&self) -> &Visitor {
+        &self.from_billing
     }
 
     /// Waits until the application prints more rows than it does now.

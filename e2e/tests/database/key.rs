@@ -1,5 +1,6 @@
 //! The tenant's key decides. In: customers with backups, and a key that is taken away and given back, byte for byte. Out: that meanwhile nobody
-//! reads backups that lie under it, that nothing is restored from them, and that the other customer notices nothing.
+//! reads backups that lie under it, that nothing is restored from them, that a log which the store refuses for it is told and is archived
+//! once the store takes it, and that the other customer notices nothing.
 
 use anyhow::{Context as _, Result, ensure};
 use api::{Workspace, conditions as names};
@@ -14,6 +15,7 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt as _};
 
 use crate::database::{Database, PATIENCE};
+use crate::outage;
 use crate::restored;
 use crate::world::{Customer, World};
 
@@ -59,23 +61,43 @@ impl<'a> Backups<'a> {
     }
 }
 
-/// Takes the key of `acme` away and reads what its database wrote last, then gives the key back.
-pub async fn decides_who_reads(world: &World, acme: &Customer, globex: &Customer) -> Result<()> {
-    let (ours, theirs) = (Backups::of(world, acme).await?, Backups::of(world, globex).await?);
+/// Takes the key of `one` away, reads what its database wrote last and waits until its log is stuck, then gives the key back and waits until
+/// all of it is archived. `other` notices nothing.
+pub async fn decides_who_reads_and_writes(world: &World, one: &Customer, other: &Customer) -> Result<()> {
+    let (ours, theirs) = (Backups::of(world, one).await?, Backups::of(world, other).await?);
     let (before, others) = (ours.read().await?, theirs.read().await?);
     let is_whole = |seen: &[Read]| seen.iter().all(|it| matches!(it, Read::Whole(_)));
     ensure!(is_whole(&before) && is_whole(&others), "the control fails: {:?}: {before:?}, {others:?}", ours.newest);
 
-    let key = world.servers.kes.take_away(acme.key_name()).await?;
+    let key = world.servers.kes.take_away(one.key_name()).await?;
     let refused = Read::Refused(NO_KEY.to_owned());
     let without = ours.read().await?;
     ensure!(without.iter().all(|it| *it == refused), "without the key: {:?}: {without:?}", ours.newest);
     ensure!(ours.refused_to_write().await?.as_deref() == Some(NO_KEY), "something is written without the key");
+    is_stuck(world, one).await?;
     ensure!(theirs.read().await? == others, "the other customer's backups depend on this key");
+    let told = world.platform().get(&other.workspace).await?;
+    ensure!(is_true(&told, names::BACKUP_FRESH), "the other customer's backups are stuck too: {:?}", told.status);
 
     world.servers.kes.give_back(&key)?;
     ensure!(ours.read().await? == before, "with the key given back, something else is read than before");
-    Ok(())
+    // By itself: nobody tells PostgreSQL or CloudNativePG to try again.
+    outage::archives(one).await?;
+    world.platform().until_condition(&one.workspace, names::BACKUP_FRESH, "True", names::AVAILABLE).await.map(drop)
+}
+
+/// The log goes nowhere, and status says so; the database runs all the same.
+async fn is_stuck(world: &World, customer: &Customer) -> Result<()> {
+    customer.database.sql("SELECT pg_switch_wal()").await?;
+    let platform = world.platform();
+    let told =
+        platform.until_condition(&customer.workspace, names::BACKUP_FRESH, "False", names::LOG_NOT_ARCHIVED).await?;
+    ensure!(is_true(&told, names::DATABASE_READY), "the database ended with the store: {:?}", told.status);
+    customer.database.sql("SELECT 1").await.map(drop)
+}
+
+fn is_true(told: &Workspace, kind: &str) -> bool {
+    condition(told, kind).is_some_and(|it| it.status == "True")
 }
 
 /// Two Workspaces begin with a customer's backups, as they were at a moment and as they were last, while its key is away. Neither gets

@@ -20,12 +20,15 @@ mod drilled;
 mod key;
 mod kinds;
 mod log;
+mod nowhere;
 mod origins;
+mod outage;
 mod proven;
 mod restored;
 mod suspended;
 mod told;
 mod world;
+mod writer;
 
 use anyhow::{Context as _, Result, ensure};
 use consumers::Shop;
@@ -33,6 +36,7 @@ use database::Steps;
 use e2e::lacks_real_nodes;
 use e2e::plane::Entry;
 use world::{Customer, World};
+use writer::{Through, Writer};
 
 /// Rows that are there at the moment to which the database is taken back, and those that come after it.
 const BEFORE: u32 = 100;
@@ -45,20 +49,24 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
         return Ok(());
     }
     let mut steps = Steps::begin();
-    let world = World::begin().await?;
+    let mut world = World::begin().await?;
     steps.end("nodes, CloudNativePG, servers, operator");
     let (acme, globex) = tokio::try_join!(world.customer("acme", 2), world.customer("globex", 1))?;
     steps.end("two databases, Ready, with a full backup each");
-    proven::has_something_to_lose(&acme).await?;
-    proven::is_backed_up_again(&world, &acme).await?;
     status_says_what_there_is(&acme)?;
     acme.store.lies_under(&acme.key).await?;
     globex.store.lies_under(&globex.key).await?;
     ensure!(acme.key != globex.key, "both are under {}", acme.key);
-    let tried = apart::nobody_gets_in(&world, &acme, &globex).await?;
-    steps.end(&format!("{tried} ways in, refused"));
-    let shop = Box::pin(Shop::open(&world, &acme)).await?;
-    steps.end("an application that writes from a namespace of its own, and one that reads");
+    proven::has_something_to_lose(&acme).await?;
+    let (tried, (), shop) = tokio::try_join!(
+        apart::nobody_gets_in(&world, &acme, &globex),
+        proven::is_backed_up_again(&world, &acme),
+        Box::pin(Shop::open(&world, &acme))
+    )?;
+    steps.end(&format!(
+        "{tried} ways in, refused; an application that writes from a namespace of its own, and one that reads"
+    ));
+    let (counter, other) = (shop.writer().await?, Writer::begin(Through::Instance(globex.database.clone())).await?);
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
     let holders = [shop.holder().await?, proven::holder(&world, &acme).await?];
@@ -69,43 +77,50 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end(&format!(
         "{tried} ways of a canary to anything but its rows, refused; a drill that no application reaches"
     ));
-    let proof = proven::by_a_drill(&world, &acme).await?;
-    proven::nothing_is_left(&world, &acme).await?;
+    let drilled = async {
+        let proof = proven::by_a_drill(&world, &acme).await?;
+        proven::nothing_is_left(&world, &acme).await?;
+        anyhow::Ok(proof)
+    };
+    let (proof, ()) = tokio::try_join!(drilled, key::decides_who_reads_and_writes(&world, &globex, &acme))?;
     steps.end(&format!(
-        "a restore drill: {} in {} tables were there again after {}, the newest row {} old; nothing of it is left",
+        "a restore drill: {} in {} tables were there again after {}, the newest row {} old; nothing of it is left. \
+         Meanwhile, backups that nobody reads while the other tenant's key is away, a log that is stuck until it is back",
         proof.size, proof.tables, proof.recovery_time, proof.recovery_point
     ));
-    key::decides_who_reads(&world, &acme, &globex).await?;
-    steps.end("backups that nobody reads while the tenant's key is away");
 
     let database = &acme.database;
     database.sql("CREATE TABLE sales (number int PRIMARY KEY)").await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series(1, {BEFORE})")).await?;
     let moment = database.sql(r#"SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#).await?;
     database.sql(&format!("INSERT INTO sales SELECT generate_series({BEFORE} + 1, {BEFORE} + {AFTER})")).await?;
-    let rows = "SELECT count(*) FROM sales";
+    let written = Box::pin(outage::is_survived(&mut world, &acme, &globex, &shop)).await?;
+    database.sql(&format!("INSERT INTO sales VALUES ({BEFORE} + {AFTER} + 1)")).await?;
+    steps.end(&format!(
+        "no operator, and another primary, a full backup, all that applications do; {written} writes of the one that returned, \
+         none to what was right"
+    ));
+    let (of_other, connections) = other.end(&globex.database).await?;
+    ensure!(connections == 1, "the other customer's database broke a connection: {of_other}");
+    let searched = nowhere::is_any_secret(&world, &[&acme, &globex], &shop).await?;
+    steps.end(&searched);
+    writes_are_few(&world).await?;
     changed::to_another_image(&world, [&acme, &globex]).await?;
     shop.goes_on().await?;
-    ensure!(database.sql(rows).await? == (BEFORE + AFTER).to_string(), "rows were lost with the former image");
-    steps.end("another image for every instance, and the application goes on");
-    let failed_over = async {
-        primary_is_lost(&world, &acme).await?;
-        shop.goes_on().await
-    };
+    let (told, _) = counter.end(database).await?;
+    steps.end(&format!(
+        "another image for every instance. acme: {told}; globex, whom nothing befell before: {of_other}"
+    ));
     let suspended = async {
         let took = suspended::and_comes_back(&world, &globex).await?;
         tokio::try_join!(suspended::and_its_log_goes_on(&globex), changed::to_larger_volumes(&world, &globex))?;
         Ok(took)
     };
-    let (took, ()) = tokio::try_join!(suspended, failed_over)?;
-    steps.end("another primary, shown in status, and the application goes on");
+    let (took, ()) = tokio::try_join!(suspended, shop.is_taken_back())?;
     steps.end(&format!(
-        "beside it another customer's database, suspended, back after {:.0} s, with larger volumes then",
+        "consent taken back, nothing left of it; another customer's database, suspended, back after {:.0} s, with larger volumes then",
         took.as_secs_f32()
     ));
-    shop.is_taken_back().await?;
-    steps.end("consent taken back, nothing left of it");
-    writes_are_few(&world).await?;
 
     // Whoever deletes loses nothing that was written a moment before: nobody waits for the log to be full.
     database.sql(&format!("INSERT INTO sales VALUES ({BEFORE} + {AFTER} + 2)")).await?;
@@ -114,6 +129,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     steps.end("the Workspace gone, its backups kept");
     let [then, last] = Box::pin(key::decides_what_is_restored(&world, &acme, &moment)).await?;
     steps.end("two Workspaces that began with it as it was at a moment, and as it was last, once the key was back");
+    let rows = "SELECT count(*) FROM sales";
     ensure!(then.sql(rows).await? == BEFORE.to_string(), "the database did not come back as it was");
     ensure!(last.sql(rows).await? == (BEFORE + AFTER + 2).to_string(), "what was written last is not in the backups");
     world.end().await?;
@@ -133,22 +149,6 @@ fn status_says_what_there_is(acme: &Customer) -> Result<()> {
     let places: Vec<&str> = status.encryption.iter().map(|place| place.place.as_str()).collect();
     ensure!(places == ["backup", "bucket", "database"], "{places:?}");
     Ok(())
-}
-
-/// Kills the primary as a dead machine does, and writes to the other. What was acknowledged before is there.
-async fn primary_is_lost(world: &World, acme: &Customer) -> Result<()> {
-    let before = acme.database.primary().await?;
-    acme.database.kill(&before).await?;
-    let sell = format!("INSERT INTO sales VALUES ({BEFORE} + {AFTER} + 1)");
-    acme.database.until_written_without(&before, &sell).await?;
-    let rows = acme.database.sql("SELECT count(*) FROM sales").await?;
-    ensure!(rows == (BEFORE + AFTER + 1).to_string(), "rows were lost with the primary: {rows} are left");
-    let told = |workspace: &api::Workspace| {
-        let database = workspace.status.as_ref().and_then(|status| status.database.as_ref());
-        database.is_some_and(|told| told.primary.as_ref().is_some_and(|primary| *primary != before))
-    };
-    world.platform().until(&acme.workspace, "shows the other primary", told).await?;
-    world.platform().until_ready(&acme.workspace).await.map(drop)
 }
 
 /// CloudNativePG fills in what was left out, and the operator does not fight it: each object was written once for each customer.

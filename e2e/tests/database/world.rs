@@ -9,7 +9,7 @@ use e2e::install::import_programs;
 use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
 use e2e::{Plane, Servers, Tier, show, unique};
 use kube::Client;
-use operator::config::ProviderSource;
+use operator::config::{Config, ProviderSource};
 use serde_json::json;
 
 use crate::database::Database;
@@ -48,6 +48,22 @@ pub struct Customer {
     pub store: Bucket,
     /// Name of the bucket for data.
     pub data: String,
+    /// Who owns the tenant, as OpenFGA knows them.
+    pub owner: String,
+    /// Where the application asks what somebody may do.
+    pub questions: Questions,
+}
+
+/// What an application asks OpenFGA about.
+pub struct Questions {
+    /// The tenant's store.
+    pub store: String,
+    /// The Workspace.
+    pub object: String,
+}
+
+fn settings(config: &mut Config) {
+    config.providers = ProviderSource::Real;
 }
 
 impl Customer {
@@ -59,7 +75,8 @@ impl Customer {
 
 impl World {
     pub async fn begin() -> Result<Self> {
-        let stage = Stage::set(Tier::Three, |config| config.providers = ProviderSource::Real).await?;
+        crate::nowhere::listen()?;
+        let stage = Stage::set(Tier::Three, settings).await?;
         let (postgres, servers, ()) = tokio::try_join!(
             CloudNativePg::install(&stage.plane),
             Servers::start(&stage.plane),
@@ -76,7 +93,7 @@ impl World {
             "rto": "30m",
             "backup": { "fullEvery": "1h", "retention": "7d" },
         });
-        let class = ["residency", "keys", "buckets", "network"]
+        let class = ["residency", "keys", "buckets", "authorization", "network"]
             .into_iter()
             .fold(class("onprem"), |class, field| class.with(field, spec[field].clone()))
             .with("database", database);
@@ -105,18 +122,31 @@ impl World {
     /// A new customer whose data stays when it is deleted.
     pub async fn customer(&self, name: &str, instances: u32) -> Result<Customer> {
         let platform = self.platform();
-        let tenant: Manifest<Tenant> = platform.applied(tenant(&unique(name)).of_class(&self.class)).await?;
+        let owners = json!([{ "kind": "User", "name": name }]);
+        let tenant = tenant(&unique(name)).of_class(&self.class).with("owners", owners);
+        let tenant: Manifest<Tenant> = platform.applied(tenant).await?;
         let workspace = workspace("finance").of_tenant(&tenant).with("database.instances", instances);
         let workspace = platform.applied(workspace).await?;
         let shown = platform.until_ready(&workspace).await?;
         let stack = platform.stack_of(&workspace).await?;
         let status = shown.status.clone().unwrap_or_default();
+        let place = platform.until_ready(&tenant).await?.status.and_then(|status| status.authorization);
+        let questions = Questions {
+            store: place.and_then(|place| place.store_id).context("the Tenant has no store of authorization")?,
+            object: status.authorization.context("status does not say what to ask OpenFGA")?.object,
+        };
         let data = status.bucket.context("no bucket is shown")?.name;
         let backup = status.database.and_then(|database| database.backup).context("no backups are shown")?;
         let key = format!("{KEYS}{}", backup.key.clone().context("the backups are under no key")?);
         let store = Bucket::of(self.plane(), &self.servers.minio, &backup.bucket)?;
         let database = Database::new("database", &stack, self.client()?);
-        Ok(Customer { tenant, workspace, shown, stack, key, database, server: backup.server_name, store, data })
+        let (owner, server) = (format!("user:{name}"), backup.server_name);
+        Ok(Customer { tenant, workspace, shown, stack, key, database, server, store, data, owner, questions })
+    }
+
+    /// Starts an operator after it was stopped.
+    pub async fn operator_returns(&mut self) -> Result<()> {
+        self.stage.resume(settings).await
     }
 
     /// Deletes the Workspace and waits until it is gone.

@@ -1,5 +1,6 @@
 //! The promise `outage`: with no operator left everything that isolates still holds, pods that exist come back when they fail, and the
-//! operator that returns finds nothing to write. The operator runs as its users have it: two pods of the chart, from its own image.
+//! operator that returns finds nothing to write. The operator runs as its users have it: two pods of the chart, from its own image. What holds of
+//! databases, their applications and OpenFGA meanwhile is in `database/outage.rs`.
 
 use std::collections::BTreeSet;
 

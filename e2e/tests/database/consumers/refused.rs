@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::databases::{ANOTHER_AUTHORITY, ANOTHER_NAME, ROWS, UNANSWERED, Way, host, is_refused};
+use futures::future::try_join_all;
 
 use super::Shop;
 use crate::world::Customer;
@@ -29,10 +30,15 @@ impl Shop {
             ("from the shop, to the other customer's database", &self.from_billing, &elsewhere),
             ("from the desk, to the other customer's database", &self.from_reports, &elsewhere),
         ];
-        for (what, visitor, way) in ways {
-            is_refused(what, visitor, way, "SELECT 1", &UNANSWERED).await?;
-        }
+        // Each takes as long as its patience, so all at once.
+        let tries = ways.iter().map(|(what, visitor, way)| is_refused(what, visitor, way, "SELECT 1", &UNANSWERED));
+        try_join_all(tries).await?;
         Ok(ways.len())
+    }
+
+    /// Who has a certificate and no consent is still not reached by an answer, be it from outside or for another customer's database.
+    pub async fn strangers_are_shut_out(&self, globex: &Customer) -> Result<()> {
+        self.packets(globex).await.map(drop)
     }
 
     /// A certificate opens one role, and nothing is opened without.

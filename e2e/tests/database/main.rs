@@ -10,6 +10,7 @@
 )]
 
 mod apart;
+mod bucketed;
 mod consented;
 mod consumers;
 mod data;

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::{
     Identity, Workspace, conditions as names,
-    consumer::ConsumerStatus,
+    consumer::{ConsumerStatus, EndingCredentials},
     database::DatabaseStatus,
     tenant::ResourceTextStatus,
     workspace::{BucketStatus, MembershipStatus, NamespaceStatus},
@@ -55,6 +55,8 @@ pub struct Facts {
     pub database: Option<DatabaseStatus>,
     /// The consumers as they are after this round.
     pub consumers: Option<Vec<ConsumerStatus>>,
+    /// Credentials that are being ended at the store.
+    pub ending_credentials: Option<Vec<EndingCredentials>>,
     /// Where data rests, as far as it was looked at in this round.
     pub encryption: Vec<api::status::EncryptionPlace>,
 }
@@ -99,7 +101,7 @@ impl Story for Workspaces {
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
         let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
-        let plan = consumers::Plan::of(context, workspace, &class);
+        let plan = consumers::Plan::of(context, &tenant, workspace, &class);
         let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
         match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),

@@ -154,9 +154,9 @@ TenantClass spec.residency.regions[] maxLength 32
 TenantClass spec.residency.regions[] minLength 1
 Workspace spec.consumers maxItems 50
 Workspace spec.consumers unique namespace+serviceAccount
-Workspace spec.consumers[] required database
 Workspace spec.consumers[] required namespace
 Workspace spec.consumers[] required serviceAccount
+Workspace spec.consumers[].bucket enum read|readWrite
 Workspace spec.consumers[].database enum read|readWrite
 Workspace spec.consumers[].namespace maxLength 63
 Workspace spec.consumers[].namespace minLength 1

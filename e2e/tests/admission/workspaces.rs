@@ -97,7 +97,20 @@ fn restore() -> Vec<Case> {
 fn consumers() -> Vec<Case> {
     let hostile =
         ["Shop", "-shop", "shop-", "sh op", "shop\n", "shop/x", "shop_x", "*", "$(id)", "shop;x", "\u{441}hop"];
+    let (who, nothing) = (
+        json!({ "namespace": "shop", "serviceAccount": "billing" }),
+        "a consumer must use something: set database or bucket",
+    );
+    let using = |field: &str| {
+        let mut using = who.clone();
+        using[field] = json!("read");
+        using
+    };
     vec![
+        Case::of("Workspace", "spec.consumers[]", nothing)
+            .refuses(who.clone())
+            .takes(using("database"))
+            .takes(using("bucket")),
         Case::of(
             "Workspace",
             "spec.consumers[].namespace",

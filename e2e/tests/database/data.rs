@@ -107,6 +107,7 @@ async fn data_identity(world: &World, customer: &Customer) -> Result<Client> {
         access: Access::ReadWrite,
         session_name: "test".to_owned(),
         life: SHORTEST_LIFE,
+        revocable_as: None,
     };
     let credentials = world.servers.issue(world.plane(), &spec).await?;
     Minio::client(world.plane().authority(), &world.servers.minio.endpoint(), credentials)

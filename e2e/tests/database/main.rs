@@ -11,6 +11,7 @@
 
 mod aged;
 mod apart;
+mod bucketed;
 mod changed;
 mod consented;
 mod consumers;

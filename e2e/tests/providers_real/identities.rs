@@ -6,7 +6,10 @@ use aws_sdk_s3::{
     Client, error::ProvideErrorMetadata, error::SdkError, operation::put_object::builders::PutObjectFluentBuilder,
     primitives::ByteStream, types::ServerSideEncryption,
 };
-use providers::{Access, BucketSpec, IdentitySpec, IssuedCredentials, S3Buckets, StsIdentities, ensure};
+use providers::{
+    Access, BucketSpec, IdentitySpec, IssuedCredentials, Purpose, Revocation, S3Buckets, StsIdentities, ensure,
+    identities::LONGEST_REVOCABLE_LIFE,
+};
 use secrecy::ExposeSecret as _;
 
 use crate::world::{Store, bucket_of, identity};
@@ -52,6 +55,7 @@ fn spec(bucket: &BucketSpec, access: Access) -> IdentitySpec {
         access,
         session_name: "finance@acme".to_owned(),
         life: Duration::from_mins(15),
+        revocable_as: None,
     }
 }
 
@@ -175,4 +179,102 @@ async fn it_ends_by_itself(world: &World) {
             && !told.contains(issued.session_token.expose_secret()),
         "{told}"
     );
+}
+
+/// Somebody who uses the blue bucket, and what was issued for that lately.
+struct User {
+    session: &'static str,
+    client: Client,
+}
+
+impl World {
+    /// Issues what ends with the session of this name.
+    async fn user(&self, session: &'static str, access: Access) -> User {
+        let life = LONGEST_REVOCABLE_LIFE;
+        let asked = IdentitySpec { life, revocable_as: Some(session.to_owned()), ..spec(&self.blue, access) };
+        let issued = self.sts.issue(&asked).await.unwrap();
+        let left = issued.expires_at.duration_since(jiff::Timestamp::now());
+        assert!((life.as_secs() - 60..=life.as_secs() + 5).contains(&left.as_secs().unsigned_abs()), "{left:?}");
+        User { session, client: self.client(&self.store.minio.endpoint(), &issued) }
+    }
+}
+
+/// What the store says to somebody who reads and lists the blue bucket, and writes there.
+async fn can(world: &World, user: &User) -> [String; 3] {
+    let bucket = world.blue.name();
+    [
+        code(user.client.get_object().bucket(&bucket).key("before").send().await),
+        code(user.client.list_objects_v2().bucket(&bucket).send().await),
+        code(put(&user.client, &world.blue).send().await),
+    ]
+}
+
+async fn lives(world: &World, user: &User) {
+    assert_eq!(can(world, user).await, ["allowed"; 3], "{}", user.session);
+}
+
+async fn is_dead(world: &World, user: &User) {
+    assert_eq!(can(world, user).await, ["InvalidAccessKeyId"; 3], "{}", user.session);
+}
+
+#[tokio::test]
+async fn identities_end_as_soon_as_their_session_is_revoked_and_no_other_does() {
+    let mut world = World::start().await;
+    let backup = BucketSpec { purpose: Purpose::Backup, ..world.blue.clone() };
+    ensure(&S3Buckets::new(&world.store.config()).unwrap(), &backup).await.unwrap();
+    assert_eq!(world.sts.revocation().await.unwrap(), Revocation::Immediate);
+    let (first, renewed) =
+        (world.user("billing-1", Access::ReadWrite).await, world.user("billing-1", Access::ReadWrite).await);
+    let other = world.user("billing-10", Access::ReadWrite).await;
+    let database = world.sts.issue(&spec(&backup, Access::ReadWrite)).await.unwrap();
+    let database = world.client(&world.store.minio.endpoint(), &database);
+
+    // What is renewed is good beside what was there before.
+    for user in [&first, &renewed, &other] {
+        lives(&world, user).await;
+    }
+    it_reaches_its_own_bucket_only(&world, &first, &backup).await;
+
+    // Who revokes twice does no more harm than once; nor does whoever asks whether it can be done.
+    for _ in 0..2 {
+        assert_eq!(world.sts.revoke("billing-1").await.unwrap(), Revocation::Immediate);
+        assert_eq!(world.sts.revocation().await.unwrap(), Revocation::Immediate);
+    }
+    is_dead(&world, &first).await;
+    is_dead(&world, &renewed).await;
+    lives(&world, &other).await;
+    put(&database, &backup).send().await.unwrap();
+
+    // What was revoked stays so when the store begins anew, and what the store knew before it can still be revoked, from its first moment on.
+    world.store.minio.interrupt().unwrap();
+    assert_eq!(world.sts.revoke("billing-10").await.unwrap_err().class, providers::Class::Transient);
+    world.store.minio.resume().await.unwrap();
+    is_dead(&world, &first).await;
+    lives(&world, &other).await;
+    assert_eq!(world.sts.revoke("billing-10").await.unwrap(), Revocation::Immediate);
+    is_dead(&world, &other).await;
+    put(&database, &backup).send().await.unwrap();
+}
+
+async fn it_reaches_its_own_bucket_only(world: &World, user: &User, backup: &BucketSpec) {
+    let written = put(&user.client, &world.blue).send().await.unwrap();
+    assert!(written.ssekms_key_id().unwrap().ends_with(&world.blue.key_name().unwrap()), "{written:?}");
+    let others_backup = BucketSpec { purpose: Purpose::Backup, ..world.green.clone() };
+    ensure(&S3Buckets::new(&world.store.config()).unwrap(), &others_backup).await.unwrap();
+    for bucket in [&world.green, &others_backup, backup] {
+        let name = bucket.name();
+        assert_eq!(code(user.client.get_object().bucket(&name).key("before").send().await), "AccessDenied", "{name}");
+        assert_eq!(code(user.client.list_objects_v2().bucket(&name).send().await), "AccessDenied", "{name}");
+        assert_eq!(code(put(&user.client, bucket).send().await), "AccessDenied", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_us_has_not_said_that_it_cannot_revoke() {
+    let store = Store::start().await;
+    let config = providers::S3Config { secret_access_key: "another".to_owned().into(), ..store.config() };
+    let fault = StsIdentities::new(&config).unwrap().revoke("billing-1").await.unwrap_err();
+    assert!(fault.reason == providers::reasons::DENIED && fault.message.contains(&store.minio.endpoint()), "{fault}");
+    let names_nobody = StsIdentities::new(&store.config()).unwrap().revoke("").await.unwrap_err();
+    assert_eq!(names_nobody.class, providers::Class::Stalled, "no name would be all names");
 }

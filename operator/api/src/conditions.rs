@@ -24,7 +24,7 @@ pub const BACKUP_FRESH: &str = "BackupFresh";
 /// The last restore drill brought the database back from its backups, within the rpo and the rto of the class. Before the first one nobody
 /// knows, and Ready does not wait for it.
 pub const RESTORE_PROVEN: &str = "RestoreProven";
-/// Each consumer has its role and certificate in the database, and a Secret that says so in its namespace.
+/// Each consumer has its role and certificate in the database, its credentials for the bucket, and a Secret that says so in its namespace.
 pub const CONSUMERS_READY: &str = "ConsumersReady";
 /// The tenant's store of authorization exists and says who owns the Tenant, or who may do what in the Workspace.
 pub const AUTHORIZATION_READY: &str = "AuthorizationReady";
@@ -160,7 +160,7 @@ reasons! {
     OBJECTIVE_MISSED = "ObjectiveMissed", Stalled, "The last restore drill brought the database back, but took longer than the rto, or what came back was older than the rpo.", "Give the database faster storage or more cpu, make it smaller, or promise less in a new TenantClass.";
     CANARY_NOT_WRITING = "CanaryNotWriting", Waiting, "The canary has not written to the database for longer than the rpo, so how much could be lost is not measured.", "See the pods of the Deployment that the message names.";
     CONSENT_MISSING = "ConsentMissing", Waiting, "A namespace that spec.consumers names does not exist or does not consent, so nothing was made for its consumers, and what they had was taken back.", "Have whoever owns the namespace annotate it as the message says, or take the consumer off the list.";
-    NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database, and the Workspace has none.", "Take the consumers off the list, or use a TenantClass that offers databases.";
+    NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database or of a bucket, and the Workspace has none.", "Take the consumers off the list, or use a TenantClass that offers databases; for a bucket, set spec.bucket.disabled to false.";
     ORIGIN_NOT_FOUND = "OriginNotFound", Waiting, "What database.restoreFrom names is not there, or has no backups; the message says which.", "Correct it in a new Workspace, or wait for what the message names.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";

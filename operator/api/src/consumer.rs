@@ -13,9 +13,10 @@ use crate::{names::TenantName, names::WorkspaceName, rules};
 /// Most Workspaces that one namespace can consent to; what its annotation names beyond them is not read.
 const MOST_CONSENTS: usize = 256;
 
-/// A ServiceAccount of another namespace that uses the Workspace's database. Its namespace consents with the annotation
-/// `steading.dev/consumes: tenant/workspace`.
+/// A ServiceAccount of another namespace that uses the Workspace's database, its bucket, or both. Its namespace consents with the
+/// annotation `steading.dev/consumes: tenant/workspace`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.database) || has(self.bucket)").message("a consumer must use something: set database or bucket"))]
 #[serde(rename_all = "camelCase")]
 pub struct Consumer {
     /// Its namespace.
@@ -26,8 +27,12 @@ pub struct Consumer {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::service_account())]
     pub service_account: String,
-    /// What it may do with the database.
-    pub database: DatabaseUse,
+    /// What it may do with the database; nothing if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseUse>,
+    /// What it may do with the bucket; nothing if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketUse>,
 }
 
 /// What a consumer may do with a database.
@@ -38,6 +43,25 @@ pub enum DatabaseUse {
     Read,
     /// Reads and writes all tables, and makes and changes them as the database's owner does.
     ReadWrite,
+}
+
+/// What a consumer may do with a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BucketUse {
+    /// Lists and reads, older versions too.
+    Read,
+    /// Lists, reads, writes and deletes; older versions are read but not removed.
+    ReadWrite,
+}
+
+/// How credentials for a bucket are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Revocation {
+    /// The store ends them when it is told to.
+    Immediate,
+    /// The store ends them at their time, and not before.
+    ByExpiry,
 }
 
 /// A consumer as last observed.
@@ -54,10 +78,11 @@ pub struct ConsumerStatus {
     /// Its ServiceAccount.
     #[schemars(length(max = 63))]
     pub service_account: String,
-    /// Its role in the database.
+    /// Its role in the database, if it uses that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
-    pub role: String,
-    /// The Secret in its namespace that says where the database is and holds its certificate.
+    pub role: Option<String>,
+    /// The Secret in its namespace that says where everything is and holds what it signs in with.
     #[schemars(length(max = 253))]
     pub secret: String,
     /// When its certificate ends. It is renewed before, in the same Secret.
@@ -66,6 +91,51 @@ pub struct ConsumerStatus {
     /// When the Secret was last written. Absent before: it stands in status before it is made, and until it is taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+    /// What it has for the bucket, if it uses that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<ConsumerBucketStatus>,
+}
+
+/// A consumer's credentials for the bucket. Nothing here lets anybody in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerBucketStatus {
+    /// What they are for.
+    pub access: BucketUse,
+    /// What all of them are known by at the store, where they are taken back by it. It stands in status before any is issued.
+    #[schemars(length(max = 64))]
+    pub session: String,
+    /// How they are taken back, as the store was seen to do it before it issued them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// When those end that were issued last. They are renewed at half of their life; those before stay good until their own end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// When the Secret was last seen to hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
+}
+
+/// Credentials of somebody who is to have none any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndingCredentials {
+    /// Namespace of the consumer that had them.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its ServiceAccount.
+    #[schemars(length(max = 63))]
+    pub service_account: String,
+    /// What they are known by at the store.
+    #[schemars(length(max = 64))]
+    pub session: String,
+    /// How they end.
+    pub revocation: Revocation,
+    /// When they end by themselves, at the latest.
+    pub ends_at: Time,
+    /// When the store was first told to end them, and said that it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Time>,
 }
 
 /// The Workspaces that a namespace consents to use, from the value of its annotation: `tenant/workspace`, separated by commas. What is

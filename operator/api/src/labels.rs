@@ -35,6 +35,8 @@ pub const CLEANUP_FINALIZER: &str = "steading.dev/cleanup";
 
 /// Field manager for the children of a Workspace.
 pub const MANAGER_WORKSPACE: &str = "steading/workspace";
+/// Field manager for what a consumer's Secret says of the bucket, beside what it says of the database.
+pub const MANAGER_CONSUMER_BUCKET: &str = "steading/consumer-bucket";
 /// Field manager for status.
 pub const MANAGER_STATUS: &str = "steading/status";
 /// Field manager for finalizers.

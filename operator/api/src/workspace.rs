@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amounts::ResourceText,
-    consumer::{Consumer, ConsumerStatus},
+    consumer::{Consumer, ConsumerStatus, EndingCredentials},
     database::{Database, DatabaseStatus},
     rules,
     status::{EncryptionPlace, unobserved},
@@ -71,7 +71,8 @@ pub struct WorkspaceSpec {
     /// The database. Left out, there is one as the class says, if the class offers any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
-    /// Who elsewhere in the cluster uses the database, at most 50. Each gets a role and a certificate of its own, in a Secret in its namespace.
+    /// Who elsewhere in the cluster uses the database or the bucket, at most 50. Each gets a role and a certificate, or credentials, of its
+    /// own, in a Secret in its namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
@@ -135,11 +136,17 @@ pub struct WorkspaceStatus {
     /// The database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
-    /// Who elsewhere uses the database, and whose Secret is still to be taken away.
+    /// Who elsewhere uses the database or the bucket, and whose Secret is still to be taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
     pub consumers: Vec<ConsumerStatus>,
+    /// Credentials for the bucket that were taken from consumers: those that are still to be ended at the store, and for a while those that
+    /// were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["session".into()]))]
+    pub ending_credentials: Vec<EndingCredentials>,
     /// Each place where data of the Workspace rests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -166,6 +173,7 @@ impl Default for WorkspaceStatus {
             bucket: None,
             database: None,
             consumers: Vec::new(),
+            ending_credentials: Vec::new(),
             encryption: Vec::new(),
             authorization: None,
             conditions: Vec::new(),

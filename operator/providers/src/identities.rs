@@ -1,7 +1,8 @@
 //! Short-lived identities that can use one bucket, and nothing else.
 //!
-//! In: an [`IdentitySpec`]. Out: [`IssuedCredentials`] that end by themselves. What an identity may do stands in the policy of its
-//! session, because not every store holds signed callers to the bucket's own policy.
+//! In: an [`IdentitySpec`]. Out: [`IssuedCredentials`] that end by themselves, and at a store that can do so ([`Revocation`]) as soon as it is
+//! told. What an identity may do stands in the policy of its session, because not every store holds signed callers to the bucket's
+//! own policy.
 
 use std::time::Duration;
 
@@ -10,15 +11,20 @@ use secrecy::SecretString;
 
 use crate::{buckets::Purpose, fault::Fault, memory::MemoryIdentities};
 
+mod administration;
 pub mod policy;
 pub mod sts;
 
+pub use administration::READ_AGAIN;
 pub use sts::StsIdentities;
 
 /// Shortest life of an identity.
 pub const SHORTEST_LIFE: Duration = Duration::from_mins(15);
-/// Longest life of an identity for data.
+/// Longest life of an identity for data that nobody can end before.
 pub const LONGEST_LIFE: Duration = Duration::from_hours(1);
+
+/// Longest life of an identity for data that can be ended at any time: long enough that an operator that is away for hours stops nobody.
+pub const LONGEST_REVOCABLE_LIFE: Duration = Duration::from_hours(24);
 
 /// Longest life of an identity for backups: longer than an operator is away over a weekend, as backups go on without it.
 pub const LONGEST_BACKUP_LIFE: Duration = Duration::from_hours(7 * 24);
@@ -36,8 +42,21 @@ pub struct IdentitySpec {
     pub access: Access,
     /// Who it is for, as the store's log shows it: 2 to 64 letters, digits and `=,.@-`.
     pub session_name: String,
-    /// How long it lives: [`SHORTEST_LIFE`] to [`LONGEST_LIFE`], for backups to [`LONGEST_BACKUP_LIFE`].
+    /// How long it lives: [`SHORTEST_LIFE`] to [`LONGEST_LIFE`], to [`LONGEST_REVOCABLE_LIFE`] if it can be ended before, for backups to
+    /// [`LONGEST_BACKUP_LIFE`].
     pub life: Duration,
+    /// What it is to be ended by, together with all others that are called the same: 1 to 64 lower-case letters, digits and dashes. Only
+    /// where [`Identities::revocation`] says that this is possible.
+    pub revocable_as: Option<String>,
+}
+
+/// How identities end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Revocation {
+    /// As soon as the store is told.
+    Immediate,
+    /// At their time.
+    ByExpiry,
 }
 
 /// What an identity may do in its bucket.
@@ -57,12 +76,18 @@ impl IdentitySpec {
         if !name_is_legal {
             return Err(Fault::invalid("the session name of an identity must be 2 to 64 letters, digits and =,.@-_"));
         }
-        let longest = match self.purpose {
-            Purpose::Data => LONGEST_LIFE,
-            Purpose::Backup => LONGEST_BACKUP_LIFE,
+        let longest = match (self.purpose, &self.revocable_as) {
+            (Purpose::Backup, _) => LONGEST_BACKUP_LIFE,
+            (Purpose::Data, Some(_)) => LONGEST_REVOCABLE_LIFE,
+            (Purpose::Data, None) => LONGEST_LIFE,
         };
         if !(SHORTEST_LIFE..=longest).contains(&self.life) {
-            return Err(Fault::invalid("an identity lives 15 minutes to 1 hour, one for backups to 7 days"));
+            return Err(Fault::invalid(
+                "an identity lives 15 minutes to 1 hour, one that can be ended before to 24 hours, one for backups to 7 days",
+            ));
+        }
+        if let Some(name) = &self.revocable_as {
+            check_revocable(name)?;
         }
         let bucket_is_legal = (3..=63).contains(&self.bucket.len())
             && self.bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
@@ -70,6 +95,17 @@ impl IdentitySpec {
             return Err(Fault::invalid("an identity is for one bucket; name it by its full name without wildcards"));
         }
         Ok(())
+    }
+}
+
+/// Refuses a name under which a store could end more than what is meant: an empty one is that of all identities.
+fn check_revocable(name: &str) -> Result<(), Fault> {
+    let is_legal = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if is_legal {
+        Ok(())
+    } else {
+        Err(Fault::invalid("identities are ended by a name of 1 to 64 lower-case letters, digits and dashes"))
     }
 }
 
@@ -101,6 +137,23 @@ impl Identities {
         match self {
             Self::Sts(inner) => inner.issue(spec).await,
             Self::Memory(inner) => inner.issue(spec).await,
+        }
+    }
+
+    /// Whether identities can be ended before their time, as the store itself shows it.
+    pub async fn revocation(&self) -> Result<Revocation, Fault> {
+        match self {
+            Self::Sts(inner) => inner.revocation().await,
+            Self::Memory(inner) => Ok(inner.revocation()),
+        }
+    }
+
+    /// Ends all identities that were issued as `revocable_as` this name, also those that we forgot. May be repeated. Says how they end:
+    /// at a store that cannot do it, by themselves.
+    pub async fn revoke(&self, name: &str) -> Result<Revocation, Fault> {
+        match self {
+            Self::Sts(inner) => inner.revoke(name).await,
+            Self::Memory(inner) => inner.revoke(name).await,
         }
     }
 }

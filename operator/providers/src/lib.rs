@@ -51,6 +51,6 @@ pub use buckets::{
 };
 pub use external::{External, ensure, ensure_gone, ensure_released};
 pub use fault::{Class, Fault, reasons};
-pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials, StsIdentities};
+pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials, Revocation, StsIdentities};
 pub use keys::{KeyObserved, KeySpec, Keys, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource};
 pub use owner::{Identity, Installation};

@@ -15,7 +15,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, identities::Revocation};
 
 mod authorization;
 mod buckets;
@@ -27,7 +27,7 @@ mod tests;
 
 pub use authorization::{MemoryStore, MemoryStores};
 pub use buckets::{MemoryBucket, MemoryBuckets};
-pub use identities::MemoryIdentities;
+pub use identities::{MemoryIdentities, MemoryIdentity};
 pub use inject::{Calls, Injection, Moment, Operation, Outcome};
 pub use keys::{MemoryKey, MemoryKeys};
 
@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) stores: BTreeMap<String, MemoryStore>,
     pub(crate) refused_classes: BTreeSet<String>,
     pub(crate) issued: u64,
+    pub(crate) identities: BTreeMap<String, MemoryIdentity>,
+    pub(crate) revocation: Revocation,
     pub(crate) lag: u32,
     pub(crate) calls: BTreeMap<Operation, u64>,
     pub(crate) calls_for: BTreeMap<(Operation, String), u64>,
@@ -64,6 +66,8 @@ impl Default for State {
             stores: BTreeMap::new(),
             refused_classes: BTreeSet::new(),
             issued: 0,
+            identities: BTreeMap::new(),
+            revocation: Revocation::Immediate,
             lag: 0,
             calls: BTreeMap::new(),
             calls_for: BTreeMap::new(),
@@ -164,6 +168,16 @@ impl World {
     /// All stores of authorization by id: who has the id of a deleted one still gets answers of it.
     pub fn all_stores(&self) -> BTreeMap<String, MemoryStore> {
         self.lock().stores.clone()
+    }
+
+    /// All credentials that were issued, by their access key.
+    pub fn identities(&self) -> BTreeMap<String, MemoryIdentity> {
+        self.lock().identities.clone()
+    }
+
+    /// From now on identities end like this.
+    pub fn revokes(&self, revocation: Revocation) {
+        self.lock().revocation = revocation;
     }
 
     /// Names of the keys at the key server of the store.

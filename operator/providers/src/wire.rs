@@ -168,6 +168,12 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 impl Answer {
+    /// An answer as a test would have it.
+    #[cfg(test)]
+    pub(crate) fn of(status: StatusCode, body: &str) -> Self {
+        Self { status, retry_after: None, body: body.as_bytes().to_vec() }
+    }
+
     /// The body as a typed value.
     pub(crate) fn json<T: DeserializeOwned>(&self, what: &str) -> Result<T, Fault> {
         // serde's message can repeat a value of the body, so only its place is told.

@@ -33,6 +33,7 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
         Ok(identity) => {
             // Rights end at once, whatever holds the stack up; and a server that does not answer does not hold up the stack.
             let revoked = authorize::revoke(context, workspace, &identity).await;
+            let ended = consumers::end_all(context, workspace, round).await;
             let taken_back = consumers::revoke_all(context, workspace, round).await;
             stack(context, workspace, &identity, round).await?;
             if round.over || !finalize::is_there(&api, workspace).await? {
@@ -40,6 +41,7 @@ pub async fn tell(context: &Context, workspace: &Workspace, round: &mut Round<Fa
                 return Ok(());
             }
             revoked?;
+            ended?;
             buckets(context, workspace, &identity).await?;
             taken_back?;
         }

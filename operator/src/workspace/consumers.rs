@@ -1,113 +1,58 @@
-//! The Workspace's consumers: who may use its database from elsewhere, and gets a role, a certificate and a Secret for that.
+//! The Workspace's consumers: who may use its database and its bucket from elsewhere, and gets a role and a certificate, credentials, and a
+//! Secret for that.
 //!
-//! In: what the spec asks for, what namespaces consent to, what status remembers. Out: for each consumer a `DatabaseRole` in the stack and
-//! a Secret in its own namespace, and the part `ConsumersReady`; and all of it taken back from whoever is one no more.
+//! In: what the spec asks for, what namespaces consent to, what status remembers. Out: for each consumer a `DatabaseRole` in the stack,
+//! credentials at the store and a Secret in its own namespace, and the part `ConsumersReady`; and all of it taken back from whoever is one
+//! no more. The store is called last: one that is down holds up nothing of the database.
 
+mod bucket;
 mod grant;
+mod plan;
 mod revoke;
+mod sessions;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use api::{ConsumerNamespace, TenantClass, Workspace, conditions as names, consumer::ConsumerStatus, labels::CONSUMES};
-use desired::{
-    consumer::{Consumer, Standing},
-    fields::Kind,
-    workspace::Facts as StackFacts,
+use api::{
+    Workspace, conditions as names,
+    consumer::{ConsumerStatus, EndingCredentials},
+    labels::CONSUMES,
 };
-use kube::ResourceExt;
+use desired::{consumer::Consumer, fields::Kind, workspace::Facts as StackFacts};
 
 use super::{Facts, WOKEN_ANYWAY, Workspaces, isolate};
 use crate::{
-    consents::Answer,
     context::Context,
     engine::{
         conditions::{self, Part},
         drive,
-        fault::Fault,
+        fault::{Class, Fault},
         round::Round,
     },
 };
 
+pub use plan::Plan;
+use plan::Served;
 pub use revoke::revoke_all;
-
-/// What is to become of whom.
-#[derive(Default)]
-pub struct Plan {
-    /// Those who are consumers, what they may do, and the UID of their namespace.
-    served: Vec<(Consumer, Standing, String)>,
-    /// Those of whose namespace it is not known yet whether it consents: what they have, they keep.
-    waiting: Vec<Consumer>,
-    /// Those whose namespace does not consent.
-    refused: Vec<Consumer>,
-    /// Those whose namespace was made anew: what they had goes, and then they are served.
-    renewed: Vec<Consumer>,
-    /// Those who had something and are to have nothing.
-    ended: Vec<Consumer>,
-    /// What is wrong with the list.
-    invalid: Option<Fault>,
-}
-
-impl Plan {
-    /// What is to become of the consumers of a Workspace. A name that admission should have refused is nobody's.
-    #[must_use]
-    pub fn of(context: &Context, workspace: &Workspace, class: &TenantClass) -> Self {
-        let mut plan = Self::default();
-        let names = (workspace.namespace().unwrap_or_default().parse(), workspace.name_any().parse());
-        let (Ok(tenant), Ok(name)) = names else { return plan };
-        let has_database = class.spec.database.is_some() && workspace.spec.wants_database();
-        if !has_database && !workspace.spec.consumers.is_empty() {
-            let message = "spec.consumers names users of a database, and the Workspace has none: take them off the list, or use a TenantClass that offers databases";
-            plan.invalid = Some(Fault::stalled(names::NOTHING_TO_CONSUME, message));
-        }
-        for asked in workspace.spec.consumers.iter().filter(|_| has_database) {
-            let consumer = match Consumer::parse(asked) {
-                Ok(consumer) => consumer,
-                Err(error) => {
-                    plan.invalid = Some(error.into());
-                    continue;
-                }
-            };
-            if consumer.namespace.as_str() == context.account.0 || consumer.namespace.as_str().starts_with("kube-") {
-                let message = format!(
-                    "spec.consumers names namespace {}, which is no application's: take it off the list",
-                    consumer.namespace
-                );
-                plan.invalid = Some(Fault::stalled(names::INVALID_SPEC, message));
-                continue;
-            }
-            match context.consents.of(&consumer.namespace, &tenant, &name) {
-                // What a namesake had is taken back first, with its certificate.
-                Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => plan.renewed.push(consumer),
-                Answer::Yes { uid } => plan.served.push((consumer, asked.database.into(), uid)),
-                Answer::No => plan.refused.push(consumer),
-                Answer::Unknown => plan.waiting.push(consumer),
-            }
-        }
-        let remembered = known(workspace).iter().filter_map(|known| Consumer::remembered(known).ok());
-        plan.ended = remembered.filter(|consumer| !plan.stays(consumer)).collect();
-        plan
-    }
-
-    fn stays(&self, consumer: &Consumer) -> bool {
-        self.served.iter().any(|(served, _, _)| served == consumer) || self.waiting.contains(consumer)
-    }
-
-    /// The namespaces from which packets may come to the database; without those that are new, where the stack is not isolated.
-    fn namespaces(&self, workspace: &Workspace, is_isolated: bool) -> BTreeSet<ConsumerNamespace> {
-        let counts = |consumer: &&Consumer| is_isolated || find(workspace, consumer).is_some();
-        let served = self.served.iter().map(|(consumer, _, _)| consumer).filter(counts);
-        let kept = self.waiting.iter().filter(|consumer| find(workspace, consumer).is_some());
-        served.chain(kept).map(|consumer| consumer.namespace.clone()).collect()
-    }
-}
+pub use sessions::end_all;
 
 /// What all steps look at.
 pub(super) struct Scene<'a> {
     context: &'a Context,
     workspace: &'a Workspace,
     facts: &'a StackFacts,
+    plan: &'a Plan<'a>,
     /// UID of the stack namespace.
     stack_uid: String,
+}
+
+/// What consumers have, as it becomes in the course of a round.
+struct Ledger {
+    /// Of each that has something.
+    consumers: Vec<ConsumerStatus>,
+    /// What is taken back at the store.
+    ending: Vec<EndingCredentials>,
+    faults: Vec<Fault>,
 }
 
 /// Sees to the consumers. Where the stack is not isolated nobody new is let in, but who is to have nothing loses it all the same, and who has
@@ -116,25 +61,35 @@ pub async fn consumers(
     context: &Context,
     workspace: &Workspace,
     facts: &StackFacts,
-    plan: &Plan,
+    plan: &Plan<'_>,
     is_isolated: bool,
     round: &mut Round<Facts>,
 ) {
     let stack_uid = round.facts.namespace.as_ref().map(|namespace| namespace.uid.clone()).unwrap_or_default();
-    let scene = Scene { context, workspace, facts, stack_uid };
+    let scene = Scene { context, workspace, facts, plan, stack_uid };
     // First, and also where nobody is a consumer any more: nothing else would take it away.
-    let mut faults: Vec<Fault> = scene.let_packets_in(plan, is_isolated).await.err().into_iter().collect();
-    if workspace.spec.consumers.is_empty() && known(workspace).is_empty() && faults.is_empty() {
+    let faults: Vec<Fault> = scene.let_packets_in(is_isolated).await.err().into_iter().collect();
+    let ending = workspace.status.as_ref().map(|status| status.ending_credentials.clone()).unwrap_or_default();
+    let had_any = !known(workspace).is_empty() || !ending.is_empty();
+    if workspace.spec.consumers.is_empty() && !had_any && faults.is_empty() {
         return;
     }
-    let mut after = scene.end(plan, &mut faults).await;
-    after.extend(plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned()));
-    scene.serve(plan, is_isolated, &mut after, &mut faults, round).await;
-    faults.extend(scene.refusals(plan));
-    round.facts.consumers = Some(sorted(after));
-    round.parts.push(match conditions::worst_of(&faults) {
+    let mut ledger = Ledger { consumers: Vec::new(), ending, faults };
+    scene.end(&mut ledger).await;
+    let waiting = plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned());
+    ledger.consumers.extend(waiting);
+    let served = scene.serve(is_isolated, &mut ledger, round).await;
+    let (ending, failed) = sessions::end(context, plan.class, ledger.ending, round).await;
+    ledger.ending = ending;
+    let store_is_well = failed.is_none();
+    ledger.faults.extend(failed);
+    scene.buckets(served, store_is_well, &mut ledger, round).await;
+    ledger.faults.extend(scene.refusals());
+    round.facts.consumers = Some(sorted(ledger.consumers));
+    round.facts.ending_credentials = Some(ledger.ending);
+    round.parts.push(match conditions::worst_of(&ledger.faults) {
         Some(fault) => Part::faulty(names::CONSUMERS_READY, fault.clone()),
-        None if is_isolated => Part::good(names::CONSUMERS_READY, names::AVAILABLE, scene.served(plan)),
+        None if is_isolated => Part::good(names::CONSUMERS_READY, names::AVAILABLE, scene.served()),
         None => Part::faulty(names::CONSUMERS_READY, not_isolated()),
     });
 }
@@ -145,13 +100,13 @@ fn not_isolated() -> Fault {
 }
 
 impl Scene<'_> {
-    /// Lets packets in from the namespaces of consumers, and from no others.
-    async fn let_packets_in(&self, plan: &Plan, is_isolated: bool) -> Result<(), Fault> {
+    /// Lets packets in from the namespaces of those who use the database, and from no others.
+    async fn let_packets_in(&self, is_isolated: bool) -> Result<(), Fault> {
         if self.stack_uid.is_empty() {
             return Ok(());
         }
         let applier = self.applier(&self.stack_uid);
-        let consumers = plan.namespaces(self.workspace, is_isolated);
+        let consumers = self.plan.namespaces(self.workspace, is_isolated);
         if let Some(policy) = desired::workspace::allow_consumers(self.facts, &consumers) {
             return applier.apply(Kind::NetworkPolicy, &policy, None).await.map(drop);
         }
@@ -162,100 +117,173 @@ impl Scene<'_> {
         }
     }
 
-    /// Takes everything back from those who are to have nothing. Returns those of whom something is left.
-    async fn end(&self, plan: &Plan, faults: &mut Vec<Fault>) -> Vec<ConsumerStatus> {
-        let mut left = Vec::new();
-        for consumer in &plan.ended {
+    /// Takes everything back from those who are to have nothing. Those of whom something is left stay in the ledger.
+    async fn end(&self, ledger: &mut Ledger) {
+        for consumer in &self.plan.ended {
+            let known = find(self.workspace, consumer);
+            ledger.ending.extend(known.and_then(|known| Some(sessions::ending(known, known.bucket.clone()?))));
             if let Err(fault) = self.revoke(consumer).await {
                 // What was written once is gone or going: whoever is let in again needs it anew.
-                left.extend(find(self.workspace, consumer).cloned().map(|known| ConsumerStatus {
+                ledger.consumers.extend(known.cloned().map(|known| ConsumerStatus {
                     certificate_expires_at: None,
                     observed_at: None,
+                    bucket: None,
                     ..known
                 }));
-                faults.push(fault);
+                ledger.faults.push(fault);
             }
         }
         let is_in_use = |namespace: &str| {
-            let served = plan.served.iter().map(|(consumer, _, _)| consumer).chain(&plan.waiting);
+            let served = self.plan.served.iter().map(|served| &served.consumer).chain(&self.plan.waiting);
             served.map(|consumer| consumer.namespace.as_str()).any(|used| used == namespace)
-                || left.iter().any(|known| known.namespace == namespace)
+                || ledger.consumers.iter().any(|known| known.namespace == namespace)
         };
-        let ended: BTreeSet<&str> = plan.ended.iter().map(|consumer| consumer.namespace.as_str()).collect();
-        for namespace in ended.into_iter().filter(|namespace| !is_in_use(namespace)) {
+        let ended: BTreeSet<&str> = self.plan.ended.iter().map(|consumer| consumer.namespace.as_str()).collect();
+        let unused: Vec<&str> = ended.into_iter().filter(|namespace| !is_in_use(namespace)).collect();
+        for namespace in unused {
             let stack = self.facts.namespace();
-            faults.extend(revoke::unbind(self.context, stack.as_str(), namespace).await.err());
+            ledger.faults.extend(revoke::unbind(self.context, stack.as_str(), namespace).await.err());
         }
-        left
     }
 
-    /// Lets in all who are to be. Status names them before anything is made for them.
+    /// Lets in all who are to be, as far as that is a matter of the cluster. Status names them before anything is made for them. Returns
+    /// those to whom the bucket may be given; the others are in the ledger.
     async fn serve(
         &self,
-        plan: &Plan,
         is_isolated: bool,
-        after: &mut Vec<ConsumerStatus>,
-        faults: &mut Vec<Fault>,
+        ledger: &mut Ledger,
         round: &mut Round<Facts>,
-    ) {
-        let is_new =
-            |consumer: &Consumer| find(self.workspace, consumer).is_none_or(|known| known.observed_at.is_none());
-        let ready = match self.usable() {
-            Ok(()) if is_isolated => self.intend(plan, after, round).await,
-            otherwise => otherwise,
+    ) -> Vec<(&Served, ConsumerStatus)> {
+        // What may be used no more is taken back whatever else holds things up.
+        let had: Vec<_> = self.plan.served.iter().map(|served| (served, self.had(served, ledger))).collect();
+        let fence = self.context.fence.stands();
+        let fence = fence.map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why));
+        let ready = match fence {
+            Ok(()) if is_isolated => self.intend(&had, ledger, round).await,
+            Ok(()) => Ok(had.iter().filter_map(|(served, had)| Some((*served, had.clone()?))).collect()),
+            Err(fault) => Err(fault),
         };
-        for (consumer, standing, uid) in &plan.served {
-            let known = find(self.workspace, consumer).cloned();
-            if ready.is_err() || (!is_isolated && is_new(consumer)) {
-                after.extend(known);
+        let begun: Vec<(&Served, ConsumerStatus)> = match ready {
+            Ok(begun) => begun,
+            Err(fault) => {
+                ledger.consumers.extend(had.iter().filter_map(|(_, had)| had.clone()));
+                ledger.faults.extend(Some(fault).filter(|_| !had.is_empty()));
+                return Vec::new();
+            }
+        };
+        let mut served = Vec::new();
+        for (consumer, known) in begun {
+            let is_new =
+                known.observed_at.is_none() && known.bucket.as_ref().is_none_or(|bucket| bucket.observed_at.is_none());
+            if !is_isolated && is_new {
+                ledger.consumers.push(known);
                 continue;
             }
-            let known = known.unwrap_or_else(|| self.intended(consumer, uid));
-            match self.grant(consumer, *standing, uid, &known, round).await {
-                Ok(status) => after.push(status),
+            match self.grant(consumer, &known, round).await {
+                Ok(now) => served.push((consumer, now)),
                 Err(fault) => {
-                    after.push(known);
-                    faults.push(fault);
+                    // Where its Secret can be written, what keeps the database from it does not keep the bucket from it.
+                    ledger.faults.push(fault.fault);
+                    if fault.is_of_database { served.push((consumer, known)) } else { ledger.consumers.push(known) }
                 }
             }
         }
-        faults.extend(ready.err().filter(|_| !plan.served.is_empty()));
+        served
     }
 
-    /// Whether all roles are known, and nobody could make us write where we should not.
-    fn usable(&self) -> Result<(), Fault> {
-        self.context.databases.synced()?;
-        let fence = self.context.fence.stands();
-        fence.map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))
-    }
-
-    async fn intend(&self, plan: &Plan, after: &[ConsumerStatus], round: &mut Round<Facts>) -> Result<(), Fault> {
-        if plan.served.iter().all(|(consumer, _, _)| find(self.workspace, consumer).is_some()) {
-            return Ok(());
-        }
-        let intended = plan.served.iter().map(|(consumer, _, uid)| {
-            find(self.workspace, consumer).cloned().unwrap_or_else(|| self.intended(consumer, uid))
+    /// What a consumer had, without what it may use no more.
+    fn had(&self, served: &Served, ledger: &mut Ledger) -> Option<ConsumerStatus> {
+        let known = find(self.workspace, &served.consumer)?;
+        let bucket = sessions::kept(known.bucket.clone(), served.uses.bucket).unwrap_or_else(|ended| {
+            ledger.ending.push(sessions::ending(known, ended));
+            None
         });
-        round.facts.consumers = Some(sorted(after.iter().cloned().chain(intended).collect()));
-        let making = "roles and Secrets of consumers are being made".to_owned();
-        let (known, engine) = (&self.context.workspaces, &self.context.engine);
-        drive::intend::<Workspaces>(known, engine, self.workspace, round, names::CONSUMERS_READY, making).await
+        Some(ConsumerStatus { bucket, ..known.clone() })
     }
 
-    fn intended(&self, consumer: &Consumer, uid: &str) -> ConsumerStatus {
-        ConsumerStatus {
+    /// Everybody with all that is about to be made for them, once status says so.
+    async fn intend<'a>(
+        &self,
+        had: &[(&'a Served, Option<ConsumerStatus>)],
+        ledger: &mut Ledger,
+        round: &mut Round<Facts>,
+    ) -> Result<Vec<(&'a Served, ConsumerStatus)>, Fault> {
+        let may_begin = ledger.ending.len() < sessions::MOST_ENDING;
+        let begun: Vec<(&Served, ConsumerStatus)> =
+            had.iter().map(|(served, had)| (*served, self.intended(served, had.clone(), may_begin))).collect();
+        let is_known = |(served, now): &(&Served, ConsumerStatus)| {
+            find(self.workspace, &served.consumer).is_some_and(|known| known == now)
+        };
+        if begun.iter().all(is_known) {
+            return Ok(begun);
+        }
+        let intended = begun.iter().map(|(_, now)| now.clone());
+        round.facts.consumers = Some(sorted(ledger.consumers.iter().cloned().chain(intended).collect()));
+        round.facts.ending_credentials = Some(ledger.ending.clone());
+        let making = "roles, credentials and Secrets of consumers are being made".to_owned();
+        let (known, engine) = (&self.context.workspaces, &self.context.engine);
+        drive::intend::<Workspaces>(known, engine, self.workspace, round, names::CONSUMERS_READY, making).await?;
+        Ok(begun)
+    }
+
+    fn intended(&self, served: &Served, had: Option<ConsumerStatus>, may_begin: bool) -> ConsumerStatus {
+        let Served { consumer, uses, uid } = served;
+        let mut now = had.unwrap_or_else(|| ConsumerStatus {
             namespace: consumer.namespace.to_string(),
-            namespace_uid: uid.to_owned(),
+            namespace_uid: uid.clone(),
             service_account: consumer.service_account.to_string(),
-            role: consumer.role(),
+            role: None,
             secret: consumer.secret(self.facts),
             certificate_expires_at: None,
             observed_at: None,
+            bucket: None,
+        });
+        if uses.database.is_some() {
+            now.role = Some(consumer.role());
+        }
+        now.bucket = match (now.bucket.take(), uses.bucket) {
+            (Some(had), Some(access)) if had.access == access => Some(had),
+            // More than before: issued anew, and known by the same name.
+            (Some(had), Some(access)) => {
+                Some(api::consumer::ConsumerBucketStatus { access, expires_at: None, observed_at: None, ..had })
+            }
+            (None, Some(access)) if may_begin => Some(sessions::begun(&self.facts.identity, &now, access)),
+            (had, _) => had,
+        };
+        now
+    }
+
+    /// Gives the bucket to those who use it. After the first call that the store does not answer, it is asked no more in this round.
+    async fn buckets(
+        &self,
+        served: Vec<(&Served, ConsumerStatus)>,
+        mut store_is_well: bool,
+        ledger: &mut Ledger,
+        round: &mut Round<Facts>,
+    ) {
+        for (served, mut now) in served {
+            let seen = match (&now.bucket, served.uses.bucket) {
+                (Some(session), Some(_)) if store_is_well => {
+                    Some(self.bucket(&served.consumer, &now, session, round).await)
+                }
+                (None, Some(_)) if ledger.ending.len() >= sessions::MOST_ENDING => Some(Err(sessions::too_many())),
+                _ => None,
+            };
+            match seen {
+                Some(Ok(session)) => now.bucket = Some(session),
+                Some(Err(fault)) => {
+                    store_is_well &= fault.class != Class::Transient;
+                    ledger.faults.push(fault);
+                }
+                None => {}
+            }
+            ledger.consumers.push(now);
         }
     }
 
     /// Who could not be let in because of others.
-    fn refusals(&self, plan: &Plan) -> Vec<Fault> {
+    fn refusals(&self) -> Vec<Fault> {
+        let plan = self.plan;
         let (tenant, workspace) = (&self.facts.tenant, &self.facts.workspace);
         let refused = plan.refused.iter().map(|consumer| {
             let namespace = &consumer.namespace;
@@ -278,11 +306,10 @@ impl Scene<'_> {
         plan.invalid.iter().cloned().chain(refused).chain(waiting).chain(renewed).collect()
     }
 
-    fn served(&self, plan: &Plan) -> String {
-        let secrets = plan
-            .served
-            .iter()
-            .map(|(consumer, _, _)| format!("{}/{}", consumer.namespace, consumer.secret(self.facts)))
+    fn served(&self) -> String {
+        let served = self.plan.served.iter().map(|served| &served.consumer);
+        let secrets = served
+            .map(|consumer| format!("{}/{}", consumer.namespace, consumer.secret(self.facts)))
             .collect::<Vec<_>>();
         match secrets.as_slice() {
             [] => "nobody is a consumer any more".to_owned(),

@@ -95,6 +95,7 @@ impl<'a> Store<'a> {
             access: Access::ReadWrite,
             session_name: format!("{}@{customer}", stack.workspace),
             life: SHORTEST_LIFE,
+            revocable_as: None,
         };
         self.scene.servers.issue(&self.scene.plane, &spec).await
     }

@@ -1,19 +1,26 @@
 //! Identities issued by the store's STS.
 //!
 //! In: an [`IdentitySpec`]. Out: credentials of a session of our own account, narrowed by the session's policy. Nothing has to be
-//! cleaned up: the session ends by itself.
+//! cleaned up: the session ends by itself, or as soon as a store that can do that is told.
+
+use std::sync::Arc;
 
 use aws_sdk_sts::{
     Client, Config,
     config::{BehaviorVersion, Region},
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
 
-use super::{IdentitySpec, IssuedCredentials, policy};
+use super::{IdentitySpec, IssuedCredentials, Revocation, administration::Administration, policy};
 use crate::{aws, buckets::s3::S3Config, fault::Fault, wire};
 
 /// The role that is assumed where the store asks for one but knows none: any well-formed name does.
 const ANY_ROLE: &str = "arn:aws:iam::000000000000:role/steading";
+
+/// A name that no identity is revocable as: ending those tells whether that can be done at all.
+const NOBODY: &str = "steading-nobody";
 
 /// Issues identities for the buckets of one store.
 #[derive(Clone)]
@@ -21,6 +28,7 @@ pub struct StsIdentities {
     endpoint: String,
     role: String,
     client: Client,
+    administration: Arc<Administration>,
 }
 
 impl std::fmt::Debug for StsIdentities {
@@ -45,7 +53,12 @@ impl StsIdentities {
             .timeout_config(aws::timeouts())
             .retry_config(aws::no_retries())
             .build();
-        Ok(Self { endpoint: config.endpoint.clone(), role: ANY_ROLE.to_owned(), client: Client::from_conf(settings) })
+        Ok(Self {
+            endpoint: config.endpoint.clone(),
+            role: ANY_ROLE.to_owned(),
+            client: Client::from_conf(settings),
+            administration: Arc::new(Administration::new(config)?),
+        })
     }
 
     /// Issues an identity; see [`super::Identities::issue`].
@@ -60,7 +73,12 @@ impl StsIdentities {
             .role_arn(&self.role)
             .role_session_name(&spec.session_name)
             .duration_seconds(seconds)
-            .policy(policy::for_session(spec).to_string());
+            .policy(policy::for_session(spec).to_string())
+            .customize();
+        let asked = match spec.revocable_as.clone() {
+            Some(name) => asked.mutate_request(move |request| add_parameter(request, "TokenRevokeType", &name)),
+            None => asked,
+        };
         let answer = asked.send().await.map_err(|error| aws::fault(&error, &what, "sts:AssumeRole"))?;
         let issued = answer.credentials.ok_or_else(|| {
             Fault::transient(format!("{what}: the answer holds no credentials; check that the store has an STS"))
@@ -74,5 +92,39 @@ impl StsIdentities {
             session_token: issued.session_token.into(),
             expires_at,
         })
+    }
+
+    /// See [`super::Identities::revocation`].
+    pub async fn revocation(&self) -> Result<Revocation, Fault> {
+        self.administration.revoke(NOBODY).await
+    }
+
+    /// See [`super::Identities::revoke`].
+    pub async fn revoke(&self, name: &str) -> Result<Revocation, Fault> {
+        self.administration.revoke(name).await
+    }
+}
+
+/// Adds a parameter to a request in the form of the AWS query protocol, before it is signed. The SDK knows only AWS's own; a store that does
+/// not know this one passes over it. `value` needs no escape, see [`super::IdentitySpec::revocable_as`].
+fn add_parameter(request: &mut HttpRequest, name: &'static str, value: &str) {
+    let Some(form) = request.body().bytes() else { return };
+    let mut form = form.to_vec();
+    form.extend(format!("&{name}={value}").into_bytes());
+    request.headers_mut().insert("content-length", form.len().to_string());
+    *request.body_mut() = SdkBody::from(form);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_of_the_stores_own_stands_beside_those_of_the_sdk() {
+        let mut request = HttpRequest::new(SdkBody::from("Action=AssumeRole"));
+        request.headers_mut().insert("content-length", "17");
+        add_parameter(&mut request, "TokenRevokeType", "shop-1");
+        assert_eq!(request.body().bytes(), Some("Action=AssumeRole&TokenRevokeType=shop-1".as_bytes()));
+        assert_eq!(request.headers().get("content-length"), Some("40"));
     }
 }

@@ -32,6 +32,8 @@ pub enum Operation {
     DeleteBucket,
     /// Issues an identity.
     IssueIdentity,
+    /// Ends identities before their time.
+    RevokeIdentities,
     /// Looks for the stores of a name.
     ListStores,
     /// Makes a store.
@@ -113,7 +115,8 @@ impl Outcome {
 pub struct Injection {
     /// Only this operation; `None` for all.
     pub operation: Option<Operation>,
-    /// Only calls for this identity: the tenant's of a key or a store, the workspace's of a bucket or its members, the session's name of an identity.
+    /// Only calls for this identity: the tenant's of a key or a store, the workspace's of a bucket or its members, the session's name of an identity, the name by which
+    /// identities are ended.
     pub identity: Option<String>,
     /// Which of those calls.
     pub calls: Calls,

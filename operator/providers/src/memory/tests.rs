@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 mod crashes;
+mod identities;
 mod lifecycles;
 mod stores;
 
@@ -12,7 +13,6 @@ use crate::{
     buckets::{Attribute, BucketSpec, Buckets, DefaultEncryption, Purpose, WantedEncryption, drift},
     external::{External, ROUNDS, ensure, ensure_gone, ensure_released},
     fault::{Class, Fault, reasons},
-    identities::{Access, Identities, IdentitySpec},
     keys::{KeySpec, Keys, RotateOnce},
     owner::{Identity, Installation, tags},
 };
@@ -379,21 +379,4 @@ async fn a_call_that_hangs_can_be_given_up() {
     world.inject(Injection::on(Operation::ObserveKey).hangs().nth(1));
     assert!(tokio::time::timeout(Duration::from_secs(30), ensure(&keys(&world), &key())).await.is_err());
     ensure(&keys(&world), &key()).await.unwrap();
-}
-
-#[tokio::test]
-async fn identities_differ_and_show_no_secret() {
-    let world = World::new();
-    let identities = Identities::Memory(MemoryIdentities::new(&world));
-    let spec = IdentitySpec {
-        bucket: "steading-x".to_owned(),
-        purpose: Purpose::Data,
-        key_name: None,
-        access: Access::Read,
-        session_name: "finance".to_owned(),
-        life: Duration::from_hours(1),
-    };
-    let (first, second) = (identities.issue(&spec).await.unwrap(), identities.issue(&spec).await.unwrap());
-    assert_ne!(first.access_key_id, second.access_key_id);
-    assert!(!format!("{first:?}").contains("memory-secret"));
 }

@@ -1,9 +1,13 @@
-//! Letting a consumer in: a role in the database, and what it needs to connect in a Secret of its own namespace. Written anew when
-//! CloudNativePG has renewed the certificate, and from time to time, because nobody may watch Secrets there.
+//! Letting a consumer in, as far as the cluster goes: the right to write its Secret, a role in the database, and what it needs to connect.
+//! Written anew when CloudNativePG has renewed the certificate, and from time to time, because nobody may watch Secrets there.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::{conditions as names, consumer::ConsumerStatus, labels};
+use api::{
+    conditions as names,
+    consumer::{ConsumerStatus, EndingCredentials},
+    labels,
+};
 use desired::{
     consumer::{Consumer, DATABASE_CA, Standing},
     fields::Kind,
@@ -20,7 +24,8 @@ use kube::{
 
 use super::{
     super::{Facts, WOKEN_ANYWAY, isolate},
-    Scene,
+    Scene, find,
+    plan::Served,
 };
 use crate::{
     clock,
@@ -34,23 +39,75 @@ use crate::{
 /// How long a RoleBinding takes to be known to every API server, nearly always.
 const BINDING_TAKES: Duration = Duration::from_secs(1);
 
+/// What kept a consumer from being let in.
+pub(super) struct Failed {
+    /// What it was.
+    pub(super) fault: Fault,
+    /// Whether it has to do with the database alone.
+    pub(super) is_of_database: bool,
+}
+
+impl Failed {
+    fn of_all(fault: Fault) -> Self {
+        Self { fault, is_of_database: false }
+    }
+
+    fn of_database(fault: Fault) -> Self {
+        Self { fault, is_of_database: true }
+    }
+}
+
 impl Scene<'_> {
-    /// Makes all that the consumer needs stand. `known` is what status remembers of it.
+    /// Makes all stand in the cluster that the consumer needs, but for what the store gives. `known` is what status remembers of it.
     pub(super) async fn grant(
+        &self,
+        served: &Served,
+        known: &ConsumerStatus,
+        round: &mut Round<Facts>,
+    ) -> Result<ConsumerStatus, Failed> {
+        self.bind(served).await.map_err(Failed::of_all)?;
+        if served.uses.bucket.is_none() && self.had_bucket(served) {
+            self.without_bucket(&served.consumer).await.map_err(Failed::of_all)?;
+        }
+        let now = match served.uses.database {
+            Some(standing) => self.database(&served.consumer, standing, known, round).await,
+            None if known.role.is_some() => self.without_database(&served.consumer, known).await,
+            None => Ok(known.clone()),
+        };
+        now.map_err(Failed::of_database)
+    }
+
+    /// Whether its Secret may still say something of the bucket: status remembers what was taken back for longer than that takes.
+    fn had_bucket(&self, served: &Served) -> bool {
+        let Some(known) = find(self.workspace, &served.consumer) else { return false };
+        let ending = self.workspace.status.iter().flat_map(|status| &status.ending_credentials);
+        let is_its_own =
+            |it: &EndingCredentials| (&it.namespace, &it.service_account) == (&known.namespace, &known.service_account);
+        known.bucket.is_some() || ending.into_iter().any(is_its_own)
+    }
+
+    /// The right to write its Secret.
+    async fn bind(&self, served: &Served) -> Result<(), Fault> {
+        let binding = served.consumer.binding(self.facts, &self.context.account);
+        if self.applier(&served.uid).apply(Kind::RoleBinding, &binding, None).await? == Applied::Written {
+            let message =
+                format!("the right to write Secrets in namespace {} was just given", served.consumer.namespace);
+            return Err(Fault::waiting(BINDING_TAKES, names::PROGRESSING, message));
+        }
+        Ok(())
+    }
+
+    /// Its role, and what its Secret says of the database.
+    async fn database(
         &self,
         consumer: &Consumer,
         standing: Standing,
-        uid: &str,
         known: &ConsumerStatus,
         round: &mut Round<Facts>,
     ) -> Result<ConsumerStatus, Fault> {
+        self.context.databases.synced()?;
         let role = consumer.database_role_object(self.facts, standing);
         self.applier(&self.stack_uid).apply(Kind::DatabaseRole, &role, None).await?;
-        let binding = consumer.binding(self.facts, &self.context.account);
-        if self.applier(uid).apply(Kind::RoleBinding, &binding, None).await? == Applied::Written {
-            let message = format!("the right to write Secrets in namespace {} was just given", consumer.namespace);
-            return Err(Fault::waiting(BINDING_TAKES, names::PROGRESSING, message));
-        }
         let expires = self.certificate(consumer)?;
         let left = self.context.until_next_look(known.observed_at.as_ref().map(|time| time.0));
         let is_current = known.certificate_expires_at.as_ref() == Some(&expires);
@@ -58,13 +115,21 @@ impl Scene<'_> {
             round.look_again(left);
             return Ok(known.clone());
         }
-        self.write(consumer).await?;
+        self.write(consumer, self.connection(consumer).await?).await?;
         round.look_again(self.context.evidence / 2);
         Ok(ConsumerStatus {
             certificate_expires_at: Some(expires),
             observed_at: Some(Time(clock::now())),
             ..known.clone()
         })
+    }
+
+    /// Takes the database back from a consumer that goes on using the bucket.
+    async fn without_database(&self, consumer: &Consumer, known: &ConsumerStatus) -> Result<ConsumerStatus, Fault> {
+        let shut_out = self.shut_out(consumer).await;
+        self.write(consumer, BTreeMap::new()).await?;
+        shut_out?;
+        Ok(ConsumerStatus { role: None, certificate_expires_at: None, observed_at: None, ..known.clone() })
     }
 
     /// Writes into the namespace with this UID.
@@ -95,8 +160,8 @@ impl Scene<'_> {
         })
     }
 
-    /// Brings the certificates from the stack into the consumer's own Secret.
-    async fn write(&self, consumer: &Consumer) -> Result<(), Fault> {
+    /// Where the database is, and the certificates from the stack.
+    async fn connection(&self, consumer: &Consumer) -> Result<BTreeMap<String, ByteString>, Fault> {
         let mut data: BTreeMap<String, ByteString> = self
             .entries(&consumer.certificate_secret(), &["tls.crt", "tls.key"])
             .await?
@@ -105,6 +170,11 @@ impl Scene<'_> {
             .collect();
         let connection = consumer.connection(self.facts).into_iter();
         data.extend(connection.map(|(entry, text)| (entry.to_owned(), ByteString(text.into_bytes()))));
+        Ok(data)
+    }
+
+    /// Has the consumer's own Secret say this of the database, and nothing else of it.
+    async fn write(&self, consumer: &Consumer, data: BTreeMap<String, ByteString>) -> Result<(), Fault> {
         let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
         let metadata = ObjectMeta {
             name: Some(name.clone()),

@@ -30,8 +30,10 @@ const FENCE: &str = "ValidatingAdmissionPolicy";
 impl Scene<'_> {
     /// Takes everything back but the right to do so; done when nothing is left.
     pub(super) async fn revoke(&self, consumer: &Consumer) -> Result<(), Fault> {
-        let shut_out = self.shut_out(consumer).await;
-        if let Some(known) = find(self.workspace, consumer) {
+        let known = find(self.workspace, consumer);
+        let had_role = known.is_none_or(|known| known.role.is_some());
+        let shut_out = if had_role { self.shut_out(consumer).await } else { Ok(()) };
+        if let Some(known) = known {
             take_away(self.context, self.facts.namespace().as_str(), known).await?;
         }
         shut_out
@@ -39,7 +41,7 @@ impl Scene<'_> {
 
     /// Leaves the consumer a role that cannot sign in and belongs to nothing, and then no `DatabaseRole`. The role itself stays in the
     /// database, because it may own tables there.
-    async fn shut_out(&self, consumer: &Consumer) -> Result<(), Fault> {
+    pub(super) async fn shut_out(&self, consumer: &Consumer) -> Result<(), Fault> {
         // What was not listed yet may well be there.
         self.context.databases.synced()?;
         let (namespace, name) = (self.facts.namespace().to_string(), consumer.database_role());
@@ -65,7 +67,8 @@ pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Ro
         let taken = take_away(context, &stack.name, consumer).await;
         // Whoever owns the namespace may have taken the right away. The database goes, so nothing there is of use to anybody.
         if let Err(fault) = taken.or_else(|fault| if fault.class == Class::Forbidden { Ok(()) } else { Err(fault) }) {
-            left.push(consumer.clone());
+            // What it had for the bucket is ended apart from this.
+            left.push(ConsumerStatus { bucket: None, ..consumer.clone() });
             failed = failed.or(Some(fault));
         }
     }

@@ -129,6 +129,8 @@ impl Wanted<'_> {
             access: self.access,
             session_name: format!("{}@{}", self.purpose(), scene.facts.workspace),
             life: LONGEST_BACKUP_LIFE,
+            // Known by nothing, so that they end with no consumer's.
+            revocable_as: None,
         };
         let issued = context.connections.identities(class).await?.issue(&asked).await;
         connections::count(&context.engine.metrics, "identities", "issue", &issued);

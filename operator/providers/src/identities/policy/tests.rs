@@ -15,6 +15,7 @@ fn spec(access: Access) -> IdentitySpec {
         access,
         session_name: "finance".to_owned(),
         life: Duration::from_mins(15),
+        revocable_as: None,
     }
 }
 
@@ -126,5 +127,17 @@ fn an_identity_lives_fifteen_minutes_to_an_hour_and_one_for_backups_to_a_week() 
             let spec = IdentitySpec { life: Duration::from_secs(seconds), purpose, ..spec(Access::Read) };
             assert_eq!(spec.check().is_ok(), legal, "{purpose:?} {seconds} s");
         }
+    }
+}
+
+#[test]
+fn an_identity_that_can_be_ended_before_lives_up_to_a_day() {
+    let of = |seconds, name: &str| {
+        let life = Duration::from_secs(seconds);
+        IdentitySpec { life, revocable_as: Some(name.to_owned()), ..spec(Access::Read) }.check().is_ok()
+    };
+    assert!(of(86_400, "billing-1") && !of(86_401, "billing-1"));
+    for hostile in ["", "a b", "a&Policy=x", "A", "a\n", &"a".repeat(65)] {
+        assert!(!of(900, hostile), "{hostile:?}");
     }
 }

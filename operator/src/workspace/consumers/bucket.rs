@@ -1,0 +1,274 @@
+//! Credentials for the bucket in a consumer's Secret: issued by the store for this one bucket, under a field manager of their own, so that
+//! what the Secret says of the database is nobody's business here. Renewed at half their life; those before stay good until their end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use api::{
+    conditions as names,
+    consumer::{BucketUse, ConsumerBucketStatus, ConsumerStatus, Revocation},
+    labels,
+    tenant_class::S3,
+};
+use desired::{consumer::Consumer, hash};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use providers::{Access, BucketSpec, IdentitySpec, IssuedCredentials, Purpose};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::{
+    super::{Facts, WOKEN_ANYWAY, provision},
+    Scene, sessions,
+};
+use crate::{
+    clock, connections,
+    engine::{fault::Fault, round::Round},
+};
+
+/// The bucket as a consumer reaches it.
+struct Place<'a> {
+    spec: BucketSpec,
+    s3: &'a S3,
+}
+
+impl Scene<'_> {
+    /// Sees to it that the Secret holds credentials that last. `known` is what status remembers of the consumer, its session included.
+    pub(super) async fn bucket(
+        &self,
+        consumer: &Consumer,
+        known: &ConsumerStatus,
+        session: &ConsumerBucketStatus,
+        round: &mut Round<Facts>,
+    ) -> Result<ConsumerBucketStatus, Fault> {
+        let left = until_renewal(session);
+        let look = self.context.until_next_look(session.observed_at.as_ref().map(|time| time.0));
+        if !left.is_zero() && !look.is_zero() {
+            round.look_again(left.min(look));
+            return Ok(session.clone());
+        }
+        let place = self.place(round)?;
+        let is_there = !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
+        let seen = if is_there { session.clone() } else { self.issue(consumer, known, session, &place).await? };
+        let seen = ConsumerBucketStatus { observed_at: Some(Time(clock::now())), ..seen };
+        round.look_again(until_renewal(&seen).min(self.context.evidence / 2));
+        Ok(seen)
+    }
+
+    /// The bucket, once it is made.
+    fn place(&self, round: &Round<Facts>) -> Result<Place<'_>, Fault> {
+        let before = self.workspace.status.as_ref().and_then(|status| status.bucket.as_ref());
+        let is_made = round.facts.bucket.as_ref().or(before).is_some_and(|bucket| bucket.observed_at.is_some());
+        if !is_made {
+            let message = "the bucket is not made yet: see the condition BucketReady";
+            return Err(Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message));
+        }
+        let owner = self.plan.tenant.status.as_ref().and_then(|status| status.identity.clone()).unwrap_or_default();
+        let class = self.plan.class;
+        let spec = provision::spec(self.context, class, &owner.parse()?, &self.facts.identity, Purpose::Data)?;
+        let s3 = class.spec.buckets.s3.as_ref();
+        let s3 = s3.ok_or_else(|| Fault::stalled(names::INVALID_SPEC, "the class names no place for buckets"))?;
+        Ok(Place { spec, s3 })
+    }
+
+    /// Whether the Secret is there with what was issued for it last. A patch that changes nothing tells: we may not read there. Only what
+    /// it is marked with comes back.
+    async fn holds(&self, consumer: &Consumer, digest: &str) -> Result<bool, Fault> {
+        let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
+        let api: Api<Secret> = Api::namespaced(self.context.engine.client.clone(), namespace);
+        let params =
+            PatchParams { field_manager: Some(labels::MANAGER_CONSUMER_BUCKET.to_owned()), ..Default::default() };
+        match api.patch_metadata(&name, &params, &Patch::Merge(json!({}))).await {
+            Ok(found) => Ok(found.annotations().get(labels::DESIRED_HASH).is_some_and(|it| it == digest)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(error) => Err(Fault::api(&error, &format!("look at Secret {namespace}/{name}"))),
+        }
+    }
+
+    /// Issues credentials and writes them. If we die in between, the next round issues others; all of them end with their session.
+    async fn issue(
+        &self,
+        consumer: &Consumer,
+        known: &ConsumerStatus,
+        session: &ConsumerBucketStatus,
+        place: &Place<'_>,
+    ) -> Result<ConsumerBucketStatus, Fault> {
+        let (context, class) = (self.context, self.plan.class);
+        let failed = |fault| context.connections.failed(class, fault);
+        let identities = context.connections.identities(class).await?;
+        let revocation = sessions::told(identities.revocation().await.map_err(failed)?);
+        let asked = place.asked(known, session, revocation, &self.facts.workspace.to_string());
+        let issued = identities.issue(&asked).await;
+        connections::count(&context.engine.metrics, "identities", "issue", &issued);
+        let issued = issued.map_err(failed)?;
+        lasts(&issued, asked.life, &place.s3.endpoint)?;
+        let issued_for = ConsumerBucketStatus {
+            revocation: Some(revocation),
+            expires_at: Some(Time(whole(issued.expires_at))),
+            ..session.clone()
+        };
+        let data = place.content(&issued, &issued_for);
+        self.write_bucket(consumer, data, Some(place.digest(&issued_for))).await?;
+        tracing::info!(
+            namespace = known.namespace,
+            service_account = known.service_account,
+            bucket = asked.bucket,
+            until = %issued.expires_at,
+            "credentials for a bucket were issued to a consumer"
+        );
+        Ok(issued_for)
+    }
+
+    /// Takes what the Secret says of the bucket out of it, where something else stays.
+    pub(super) async fn without_bucket(&self, consumer: &Consumer) -> Result<(), Fault> {
+        self.write_bucket(consumer, BTreeMap::new(), None).await
+    }
+
+    async fn write_bucket(
+        &self,
+        consumer: &Consumer,
+        data: BTreeMap<String, ByteString>,
+        digest: Option<String>,
+    ) -> Result<(), Fault> {
+        let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(self.facts.labels()),
+            annotations: digest.map(|digest| BTreeMap::from([(labels::DESIRED_HASH.to_owned(), digest)])),
+            ..ObjectMeta::default()
+        };
+        let secret = Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() };
+        let api: Api<Secret> = Api::namespaced(self.context.engine.client.clone(), namespace);
+        let params = PatchParams::apply(labels::MANAGER_CONSUMER_BUCKET).force();
+        let written = api.patch(&name, &params, &Patch::Apply(secret)).await;
+        written.map(drop).map_err(|error| Fault::api(&error, &format!("apply Secret {namespace}/{name}")))
+    }
+}
+
+impl Place<'_> {
+    /// A digest of what the Secret says that is no secret, and of which credentials it holds.
+    fn digest(&self, session: &ConsumerBucketStatus) -> String {
+        let s3 = self.s3;
+        let end = session.expires_at.as_ref().map(|end| end.0.to_string());
+        let parts =
+            json!([self.spec.name(), s3.endpoint, s3.region, s3.ca_bundle, session.session, session.access, end]);
+        hash::of(&parts, None)
+    }
+
+    fn asked(
+        &self,
+        known: &ConsumerStatus,
+        session: &ConsumerBucketStatus,
+        revocation: Revocation,
+        workspace: &str,
+    ) -> IdentitySpec {
+        // For the store's log only.
+        let session_name = format!("{}@{workspace}.{}", known.service_account, known.namespace);
+        IdentitySpec {
+            bucket: self.spec.name(),
+            purpose: self.spec.purpose,
+            key_name: self.spec.key_name(),
+            access: match session.access {
+                BucketUse::Read => Access::Read,
+                BucketUse::ReadWrite => Access::ReadWrite,
+            },
+            session_name: session_name.chars().take(64).collect(),
+            life: sessions::life(revocation),
+            revocable_as: (revocation == Revocation::Immediate).then(|| session.session.clone()),
+        }
+    }
+
+    /// What the Secret says of the bucket.
+    fn content(&self, issued: &IssuedCredentials, session: &ConsumerBucketStatus) -> BTreeMap<String, ByteString> {
+        let end = session.expires_at.as_ref().map(|end| end.0.to_string()).unwrap_or_default();
+        let mut content = BTreeMap::from([
+            ("bucket", self.spec.name()),
+            ("bucket-endpoint", self.s3.endpoint.clone()),
+            ("bucket-region", self.s3.region.clone()),
+            ("bucket-access-key-id", issued.access_key_id.clone()),
+            ("bucket-secret-access-key", issued.secret_access_key.expose_secret().to_owned()),
+            ("bucket-session-token", issued.session_token.expose_secret().to_owned()),
+            ("bucket-expires-at", end),
+        ]);
+        if let Some(bundle) = &self.s3.ca_bundle {
+            content.insert("bucket-ca.crt", bundle.clone());
+        }
+        content.into_iter().map(|(entry, text)| (entry.to_owned(), ByteString(text.into_bytes()))).collect()
+    }
+}
+
+/// Refuses credentials that would have to be renewed at once, again and again.
+fn lasts(issued: &IssuedCredentials, life: Duration, endpoint: &str) -> Result<(), Fault> {
+    let granted = Duration::try_from(issued.expires_at.duration_since(clock::now())).unwrap_or_default();
+    if granted >= life * 3 / 4 {
+        return Ok(());
+    }
+    let message = format!(
+        "the STS at {endpoint} issues credentials for less than {} hours (until {}): allow sessions as long as that there, and check the clocks",
+        life.as_secs() / 3600,
+        issued.expires_at
+    );
+    Err(Fault::stalled(names::PROVIDER_REFUSED, message))
+}
+
+/// How long what was issued last is good enough; zero if nothing was.
+fn until_renewal(session: &ConsumerBucketStatus) -> Duration {
+    let (Some(end), Some(revocation)) = (&session.expires_at, session.revocation) else { return Duration::ZERO };
+    let left = Duration::try_from(end.0.duration_since(clock::now())).unwrap_or_default();
+    left.saturating_sub(sessions::life(revocation) / 2)
+}
+
+/// As status keeps it, so that what is read back is what was meant.
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends_in(left: Duration, revocation: Option<Revocation>) -> ConsumerBucketStatus {
+        ConsumerBucketStatus {
+            access: BucketUse::Read,
+            session: "a".into(),
+            revocation,
+            expires_at: Some(Time(clock::now() + left)),
+            observed_at: None,
+        }
+    }
+
+    #[test]
+    fn credentials_are_renewed_at_half_their_life_however_they_are_taken_back() {
+        let minute = Duration::from_mins(1);
+        for (revocation, half) in
+            [(Revocation::Immediate, Duration::from_hours(12)), (Revocation::ByExpiry, Duration::from_mins(30))]
+        {
+            let left = |left| until_renewal(&ends_in(left, Some(revocation)));
+            assert!(left(half.saturating_sub(minute)).is_zero(), "{revocation:?}");
+            assert!(!left(half + minute).is_zero() && left(half + minute) <= minute, "{revocation:?}");
+        }
+        assert!(until_renewal(&ends_in(Duration::from_hours(24), None)).is_zero(), "nothing was issued");
+    }
+
+    #[test]
+    fn a_store_that_issues_for_too_short_is_named() {
+        let issued = |hours| IssuedCredentials {
+            access_key_id: "key".into(),
+            secret_access_key: "hidden".into(),
+            session_token: "hidden".into(),
+            expires_at: clock::now() + Duration::from_hours(hours),
+        };
+        let day = Duration::from_hours(24);
+        assert!(lasts(&issued(24), day, "https://s3.example").is_ok());
+        let fault = lasts(&issued(12), day, "https://s3.example").unwrap_err();
+        assert!(fault.message.contains("https://s3.example") && fault.message.contains("24 hours"), "{fault}");
+    }
+}

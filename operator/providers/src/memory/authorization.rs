@@ -65,12 +65,27 @@ impl MemoryStores {
         self.world.call(Operation::ListStores, about.identity, name, Vec::new(), look).await
     }
 
-    pub(crate) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+    /// Where access control looks up who may do what: nowhere, in memory.
+    #[allow(clippy::unused_self)] // the same call as at a server
+    pub(crate) fn access_control(&self) -> Option<&StoreId> {
+        None
+    }
+
+    pub(crate) async fn name_of(&self, about: &About<'_>, id: &StoreId) -> Result<Option<String>, Fault> {
+        let look = |state: &mut super::State| {
+            let store = state.stores.get(id.as_str()).filter(|store| !store.deleted);
+            Ok(store.map(|store| store.name.clone()))
+        };
+        self.world.call(Operation::ListStores, about.identity, id.as_str(), Vec::new(), look).await
+    }
+
+    pub(crate) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<StoreId, Fault> {
         let make = |state: &mut super::State| {
             state.issued += 1;
             let store = MemoryStore { name: name.to_owned(), hidden: state.lag, ..MemoryStore::default() };
-            state.stores.insert(id(state.issued), store);
-            Ok(())
+            let made = id(state.issued);
+            state.stores.insert(made.clone(), store);
+            StoreId::new(&made)
         };
         self.world.call(Operation::CreateStore, about.identity, name, Vec::new(), make).await
     }

@@ -153,22 +153,22 @@ async fn an_application_of_one_tenant_is_refused_every_call_at_the_store_of_anot
     let [acme, globex] = [identity(), identity()];
     let acme_store = world.ensure(&store_of(&acme, &[user("anna")])).await;
     let globex_store = world.ensure(&store_of(&globex, &[user("ben")])).await;
-    let [(reader, reads), (writer, writes), (_, stranger), (theirs, their_token)] =
+    let [(reader, of_reader), (author, of_author), (_, stranger), (theirs, of_theirs)] =
         [world.application().await, world.application().await, world.application().await, world.application().await];
-    let at_acme = by_workspace(&acme_store, &identity(), &[(&reader, Reach::Read), (&writer, Reach::ReadWrite)]);
+    let at_acme = by_workspace(&acme_store, &identity(), &[(&reader, Reach::Read), (&author, Reach::ReadWrite)]);
     let at_globex = by_workspace(&globex_store, &identity(), &[(&theirs, Reach::ReadWrite)]);
     for spec in [&at_acme, &at_globex] {
         ensure(&Applications(world.server()), spec).await.unwrap();
     }
     let access = StoreId::new(world.openfga.access_control().unwrap()).unwrap();
-    let mut table = String::new();
+    let mut table = Vec::new();
     let mut refused = 0;
     let asking = ["check", "read", "list-objects"];
     let all = ["check", "read", "list-objects", "write", "write-model"];
     for (who, token, own, wanted) in [
-        ("acme's reader", &reads, Some(&acme_store), &asking[..]),
-        ("acme's writer", &writes, Some(&acme_store), &all[..]),
-        ("globex's writer", &their_token, Some(&globex_store), &all[..]),
+        ("acme's reader", &of_reader, Some(&acme_store), &asking[..]),
+        ("acme's writer", &of_author, Some(&acme_store), &all[..]),
+        ("globex's writer", &of_theirs, Some(&globex_store), &all[..]),
         ("a stranger", &stranger, None, &[]),
     ] {
         for (place, store) in [("acme", &acme_store), ("globex", &globex_store), ("access control", &access)] {
@@ -177,10 +177,10 @@ async fn an_application_of_one_tenant_is_refused_every_call_at_the_store_of_anot
             assert_eq!(allowed(&tried), wanted, "{who} at {place}");
             refused += tried.len() - wanted.len();
             let cells: Vec<String> = tried.iter().map(|(name, came)| format!("{name} {came}")).collect();
-            table.push_str(&format!("{who:<16}at {place:<15}{}\n", cells.join(", ")));
+            table.push(format!("{who:<16}at {place:<15}{}", cells.join(", ")));
         }
     }
-    show(&format!("OpenFGA with access control: {refused} calls refused\n{table}"));
+    show(&format!("OpenFGA with access control: {refused} calls refused\n{}", table.join("\n")));
 }
 
 #[tokio::test]

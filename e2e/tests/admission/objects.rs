@@ -86,7 +86,7 @@ pub fn full(kind: &str) -> Value {
                     "identity": IDENTITY, "serverName": "database-01234567", "time": "2026-11-23T10:15:00Z",
                 },
             },
-            "consumers": [{ "namespace": "shop", "serviceAccount": "billing", "database": "readWrite" }],
+            "consumers": [{ "namespace": "shop", "serviceAccount": "billing", "database": "readWrite", "authorization": "read" }],
             "paused": false,
         }),
         other => panic!("{other} is no kind of ours"),

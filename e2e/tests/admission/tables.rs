@@ -154,6 +154,7 @@ Workspace spec.consumers unique namespace+serviceAccount
 Workspace spec.consumers[] required database
 Workspace spec.consumers[] required namespace
 Workspace spec.consumers[] required serviceAccount
+Workspace spec.consumers[].authorization enum read|readWrite
 Workspace spec.consumers[].database enum read|readWrite
 Workspace spec.consumers[].namespace maxLength 63
 Workspace spec.consumers[].namespace minLength 1

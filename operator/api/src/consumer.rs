@@ -28,6 +28,10 @@ pub struct Consumer {
     pub service_account: String,
     /// What it may do with the database.
     pub database: DatabaseUse,
+    /// What it may do in the Tenant's store of authorization; nothing if it is left out. Needs a TenantClass whose OpenFGA server knows its
+    /// callers (`authorization.openfga.accessControl`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<AuthorizationUse>,
 }
 
 /// What a consumer may do with a database.
@@ -37,6 +41,16 @@ pub enum DatabaseUse {
     /// Reads all tables.
     Read,
     /// Reads and writes all tables, and makes and changes them as the database's owner does.
+    ReadWrite,
+}
+
+/// What a consumer may do in a store of authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthorizationUse {
+    /// Asks, and reads all that stands there.
+    Read,
+    /// Asks, reads and writes tuples and models.
     ReadWrite,
 }
 

@@ -113,7 +113,12 @@ fn wanted(tenant: &Tenant, workspace: &Workspace, round: &Round<Facts>) -> Resul
 }
 
 fn intended(spec: &MembershipSpec) -> MembershipStatus {
-    MembershipStatus { store_id: spec.store.to_string(), object: tuples::workspace(&spec.workspace), observed_at: None }
+    MembershipStatus {
+        store_id: spec.store.to_string(),
+        object: tuples::workspace(&spec.workspace),
+        applications: Vec::new(),
+        observed_at: None,
+    }
 }
 
 /// Takes the members' rights away, whatever is kept of the Workspace. Status names the store before anything is written to it.

@@ -13,8 +13,8 @@ use api::{TenantClass, conditions as names, subject::SubjectKind};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use providers::{
-    Buckets, Identities, Keys, Memberships, Stores,
-    authorization::{Server, Subject},
+    Applications, Buckets, Identities, Keys, Memberships, Stores,
+    authorization::{Server, StoreId, Subject},
     memory::{MemoryBuckets, MemoryIdentities, MemoryKeys, MemoryStores},
 };
 use secrecy::SecretString;
@@ -93,6 +93,11 @@ impl Connections {
         self.authorization(class).await.map(Memberships)
     }
 
+    /// The applications that may call for these stores.
+    pub async fn applications(&self, class: &TenantClass) -> Result<Applications, Fault> {
+        self.authorization(class).await.map(Applications)
+    }
+
     /// Who issues identities for the buckets that the class names. Not kept: it is asked every few days.
     pub async fn identities(&self, class: &TenantClass) -> Result<Identities, Fault> {
         match &self.source {
@@ -103,7 +108,13 @@ impl Connections {
 
     async fn authorization(&self, class: &TenantClass) -> Result<Server, Fault> {
         if let ProviderSource::Memory(world) = &self.source {
-            return Ok(Server::Memory(MemoryStores::new(world)));
+            let openfga = class.spec.authorization.as_ref().and_then(|place| place.openfga.as_ref());
+            let access = openfga.and_then(|openfga| openfga.access_control.as_ref());
+            let stores = MemoryStores::new(world);
+            return Ok(Server::Memory(match access {
+                Some(access) => stores.with_access_control(StoreId::new(&access.store_id)?),
+                None => stores,
+            }));
         }
         if let Some(kept) = fresh(&self.authorization, class) {
             return Ok(kept);

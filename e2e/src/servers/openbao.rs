@@ -21,6 +21,8 @@ use crate::nursery::Nursery;
 use crate::plane::Plane;
 use crate::ports::Port;
 
+mod identities;
+
 /// Mount of the transit engine.
 pub(super) const TRANSIT_MOUNT: &str = "transit";
 
@@ -178,11 +180,17 @@ impl OpenBao {
         self.write(&format!("auth/{AUTH_MOUNT}/config"), &configuration).await?;
         let policy = json!({ "policy": OPERATOR_POLICY });
         self.write(&format!("sys/policies/acl/{OPERATOR_ROLE}"), &policy).await?;
+        self.let_operator_in(&[OPERATOR_ROLE]).await
+    }
+
+    /// Lets the operator sign in with these policies. Its alias is its name, so that identity tokens can bear it.
+    async fn let_operator_in(&self, policies: &[&str]) -> Result<()> {
         let role = json!({
             "bound_service_account_names": [OPERATOR_ACCOUNT],
             "bound_service_account_namespaces": [OPERATOR_NAMESPACE],
             "audience": AUDIENCE,
-            "token_policies": [OPERATOR_ROLE],
+            "token_policies": policies,
+            "alias_name_source": "serviceaccount_name",
             "token_no_default_policy": true,
             "token_ttl": "15m",
         });

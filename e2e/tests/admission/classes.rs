@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::objects::{at, full};
+use crate::objects::{at, full, set};
 use crate::rules::{Case, HOSTILE};
 use crate::tenants::DURATION;
 
@@ -14,6 +14,9 @@ const BUNDLE: &str = "caBundle must be PEM text that begins with -----BEGIN CERT
 const PATH: &str = "must be a path of letters, digits, dashes and underscores without leading or trailing slash, such as \
     transit or teams/platform";
 const IDENTIFIER: &str = "must be letters, digits and . _ : / - , beginning and ending with a letter or digit";
+const STORE_ID: &str =
+    "must be the id of a store: 26 digits and capitals without I, L, O and U, such as 01JZ8Q5W3N8M4T6R2V9X7B1C0D";
+const OPENFGA: &str = "spec.authorization.openfga";
 const SECRET: &str = "must be the name of a Secret in Steading's own namespace: lower-case letters, digits and dashes";
 const OPENBAO: &str = "spec.keys.openbao";
 const S3: &str = "spec.buckets.s3";
@@ -158,6 +161,12 @@ fn authorization() -> Vec<Case> {
     let removed = "authorization cannot be removed: Tenants have stores there; create a new TenantClass without it";
     let residency =
         "authorization.openfga.region must be one of residency.regions: who may do what is personal data too";
+    let together = "authorization.openfga.accessControl goes with credentials.identityToken: a server with access control \
+        takes no preshared key, and one without it lets every identity into every store";
+    let one_way = "authorization.openfga.credentials needs exactly one of secret (a preshared key) and identityToken (a token \
+        that OpenBao issues)";
+    let token = json!({ "identityToken": { "role": "openfga" } });
+    let control = json!({ "storeID": "01JZ8Q5W3N8M4T6R2V9X7B1C0D" });
     vec![
         of("spec.authorization", "authorization must name where stores are made: set authorization.openfga")
             .refuses(json!({})),
@@ -167,6 +176,26 @@ fn authorization() -> Vec<Case> {
             .takes_change(Value::Null, there)
             .at("spec.authorization"),
         of("spec", residency).refuses("us-east-1").at("spec.authorization.openfga.region"),
+        of(OPENFGA, together)
+            .refuses(signing_in(&json!({ "secret": "openfga" }), &control))
+            .refuses(signing_in(&token, &Value::Null))
+            .takes(signing_in(&token, &control))
+            .takes(signing_in(&json!({ "secret": "a" }), &Value::Null))
+            .takes_change(
+                signing_in(&json!({ "secret": "openfga-credentials" }), &Value::Null),
+                signing_in(&token, &control),
+            ),
+        of("spec.authorization.openfga.credentials", one_way)
+            .refuses(json!({}))
+            .refuses(json!({ "secret": "openfga", "identityToken": { "role": "openfga" } })),
+        of("spec.authorization.openfga.accessControl.storeID", STORE_ID)
+            .refuses_all([
+                "01jz8q5w3n8m4t6r2v9x7b1c0d",
+                "81JZ8Q5W3N8M4T6R2V9X7B1C0D",
+                "01JZ8Q5W3N8M4T6R2V9X7B1C0U",
+                "01JZ8Q5W3N8M4T6R2V9X7B1C/D",
+            ])
+            .takes_all(["01JZ8Q5W3N8M4T6R2V9X7B1C0D", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"]),
         immutable(
             "spec.authorization.openfga.region",
             "authorization.openfga.region is immutable: create a new object to use another",
@@ -180,6 +209,15 @@ fn authorization() -> Vec<Case> {
             "https://openfga.evil",
         ),
     ]
+}
+
+/// The OpenFGA server with these ways of signing in. Null is an absent field.
+fn signing_in(credentials: &Value, access_control: &Value) -> Value {
+    let mut openfga = at(&mut full("TenantClass"), OPENFGA).clone();
+    for (field, value) in [("credentials", credentials), ("accessControl", access_control)] {
+        set(&mut openfga, field, value.clone());
+    }
+    openfga
 }
 
 /// Rules that stand on several fields.
@@ -208,7 +246,11 @@ fn shared() -> Vec<Case> {
         let case = of(path, PATH).refuses_all(HOSTILE).refuses_all(["/a", "a/", "a//b", "a.b", "a/../b", "\u{e4}"]);
         cases.push(case.takes_all(["a", "teams/platform", "kv_2/a-b"]));
     }
-    for path in ["spec.keys.openbao.auth.role", "spec.keys.openbao.auth.audience"] {
+    for path in [
+        "spec.keys.openbao.auth.role",
+        "spec.keys.openbao.auth.audience",
+        "spec.authorization.openfga.credentials.identityToken.role",
+    ] {
         let refused = HOSTILE.into_iter().filter(|text| *text != "../a").fold(of(path, IDENTIFIER), Case::refuses);
         cases.push(refused.refuses_all(["../a", "-a", "a-", "a/", ":a"]).takes_all([
             "a",
@@ -222,7 +264,9 @@ fn shared() -> Vec<Case> {
         "spec.authorization.openfga.credentials.secret",
     ] {
         let case = of(path, SECRET).refuses_all(HOSTILE).refuses_all(["S3", "-a", "a-", "a.b", "other-namespace/s3"]);
-        cases.push(case.takes_all(["a", "s3-credentials"]));
+        // Where it is one of two ways, the valid object has the other.
+        let is_alone = path.starts_with("spec.buckets");
+        cases.push(if is_alone { case.takes_all(["a", "s3-credentials"]) } else { case });
     }
     for path in ["default", "min", "max"].map(|name| match name {
         "default" => "spec.keys.openbao.rotationPeriod.default",

@@ -48,7 +48,8 @@ pub fn full(kind: &str) -> Value {
                 "region": "site-a",
                 "endpoint": "https://openfga.example:8080",
                 "caBundle": CERTIFICATE,
-                "credentials": { "secret": "openfga-credentials" },
+                "credentials": { "identityToken": { "role": "openfga" } },
+                "accessControl": { "storeID": "01JZ8Q5W3N8M4T6R2V9X7B1C0D" },
             }},
             "database": {
                 "image": "registry.example/postgresql:18.4",
@@ -92,6 +93,7 @@ pub fn full(kind: &str) -> Value {
             },
             "consumers": [{
                 "namespace": "shop", "serviceAccount": "billing", "database": "readWrite", "bucket": "read",
+                "authorization": "read",
             }],
             "paused": false,
         }),

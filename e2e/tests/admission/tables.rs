@@ -33,9 +33,14 @@ TenantClass spec required residency
 TenantClass spec.authorization.openfga required credentials
 TenantClass spec.authorization.openfga required endpoint
 TenantClass spec.authorization.openfga required region
+TenantClass spec.authorization.openfga.accessControl required storeID
+TenantClass spec.authorization.openfga.accessControl.storeID maxLength 26
+TenantClass spec.authorization.openfga.accessControl.storeID minLength 26
 TenantClass spec.authorization.openfga.caBundle maxLength 65536
 TenantClass spec.authorization.openfga.caBundle minLength 27
-TenantClass spec.authorization.openfga.credentials required secret
+TenantClass spec.authorization.openfga.credentials.identityToken required role
+TenantClass spec.authorization.openfga.credentials.identityToken.role maxLength 64
+TenantClass spec.authorization.openfga.credentials.identityToken.role minLength 1
 TenantClass spec.authorization.openfga.credentials.secret maxLength 63
 TenantClass spec.authorization.openfga.credentials.secret minLength 1
 TenantClass spec.authorization.openfga.endpoint maxLength 253
@@ -156,6 +161,7 @@ Workspace spec.consumers maxItems 50
 Workspace spec.consumers unique namespace+serviceAccount
 Workspace spec.consumers[] required namespace
 Workspace spec.consumers[] required serviceAccount
+Workspace spec.consumers[].authorization enum read|readWrite
 Workspace spec.consumers[].bucket enum read|readWrite
 Workspace spec.consumers[].database enum read|readWrite
 Workspace spec.consumers[].namespace maxLength 63

@@ -99,7 +99,7 @@ fn consumers() -> Vec<Case> {
         ["Shop", "-shop", "shop-", "sh op", "shop\n", "shop/x", "shop_x", "*", "$(id)", "shop;x", "\u{441}hop"];
     let (who, nothing) = (
         json!({ "namespace": "shop", "serviceAccount": "billing" }),
-        "a consumer must use something: set database or bucket",
+        "a consumer must use something: set database, bucket or authorization",
     );
     let using = |field: &str| {
         let mut using = who.clone();

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use e2e::certificates::Authority;
 use e2e::ports::LOOPBACK;
 use e2e::servers::OpenFga;
-use providers::authorization::{OpenFga as Adapter, OpenFgaConfig, Role, Server, StoreObserved, Subject, tuples};
+use providers::authorization::{
+    OpenFga as Adapter, OpenFgaConfig, OpenFgaCredentials, Role, Server, StoreObserved, Subject, tuples,
+};
 use providers::{Class, Identity, MembershipSpec, Memberships, StoreSpec, Stores, ensure, ensure_gone, reasons};
 use reqwest::Method;
 use secrecy::SecretString;
@@ -29,7 +31,8 @@ impl World {
         let config = OpenFgaConfig {
             endpoint: self.openfga.endpoint(),
             ca_bundle: Some(self.authority.certificate().to_owned()),
-            preshared_key: preshared_key.clone(),
+            credentials: OpenFgaCredentials::PresharedKey(preshared_key.clone()),
+            access_control: None,
         };
         Server::OpenFga(Adapter::new(&config).unwrap())
     }
@@ -58,20 +61,20 @@ impl World {
     }
 }
 
-fn user(name: &str) -> Subject {
+pub fn user(name: &str) -> Subject {
     Subject::User(name.to_owned())
 }
 
-fn group(name: &str) -> Subject {
+pub fn group(name: &str) -> Subject {
     Subject::Group(name.to_owned())
 }
 
-fn store_of(tenant: &Identity, owners: &[Subject]) -> StoreSpec {
+pub fn store_of(tenant: &Identity, owners: &[Subject]) -> StoreSpec {
     let owners = owners.iter().cloned().collect();
     StoreSpec { installation: installation(), tenant: tenant.clone(), known: None, owners, going: false }
 }
 
-fn members_of(tenant: &Identity, store: &StoreObserved, members: &[(Subject, Role)]) -> MembershipSpec {
+pub fn members_of(tenant: &Identity, store: &StoreObserved, members: &[(Subject, Role)]) -> MembershipSpec {
     MembershipSpec {
         store: store.id.clone(),
         model: store.model.clone().unwrap().id,

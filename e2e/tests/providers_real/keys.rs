@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-fn config(plane: &Plane, openbao: &OpenBao) -> OpenBaoConfig {
+pub fn config(plane: &Plane, openbao: &OpenBao) -> OpenBaoConfig {
     OpenBaoConfig {
         address: openbao.address(),
         ca_bundle: Some(plane.authority().certificate().to_owned()),

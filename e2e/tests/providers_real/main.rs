@@ -4,6 +4,7 @@
 // Everything here is a test: a panic is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access;
 mod authorization;
 mod buckets;
 mod identities;

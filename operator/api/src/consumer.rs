@@ -13,10 +13,10 @@ use crate::{names::TenantName, names::WorkspaceName, rules};
 /// Most Workspaces that one namespace can consent to; what its annotation names beyond them is not read.
 const MOST_CONSENTS: usize = 256;
 
-/// A ServiceAccount of another namespace that uses the Workspace's database, its bucket, or both. Its namespace consents with the
+/// A ServiceAccount of another namespace that uses the Workspace's database, its bucket, or its Tenant's store of authorization. Its namespace consents with the
 /// annotation `steading.dev/consumes: tenant/workspace`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("has(self.database) || has(self.bucket)").message("a consumer must use something: set database or bucket"))]
+#[x_kube(validation = Rule::new("has(self.database) || has(self.bucket) || has(self.authorization)").message("a consumer must use something: set database, bucket or authorization"))]
 #[serde(rename_all = "camelCase")]
 pub struct Consumer {
     /// Its namespace.
@@ -33,6 +33,10 @@ pub struct Consumer {
     /// What it may do with the bucket; nothing if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketUse>,
+    /// What it may do in the Tenant's store of authorization; nothing if it is left out. Needs a TenantClass whose OpenFGA server knows its
+    /// callers (`authorization.openfga.accessControl`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<AuthorizationUse>,
 }
 
 /// What a consumer may do with a database.
@@ -62,6 +66,16 @@ pub enum Revocation {
     Immediate,
     /// The store ends them at their time, and not before.
     ByExpiry,
+}
+
+/// What a consumer may do in a store of authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthorizationUse {
+    /// Asks, and reads all that stands there.
+    Read,
+    /// Asks, reads and writes tuples and models.
+    ReadWrite,
 }
 
 /// A consumer as last observed.

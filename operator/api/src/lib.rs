@@ -5,6 +5,7 @@
 //! conditions with their documented reasons ([`conditions`]). This crate has no client and does no I/O.
 
 pub mod amounts;
+pub mod authorization;
 pub mod conditions;
 pub mod consumer;
 pub mod crds;

@@ -24,6 +24,13 @@ pub fn class_name() -> Rule {
     )
 }
 
+/// The id of a store at an OpenFGA server.
+pub fn store_id() -> Rule {
+    Rule::new("self.matches('^[0-7][0-9A-HJKMNP-TV-Z]{25}$')").message(
+        "must be the id of a store: 26 digits and capitals without I, L, O and U, such as 01JZ8Q5W3N8M4T6R2V9X7B1C0D",
+    )
+}
+
 /// A reference to a TenantClass by name.
 pub fn class_reference() -> Rule {
     Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, database::ClassDatabase, rules, status::unobserved};
+use crate::{Duration, authorization::Authorization, database::ClassDatabase, rules, status::unobserved};
 
 /// Where a tenant's things come from: residency, keys, buckets, authorization, databases, and facts about the network.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -255,37 +255,6 @@ pub struct Kes {
     #[x_kube(validation = rules::ca_bundle())]
     pub ca_bundle: Option<String>,
     /// Secret with `apiKey` of an identity that may create and describe keys.
-    pub credentials: SecretReference,
-}
-
-/// Where stores of authorization come from: exactly one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("has(self.openfga)").message("authorization must name where stores are made: set authorization.openfga"))]
-#[serde(rename_all = "camelCase")]
-pub struct Authorization {
-    /// An OpenFGA server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub openfga: Option<OpenFga>,
-}
-
-/// Stores at an OpenFGA server, version 1.10 or newer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenFga {
-    /// The region in which the server keeps its data; one of residency.regions. Immutable.
-    #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = rules::region(), validation = rules::immutable("authorization.openfga.region"))]
-    pub region: String,
-    /// Address of the server's HTTP interface, such as `https://openfga.example:8080`. Immutable.
-    #[schemars(length(min = 9, max = 253))]
-    #[x_kube(validation = rules::endpoint(), validation = rules::immutable("authorization.openfga.endpoint"))]
-    pub endpoint: String,
-    /// PEM certificates that are trusted for this address; the system's are used if it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 27, max = 65536))]
-    #[x_kube(validation = rules::ca_bundle())]
-    pub ca_bundle: Option<String>,
-    /// Secret with `presharedKey`, one of the server's preshared keys.
     pub credentials: SecretReference,
 }
 

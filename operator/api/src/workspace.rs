@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amounts::ResourceText,
-    consumer::{Consumer, ConsumerStatus, EndingCredentials},
+    consumer::{AuthorizationUse, Consumer, ConsumerStatus, EndingCredentials},
     database::{Database, DatabaseStatus},
     rules,
     status::{EncryptionPlace, unobserved},
@@ -216,7 +216,7 @@ pub struct BucketStatus {
 }
 
 /// The members of a Workspace in the tenant's store of authorization, as last observed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MembershipStatus {
     /// Id of the store.
@@ -226,7 +226,26 @@ pub struct MembershipStatus {
     /// What the Workspace is called in the store.
     #[schemars(length(max = 64))]
     pub object: String,
+    /// The consumers that may call the server for the store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
+    pub applications: Vec<ApplicationStatus>,
     /// When its members were last looked at. Absent before: it stands in status before they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+}
+
+/// A consumer that may call the server of authorization for the tenant's store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationStatus {
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its ServiceAccount.
+    #[schemars(length(max = 63))]
+    pub service_account: String,
+    /// What it may do there.
+    pub authorization: AuthorizationUse,
 }

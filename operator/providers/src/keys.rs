@@ -22,7 +22,7 @@ use crate::{
 
 pub mod openbao;
 
-pub use openbao::{OpenBaoConfig, OpenBaoKeys, TokenSource};
+pub use openbao::{IdentityTokens, OpenBaoConfig, OpenBaoKeys, TokenSource};
 
 /// Shortest rotation period that transit engines take.
 pub const SHORTEST_ROTATION_PERIOD: Duration = Duration::from_hours(1);

@@ -9,6 +9,7 @@
 //! | a workspace's bucket and the tenant's key under it | [`BucketSpec`] | [`BucketObserved`] | [`Buckets`] |
 //! | a tenant's store of authorization | [`StoreSpec`] | [`StoreObserved`] | [`Stores`] |
 //! | who may do what in a workspace | [`MembershipSpec`] | [`TupleSeen`]s | [`Memberships`] |
+//! | which applications may call for a store | [`ApplicationsSpec`] | [`TupleSeen`]s | [`Applications`] |
 //! | use of one bucket for a while | [`IdentitySpec`] | [`IssuedCredentials`] | [`Identities`] |
 //!
 //! All but the last go through [`ensure`] (make it so), [`ensure_released`] (keep it, marked as nobody's where it can be) and [`ensure_gone`]
@@ -45,12 +46,14 @@ pub mod memory;
 pub mod owner;
 mod wire;
 
-pub use authorization::{MembershipSpec, Memberships, StoreObserved, StoreSpec, Stores, TupleSeen};
+pub use authorization::{
+    Applications, ApplicationsSpec, MembershipSpec, Memberships, StoreObserved, StoreSpec, Stores, TupleSeen,
+};
 pub use buckets::{
     BucketObserved, BucketSpec, Buckets, DefaultEncryption, KesConfig, Purpose, S3Buckets, S3Config, WantedEncryption,
 };
 pub use external::{External, ensure, ensure_gone, ensure_released};
 pub use fault::{Class, Fault, reasons};
 pub use identities::{Access, Identities, IdentitySpec, IssuedCredentials, Revocation, StsIdentities};
-pub use keys::{KeyObserved, KeySpec, Keys, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource};
+pub use keys::{IdentityTokens, KeyObserved, KeySpec, Keys, OpenBaoConfig, OpenBaoKeys, RotateOnce, TokenSource};
 pub use owner::{Identity, Installation};

@@ -6,7 +6,7 @@ use api::{TenantClass, conditions as names, tenant_class::S3};
 use kube::ResourceExt;
 use providers::{
     Buckets, Identities, Keys, StsIdentities,
-    authorization::{OpenFga, OpenFgaConfig, Server},
+    authorization::{OpenFga, OpenFgaConfig, OpenFgaCredentials, Server, StoreId},
     buckets::{
         kes::KesConfig,
         s3::{S3Buckets, S3Config},
@@ -58,10 +58,33 @@ impl Connections {
     pub(super) async fn real_authorization(&self, class: &TenantClass) -> Result<Server, Fault> {
         let openfga = class.spec.authorization.as_ref().and_then(|place| place.openfga.as_ref());
         let Some(openfga) = openfga else { return Err(nowhere(class, "authorization", "authorization.openfga")) };
-        let [preshared_key] = self.secret(&openfga.credentials.secret, OPENFGA_ENTRIES).await?;
-        let config =
-            OpenFgaConfig { endpoint: openfga.endpoint.clone(), ca_bundle: openfga.ca_bundle.clone(), preshared_key };
+        let config = OpenFgaConfig {
+            endpoint: openfga.endpoint.clone(),
+            ca_bundle: openfga.ca_bundle.clone(),
+            credentials: self.at_openfga(class, &openfga.credentials).await?,
+            access_control: openfga.access_control.as_ref().map(|access| StoreId::new(&access.store_id)).transpose()?,
+        };
         Ok(Server::OpenFga(OpenFga::new(&config)?))
+    }
+
+    /// How to sign in at an OpenFGA server.
+    async fn at_openfga(
+        &self,
+        class: &TenantClass,
+        credentials: &api::authorization::OpenFgaCredentials,
+    ) -> Result<OpenFgaCredentials, Fault> {
+        if let Some(secret) = &credentials.secret {
+            let [key] = self.secret(secret, OPENFGA_ENTRIES).await?;
+            return Ok(OpenFgaCredentials::PresharedKey(key));
+        }
+        let token = credentials.identity_token.as_ref();
+        let token = token.ok_or_else(|| nowhere(class, "its credentials", "authorization.openfga.credentials"))?;
+        match self.keys(class)? {
+            Keys::OpenBao(openbao) => {
+                Ok(OpenFgaCredentials::IdentityToken(Arc::new(openbao.identity_tokens(&token.role))))
+            }
+            Keys::Memory(_) => Err(nowhere(class, "identity tokens", "keys.openbao")),
+        }
     }
 
     async fn store(&self, s3: &S3) -> Result<S3Config, Fault> {

@@ -1,8 +1,14 @@
 //! Who may do what in the Workspace, as the tenant's store of authorization says it: written, kept, taken away when the Workspace goes.
 
+mod applications;
+
 use std::time::Duration;
 
-use api::{Identity, Tenant, TenantClass, Workspace, conditions as names, subject::Role, workspace::MembershipStatus};
+use api::{
+    Identity, Tenant, TenantClass, Workspace, conditions as names,
+    subject::Role,
+    workspace::{ApplicationStatus, MembershipStatus},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use providers::{
@@ -38,22 +44,33 @@ pub async fn members(
     let observed = known.and_then(|members| members.observed_at.as_ref()).map(|time| time.0);
     let (rest, generation) = (context.until_next_look(observed), workspace.metadata.generation);
     let store = tenant.status.as_ref().and_then(|status| status.authorization.as_ref()?.store_id.as_ref());
+    let wanted = applications::wanted(context, workspace, class);
     let is_settled = conditions::holding(Workspaces::conditions(workspace), names::AUTHORIZATION_READY, generation)
         .is_some()
-        && known.map(|members| &members.store_id) == store;
+        && known.map(|members| &members.store_id) == store
+        && wanted.as_ref().is_ok_and(|wanted| known.is_some_and(|known| known.applications == *wanted));
     if is_settled && !rest.is_zero() {
         round.look_again(rest);
         return;
     }
-    match look(context, tenant, workspace, class, round).await {
-        Ok(spec) => {
-            let message = format!("store {} knows the members as {}", spec.store, tuples::workspace(&spec.workspace));
+    match look(context, tenant, workspace, class, wanted, round).await {
+        Ok((spec, applications)) => {
+            let object = tuples::workspace(&spec.workspace);
+            let message = format!("store {} knows the members as {object}{}", spec.store, told(&applications));
             round.parts.push(Part::good(names::AUTHORIZATION_READY, names::AVAILABLE, message));
             let observed_at = Some(Time(clock::now()));
-            round.facts.authorization = Some(MembershipStatus { observed_at, ..intended(&spec) });
+            round.facts.authorization = Some(MembershipStatus { observed_at, applications, ..intended(&spec) });
             round.look_again(context.evidence / 2);
         }
         Err(fault) => context.look_failed::<Workspaces>(workspace, round, names::AUTHORIZATION_READY, observed, &fault),
+    }
+}
+
+fn told(applications: &[ApplicationStatus]) -> String {
+    match applications.len() {
+        0 => String::new(),
+        1 => ", and 1 consumer may call for it".to_owned(),
+        many => format!(", and {many} consumers may call for it"),
     }
 }
 
@@ -62,8 +79,9 @@ async fn look(
     tenant: &Tenant,
     workspace: &Workspace,
     class: &TenantClass,
+    applications: Result<Vec<ApplicationStatus>, Fault>,
     round: &mut Round<Facts>,
-) -> Result<MembershipSpec, Fault> {
+) -> Result<(MembershipSpec, Vec<ApplicationStatus>), Fault> {
     let spec = wanted(tenant, workspace, round)?;
     context.fence.stands().map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why))?;
     let memberships = context.connections.memberships(class).await?;
@@ -74,6 +92,7 @@ async fn look(
             let of_earlier = MembershipSpec { store: earlier, ..spec.clone() };
             let gone = external::ensure_gone(&memberships, &of_earlier).await;
             gone.map_err(|fault| context.connections.failed(class, fault))?;
+            applications::ensure(context, class, &of_earlier, &[]).await?;
         }
         round.facts.authorization = Some(intended(&spec));
         let making = format!("the members are being written to store {}", spec.store);
@@ -83,7 +102,9 @@ async fn look(
     let seen = external::ensure(&memberships, &spec).await;
     connections::count(&context.engine.metrics, "authorization", "ensure", &seen);
     seen.map_err(|fault| context.connections.failed(class, fault))?;
-    Ok(spec)
+    let applications = applications?;
+    applications::ensure(context, class, &spec, &applications).await?;
+    Ok((spec, applications))
 }
 
 /// The members as they should stand in the store.
@@ -113,7 +134,12 @@ fn wanted(tenant: &Tenant, workspace: &Workspace, round: &Round<Facts>) -> Resul
 }
 
 fn intended(spec: &MembershipSpec) -> MembershipStatus {
-    MembershipStatus { store_id: spec.store.to_string(), object: tuples::workspace(&spec.workspace), observed_at: None }
+    MembershipStatus {
+        store_id: spec.store.to_string(),
+        object: tuples::workspace(&spec.workspace),
+        applications: Vec::new(),
+        observed_at: None,
+    }
 }
 
 /// Takes the members' rights away, whatever is kept of the Workspace. Status names the store before anything is written to it.
@@ -134,5 +160,6 @@ pub async fn revoke(context: &Context, workspace: &Workspace, identity: &Identit
     };
     let gone = external::ensure_gone(&context.connections.memberships(&class).await?, &spec).await;
     connections::count(&context.engine.metrics, "authorization", "remove", &gone);
-    gone.map_err(|fault| context.connections.failed(&class, fault))
+    gone.map_err(|fault| context.connections.failed(&class, fault))?;
+    applications::ensure(context, &class, &spec, &[]).await
 }

@@ -312,7 +312,7 @@ impl Scene<'_> {
             .map(|consumer| format!("{}/{}", consumer.namespace, consumer.secret(self.facts)))
             .collect::<Vec<_>>();
         match secrets.as_slice() {
-            [] => "nobody is a consumer any more".to_owned(),
+            [] => "nobody uses the database or the bucket from elsewhere".to_owned(),
             [one] => format!("Secret {one} says how to connect"),
             [first, others @ ..] => format!("Secrets {first} and {} more say how to connect", others.len()),
         }

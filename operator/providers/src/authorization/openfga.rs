@@ -1,10 +1,9 @@
 //! Stores at an OpenFGA server, over its HTTP interface.
 //!
-//! In: an address and the server's preshared key. Out: typed answers. The gRPC client crates bring a second HTTP stack and cannot be
+//! In: an address and a way to sign in. Out: typed answers. The gRPC client crates bring a second HTTP stack and cannot be
 //! pointed at a recorded answer; the HTTP interface is the same and documented, so it is spoken like those of OpenBao and KES.
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header::HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -17,6 +16,11 @@ use crate::{
     fault::Fault,
     wire::{self, Answer},
 };
+
+mod sign_in;
+
+pub use sign_in::OpenFgaCredentials;
+use sign_in::SignIn;
 
 /// Most pages that are read of a list: ours are far shorter, and what somebody else made longer is worked off look by look.
 const PAGES_MAX: usize = 100;
@@ -31,8 +35,10 @@ pub struct OpenFgaConfig {
     pub endpoint: String,
     /// PEM certificates that are trusted for it; the system's if `None`.
     pub ca_bundle: Option<String>,
-    /// One of its preshared keys.
-    pub preshared_key: SecretString,
+    /// How to sign in.
+    pub credentials: OpenFgaCredentials,
+    /// The store in which the server looks up who may do what, if its access control is on.
+    pub access_control: Option<StoreId>,
 }
 
 /// An OpenFGA server.
@@ -41,7 +47,8 @@ pub struct OpenFga {
     endpoint: String,
     base: Url,
     client: Client,
-    authorization: HeaderValue,
+    sign_in: SignIn,
+    access_control: Option<StoreId>,
 }
 
 impl std::fmt::Debug for OpenFga {
@@ -99,11 +106,13 @@ impl OpenFga {
     pub fn new(config: &OpenFgaConfig) -> Result<Self, Fault> {
         let base = wire::endpoint(&config.endpoint)?;
         let client = wire::client(config.ca_bundle.as_deref(), None)?;
-        let text = format!("Bearer {}", config.preshared_key.expose_secret());
-        let mut authorization = HeaderValue::from_str(&text)
-            .map_err(|_| Fault::invalid("the preshared key holds characters that no header can: write it anew"))?;
-        authorization.set_sensitive(true);
-        Ok(Self { endpoint: config.endpoint.clone(), base, client, authorization })
+        let sign_in = SignIn::new(&config.credentials)?;
+        let (endpoint, access_control) = (config.endpoint.clone(), config.access_control.clone());
+        Ok(Self { endpoint, base, client, sign_in, access_control })
+    }
+
+    pub(super) fn access_control(&self) -> Option<&StoreId> {
+        self.access_control.as_ref()
     }
 
     pub(super) fn address(&self) -> &str {
@@ -121,8 +130,13 @@ impl OpenFga {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = self.client.request(method, url).header("authorization", self.authorization.clone());
+        let request = self.client.request(method, url);
         Ok(if let Some(body) = body { request.json(body) } else { request })
+    }
+
+    async fn send(&self, request: RequestBuilder, about: &About<'_>) -> Result<Answer, Fault> {
+        let authorization = self.sign_in.header().await?;
+        wire::send(request.header("authorization", authorization), about.what).await
     }
 
     /// Sends what changes something.
@@ -133,8 +147,8 @@ impl OpenFga {
         path: &[&str],
         body: Option<&Value>,
     ) -> Result<Answer, Fault> {
-        let answer = wire::send(self.request(method, path, &[], body)?, about.what).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(refused(&answer, about)) }
+        let answer = self.send(self.request(method, path, &[], body)?, about).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer, about)) }
     }
 
     /// The items of so many pages at most.
@@ -146,9 +160,9 @@ impl OpenFga {
     ) -> Result<Vec<T>, Fault> {
         let (mut all, mut token) = (Vec::new(), String::new());
         for _ in 0..most {
-            let answer = wire::send(page(&token)?, about.what).await?;
+            let answer = self.send(page(&token)?, about).await?;
             if !answer.status.is_success() {
-                return Err(refused(&answer, about));
+                return Err(self.refused(&answer, about));
             }
             let found: Page<T> = answer.json(about.what)?;
             all.extend(found.items);
@@ -175,16 +189,27 @@ impl OpenFga {
         Ok(ids)
     }
 
-    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
-        self.write(about, Method::POST, &[], Some(&json!({ "name": name }))).await.map(drop)
+    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<StoreId, Fault> {
+        let answer = self.write(about, Method::POST, &[], Some(&json!({ "name": name }))).await?;
+        StoreId::new(&answer.json::<StoreAnswer>(about.what)?.id)
     }
 
     pub(super) async fn delete_store(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
-        let answer = wire::send(self.request(Method::DELETE, &[id.as_str()], &[], None)?, about.what).await?;
+        let answer = self.send(self.request(Method::DELETE, &[id.as_str()], &[], None)?, about).await?;
         if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        Err(refused(&answer, about))
+        Err(self.refused(&answer, about))
+    }
+
+    /// The name of a store that is not marked as deleted.
+    pub(super) async fn name_of(&self, about: &About<'_>, id: &StoreId) -> Result<Option<String>, Fault> {
+        let answer = self.send(self.request(Method::GET, &[id.as_str()], &[], None)?, about).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(answer.json::<StoreAnswer>(about.what)?.name)),
+            _ => Err(self.refused(&answer, about)),
+        }
     }
 
     pub(super) async fn models(&self, about: &About<'_>, id: &StoreId) -> Result<Vec<Model>, Fault> {
@@ -247,7 +272,9 @@ impl OpenFga {
             body.insert("deletes".into(), json!({ "tuple_keys": keys(&changes.deletes), "on_missing": "ignore" }));
         }
         if !changes.writes.is_empty() {
-            body.insert("authorization_model_id".into(), json!(model));
+            if !model.is_empty() {
+                body.insert("authorization_model_id".into(), json!(model));
+            }
             body.insert("writes".into(), json!({ "tuple_keys": keys(&changes.writes), "on_duplicate": "ignore" }));
         }
         let body = Value::Object(body);
@@ -259,13 +286,15 @@ fn refusal(answer: &Answer) -> Refusal {
     serde_json::from_slice(&answer.body).unwrap_or(Refusal { code: String::new(), message: String::new() })
 }
 
-fn refused(answer: &Answer, about: &About<'_>) -> Fault {
-    let Refusal { code, message } = refusal(answer);
-    let remedy = match answer.status.as_u16() {
-        401 | 403 => "put one of the server's preshared keys into the class's Secret",
-        404 | 405 => "check that this is the address of an OpenFGA server, 1.10 or newer",
-        400..=499 => "correct what the server names; its own limits may be in the way",
-        _ => "see the health of that server",
-    };
-    answer.fault(about.what, format!("{code} {message}").trim(), remedy)
+impl OpenFga {
+    fn refused(&self, answer: &Answer, about: &About<'_>) -> Fault {
+        let Refusal { code, message } = refusal(answer);
+        let remedy = match answer.status.as_u16() {
+            401 | 403 => self.sign_in.remedy(),
+            404 | 405 => "check that this is the address of an OpenFGA server, 1.10 or newer",
+            400..=499 => "correct what the server names; its own limits may be in the way",
+            _ => "see the health of that server",
+        };
+        answer.fault(about.what, format!("{code} {message}").trim(), remedy)
+    }
 }

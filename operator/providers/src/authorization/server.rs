@@ -94,13 +94,23 @@ impl Server {
         delegate!(self, inner => inner.address())
     }
 
-    /// The stores of this name, oldest first.
+    /// The stores of this name that the server lists, oldest first.
     pub(super) async fn stores(&self, about: &About<'_>, name: &str) -> Result<Vec<StoreId>, Fault> {
         delegate!(self, inner => inner.stores(about, name).await)
     }
 
+    /// The name of a store; `None` if it never was or is marked as deleted.
+    pub(super) async fn name_of(&self, about: &About<'_>, id: &StoreId) -> Result<Option<String>, Fault> {
+        delegate!(self, inner => inner.name_of(about, id).await)
+    }
+
+    /// The store in which the server looks up who may do what, if its access control is on.
+    pub(super) fn access_control(&self) -> Option<&StoreId> {
+        delegate!(self, inner => inner.access_control())
+    }
+
     /// Makes a store; asked twice, it makes two.
-    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+    pub(super) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<StoreId, Fault> {
         delegate!(self, inner => inner.create_store(about, name).await)
     }
 
@@ -129,7 +139,8 @@ impl Server {
         delegate!(self, inner => inner.tuples(about, id, of).await)
     }
 
-    /// Deletes or writes tuples, all or none of them; those that are gone or there already do no harm.
+    /// Deletes or writes tuples, all or none of them; those that are gone or there already do no harm. What is written is checked by this
+    /// model, by the newest if it is empty.
     pub(super) async fn write_tuples(
         &self,
         about: &About<'_>,

@@ -5,6 +5,9 @@
 //! 1. a look takes the store whose id is in status, else the only one with content, else the oldest (ids grow with time);
 //! 2. the others, if nothing of anybody else's stands in them, are deleted;
 //! 3. if several have content and status names none of them, a person has to choose.
+//!
+//! A server with access control lists only stores that its access control store names, so each of ours is entered there as one of the
+//! system's. If we are cut off between making and entering a store, it stays behind: empty, in no list, and open to nobody else.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -64,6 +67,8 @@ pub struct StoreObserved {
     pub twins: Vec<StoreId>,
     /// Who owns the tenant, as it stands there.
     pub owners: Vec<TupleSeen>,
+    /// Whether the server's access control, if it has one, knows the store as one of the system's.
+    pub entered: bool,
 }
 
 /// Stores of tenants at one server.
@@ -73,13 +78,26 @@ pub struct Stores(pub Server);
 impl Stores {
     /// The store among those of its name, and its twins.
     async fn choose(&self, want: &StoreSpec, about: &About<'_>) -> Result<Option<(StoreId, Vec<StoreId>)>, Fault> {
-        let listed = self.0.stores(about, &want.name()).await?;
+        let listed = self.listed(want, about).await?;
         let Some(oldest) = listed.first() else { return Ok(None) };
         if listed.len() > 1 && !want.going {
             return self.choose_among(want, about, &listed, oldest).await.map(Some);
         }
         let known = want.known.as_ref().filter(|known| listed.contains(known));
         Ok(Some((known.unwrap_or(oldest).clone(), Vec::new())))
+    }
+
+    /// The stores of its name. Where a list can be incomplete, the known one is asked for by its id: or it would be made a second time.
+    async fn listed(&self, want: &StoreSpec, about: &About<'_>) -> Result<Vec<StoreId>, Fault> {
+        let mut listed = self.0.stores(about, &want.name()).await?;
+        let unlisted = want.known.as_ref().filter(|known| !listed.contains(known));
+        if let Some(known) = unlisted.filter(|_| self.0.access_control().is_some())
+            && self.0.name_of(about, known).await? == Some(want.name())
+        {
+            listed.push(known.clone());
+            listed.sort();
+        }
+        Ok(listed)
     }
 
     async fn choose_among(
@@ -121,10 +139,12 @@ impl Stores {
 
     /// Empties a store, as far as it goes in one call, and deletes it once it is empty: a deleted store still answers whoever has its id.
     async fn empty_and_delete(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
+        self.0.shut(about, id).await?;
         for _ in 0..BATCHES_PER_CALL {
             let there = self.0.tuples(about, id, None).await?;
             if there.is_empty() {
-                return self.0.delete_store(about, id).await;
+                self.0.delete_store(about, id).await?;
+                return self.0.strike_off(about, id).await;
             }
             self.0.put_right(about, id, "", &Changes::between(&BTreeSet::new(), &there)).await?;
         }
@@ -202,14 +222,17 @@ impl External for Stores {
         let Some((id, twins)) = self.choose(want, &about).await? else { return Ok(None) };
         let models = self.0.models(&about, &id).await?;
         let owners = self.0.tuples_of(&about, &id, &tuples::tenant(&want.tenant), &TENANT_RELATIONS).await?;
-        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners }))
+        let entered = self.0.is_entered(&about, &id).await?;
+        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered }))
     }
 
     async fn create(&self, want: &StoreSpec) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
-        if self.0.stores(&about, &want.name()).await?.is_empty() {
-            self.0.create_store(&about, &want.name()).await?;
+        if self.listed(want, &about).await?.is_empty() {
+            self.0.can_enter(&about).await?;
+            let made = self.0.create_store(&about, &want.name()).await?;
+            self.0.enter(&about, &made).await?;
         }
         Ok(())
     }
@@ -222,6 +245,9 @@ impl External for Stores {
             if self.is_blank(want, &about, twin).await? {
                 self.empty_and_delete(&about, twin).await?;
             }
+        }
+        if !have.entered {
+            self.0.enter(&about, &have.id).await?;
         }
         let (wanted, unwritable) = want.tuples();
         let Changes { deletes, writes } = Changes::between(&wanted, &have.owners);
@@ -252,6 +278,7 @@ impl External for Stores {
 
     fn matches(want: &StoreSpec, have: &StoreObserved) -> bool {
         have.twins.is_empty()
+            && have.entered
             && have.model.as_ref().is_some_and(|model| model::plan(Some(&model.content)) == Plan::Current)
             && is_all_there(want.tuples(), &have.owners)
     }

@@ -25,9 +25,11 @@ use crate::{
 };
 
 mod answers;
+mod identity;
 mod session;
 
 use answers::{KeyData, Wrapped, errors_of};
+pub use identity::IdentityTokens;
 use session::Session;
 pub use session::TokenSource;
 

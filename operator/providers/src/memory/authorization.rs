@@ -32,7 +32,11 @@ pub struct MemoryStore {
 #[derive(Clone, Debug)]
 pub struct MemoryStores {
     world: World,
+    access_control: Option<StoreId>,
 }
+
+/// The model of access control, as users get it.
+const ACCESS_CONTROL: &str = include_str!("../../../../examples/openfga/access-control.json");
 
 /// An id as a server makes it: later ones are higher.
 fn id(number: u64) -> String {
@@ -42,7 +46,20 @@ fn id(number: u64) -> String {
 impl MemoryStores {
     /// Stores in this world.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone() }
+        Self { world: world.clone(), access_control: None }
+    }
+
+    /// The same at a server whose access control looks into this store, which is made if it is not there.
+    #[must_use]
+    pub fn with_access_control(self, store: StoreId) -> Self {
+        let content = serde_json::from_str(ACCESS_CONTROL).unwrap_or_default();
+        let made = MemoryStore {
+            name: "access-control".to_owned(),
+            models: vec![Model { id: id(0), content }],
+            ..MemoryStore::default()
+        };
+        self.world.lock().stores.entry(store.to_string()).or_insert(made);
+        Self { access_control: Some(store), ..self }
     }
 
     #[allow(clippy::unused_self)] // the same call as at a server
@@ -65,12 +82,25 @@ impl MemoryStores {
         self.world.call(Operation::ListStores, about.identity, name, Vec::new(), look).await
     }
 
-    pub(crate) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<(), Fault> {
+    pub(crate) fn access_control(&self) -> Option<&StoreId> {
+        self.access_control.as_ref()
+    }
+
+    pub(crate) async fn name_of(&self, about: &About<'_>, id: &StoreId) -> Result<Option<String>, Fault> {
+        let look = |state: &mut super::State| {
+            let store = state.stores.get(id.as_str()).filter(|store| !store.deleted);
+            Ok(store.map(|store| store.name.clone()))
+        };
+        self.world.call(Operation::ListStores, about.identity, id.as_str(), Vec::new(), look).await
+    }
+
+    pub(crate) async fn create_store(&self, about: &About<'_>, name: &str) -> Result<StoreId, Fault> {
         let make = |state: &mut super::State| {
             state.issued += 1;
             let store = MemoryStore { name: name.to_owned(), hidden: state.lag, ..MemoryStore::default() };
-            state.stores.insert(id(state.issued), store);
-            Ok(())
+            let made = id(state.issued);
+            state.stores.insert(made.clone(), store);
+            StoreId::new(&made)
         };
         self.world.call(Operation::CreateStore, about.identity, name, Vec::new(), make).await
     }
@@ -127,7 +157,7 @@ impl MemoryStores {
     ) -> Result<(), Fault> {
         let write = |state: &mut super::State| {
             let store = state.store(id)?;
-            let known = store.models.iter().find(|known| known.id == model);
+            let known = store.models.iter().rev().find(|known| known.id == model || model.is_empty());
             let types = known.and_then(|known| known.content.get("type_definitions").cloned()).unwrap_or_default();
             for tuple in &changes.writes {
                 let kind = tuple.object.split(':').next().unwrap_or_default();

@@ -101,7 +101,7 @@ impl Session {
 
 /// Until when a token that lives so many seconds from `now` is used: four fifths of its life, so that no call starts with one that
 /// ends on the way. `None` if it does not end.
-fn use_until(now: Instant, lease_seconds: u64) -> Option<Instant> {
+pub(super) fn use_until(now: Instant, lease_seconds: u64) -> Option<Instant> {
     (lease_seconds > 0).then(|| now + Duration::from_secs(lease_seconds.min(LONGEST_LIFE)) * 4 / 5)
 }
 

@@ -1,0 +1,101 @@
+//! Consumers at a server of authorization that knows its callers: who comes to which store, and until when.
+
+use anyhow::{Context as _, Result};
+use api::{Tenant, Workspace, conditions as names, labels};
+use e2e::story::{Manifest, PATIENCE, Stage, class, condition, openfga, tenant, workspace};
+use e2e::{Tier, unique, wait::until};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// The access control store of all classes here.
+const ACCESS: &str = "01JZ8Q5W3N8M4T6R2V9X7B1C0D";
+
+/// A Tenant of a class whose server knows its callers.
+async fn known(stage: &Stage) -> Result<Manifest<Tenant>> {
+    let mut place = openfga();
+    place["openfga"]["credentials"] = json!({ "identityToken": { "role": "openfga" } });
+    place["openfga"]["accessControl"] = json!({ "storeID": ACCESS });
+    let onprem = stage.platform.applied(class(&unique("onprem")).with("authorization", place)).await?;
+    stage.platform.applied(tenant(&unique("acme")).of_class(&onprem)).await
+}
+
+fn billing(namespace: &str, authorization: &str) -> Value {
+    json!([{ "namespace": namespace, "serviceAccount": "billing", "database": "read", "authorization": authorization }])
+}
+
+async fn consents(stage: &Stage, namespace: &str, to: Option<&str>) -> Result<()> {
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { labels::CONSUMES: to } } }));
+    let namespaces = Api::<Namespace>::all(stage.plane.admin()?);
+    namespaces.patch(namespace, &PatchParams::default(), &patch).await.map(drop).context("cannot annotate")
+}
+
+/// What access control says of a workspace, and which stores it leads to.
+fn standing(stage: &Stage, workspace: &str) -> Vec<String> {
+    let store = stage.world.all_stores().remove(ACCESS).unwrap_or_default();
+    let is_about = |it: &&providers::authorization::Tuple| it.object == workspace || it.user == workspace;
+    store.tuples.keys().filter(is_about).map(|it| format!("{} {} {}", it.user, it.relation, it.object)).collect()
+}
+
+/// Whether all of it is so.
+async fn becomes(stage: &Stage, workspace: &str, wanted: &[String]) -> Result<()> {
+    until("access control has followed", PATIENCE, async || Ok(standing(stage, workspace) == wanted)).await
+}
+
+#[test]
+fn a_consumer_comes_to_the_store_of_its_tenant_while_both_sides_say_so() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let acme = known(stage).await?;
+        let shop = unique("shop");
+        platform.control_namespace(&shop).await?;
+        let finance = workspace("finance").of_tenant(&acme).with("consumers", billing(&shop, "readWrite"));
+        platform.apply(&finance).await?;
+        let knows_store =
+            |seen: &Workspace| condition(seen, names::AUTHORIZATION_READY).is_some_and(|it| it.status == "True");
+        let seen = platform.until(&finance, "it is in the store", knows_store).await?;
+        let told = seen.status.unwrap().authorization.unwrap();
+        assert_eq!(standing(stage, &told.object), [""; 0], "its namespace has not consented");
+
+        let itself = format!("{}/finance", acme.name());
+        consents(stage, &shop, Some(&itself)).await?;
+        let (object, store) = (told.object.clone(), format!("store:{}", told.store_id));
+        let lets = |relation: &str| {
+            let mut wanted =
+                vec![format!("application:{shop}/billing {relation} {object}"), format!("{object} workspace {store}")];
+            wanted.sort();
+            wanted
+        };
+        becomes(stage, &object, &lets("writer")).await?;
+        let has_one = |seen: &Workspace| {
+            let told = seen.status.as_ref().and_then(|status| status.authorization.as_ref());
+            told.is_some_and(|told| told.applications.iter().any(|it| it.namespace == shop))
+        };
+        platform.until(&finance, "status names it", has_one).await?;
+        let of_system =
+            stage.world.all_stores()[ACCESS].tuples.keys().any(|it| it.object == store && it.user == "system:fga");
+        assert!(of_system, "Steading finds the store in lists");
+
+        platform.apply(&finance.clone().with("consumers", billing(&shop, "read"))).await?;
+        becomes(stage, &object, &lets("reader")).await?;
+        consents(stage, &shop, None).await?;
+        becomes(stage, &object, &[]).await?;
+        consents(stage, &shop, Some(&itself)).await?;
+        becomes(stage, &object, &lets("reader")).await?;
+        platform.delete(&finance).await?;
+        becomes(stage, &object, &[]).await
+    })
+}
+
+#[test]
+fn a_server_that_does_not_know_its_callers_opens_its_stores_to_no_consumer_alone_and_that_is_told() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let onprem = platform.applied(class(&unique("onprem")).with("authorization", openfga())).await?;
+        let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
+        let finance = workspace("finance").of_tenant(&acme).with("consumers", billing("shop", "read"));
+        let finance = platform.applied(finance).await?;
+        platform.until_condition(&finance, names::AUTHORIZATION_READY, "False", names::INVALID_SPEC).await.map(drop)
+    })
+}

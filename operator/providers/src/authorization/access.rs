@@ -1,0 +1,73 @@
+//! The access control of a server: which applications may call it for which store.
+//!
+//! In: stores. Out: tuples in the server's access control store, by the model in `examples/openfga/access-control.json`, which whoever runs
+//! the server has written there. A server without access control has nothing to enter, and every call here does nothing.
+
+use std::collections::BTreeSet;
+
+use super::{Server, StoreId, Tuple, server::About, tuples::Changes};
+use crate::fault::Fault;
+
+/// By it a store is one of the system's: those who administer the system may do everything there, and find it in lists.
+const OF_SYSTEM: &str = "system";
+/// The only system that a server knows.
+const SYSTEM: &str = "system:fga";
+/// By it the applications of a workspace come to the store.
+pub(crate) const OF_WORKSPACE: &str = "workspace";
+/// What the model must know of a store for us to write there.
+const NEEDED: [&str; 2] = [OF_SYSTEM, OF_WORKSPACE];
+
+/// How access control calls a store.
+pub(crate) fn object(store: &StoreId) -> String {
+    format!("store:{store}")
+}
+
+impl Server {
+    /// Whether a store stands where the server looks when it lists stores.
+    pub(super) async fn is_entered(&self, about: &About<'_>, store: &StoreId) -> Result<bool, Fault> {
+        let Some(access) = self.access_control() else { return Ok(true) };
+        let seen = self.tuples(about, access, Some((&object(store), OF_SYSTEM))).await?;
+        Ok(seen.iter().any(|seen| seen.tuple.user == SYSTEM && !seen.conditional))
+    }
+
+    /// Refuses an access control store in which nothing could be entered: asked before a store is made, which would stay behind.
+    pub(super) async fn can_enter(&self, about: &About<'_>) -> Result<(), Fault> {
+        let Some(access) = self.access_control() else { return Ok(()) };
+        let newest = self.models(about, access).await?.into_iter().next();
+        let types = newest.and_then(|model| model.content.get("type_definitions").cloned()).unwrap_or_default();
+        let store =
+            types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == "store"));
+        let relations = store.and_then(|store| store.get("relations"));
+        if NEEDED.iter().all(|needed| relations.is_some_and(|relations| relations.get(needed).is_some())) {
+            return Ok(());
+        }
+        Err(Fault::refused(format!(
+            "{}: the newest model of access control store {access} has no type `store` with the relations {}: write the model that Steading's documentation names",
+            about.what,
+            NEEDED.join(" and ")
+        )))
+    }
+
+    /// Enters a store among the system's.
+    pub(super) async fn enter(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+        let Some(access) = self.access_control() else { return Ok(()) };
+        let writes = vec![Tuple::new(SYSTEM, OF_SYSTEM, object(store))];
+        self.write_tuples(about, access, "", &Changes { deletes: Vec::new(), writes }).await
+    }
+
+    /// Shuts the applications of all workspaces out of a store.
+    pub(super) async fn shut(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+        self.erase(about, store, OF_WORKSPACE).await
+    }
+
+    /// Takes a store that is gone off the system's.
+    pub(super) async fn strike_off(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+        self.erase(about, store, OF_SYSTEM).await
+    }
+
+    async fn erase(&self, about: &About<'_>, store: &StoreId, relation: &str) -> Result<(), Fault> {
+        let Some(access) = self.access_control() else { return Ok(()) };
+        let seen = self.tuples(about, access, Some((&object(store), relation))).await?;
+        self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await
+    }
+}

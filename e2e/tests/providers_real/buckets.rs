@@ -174,7 +174,8 @@ async fn what_grows_old_among_backups_expires_as_wanted(world: &World) {
     assert_eq!(made.settings.lifecycle.keep_deleted, Told::Says(7));
     assert!(!made.lacking.contains(&Feature::VersionExpiry), "MinIO has such rules");
     let rules = world.root.get_bucket_lifecycle_configuration().bucket(&name).send().await.unwrap().rules.unwrap();
-    let [rule] = &rules[..] else { panic!("{rules:?}") };
+    let rule = rules.first().unwrap();
+    assert_eq!(rules.len(), 1, "{rules:?}");
     assert_eq!(rule.noncurrent_version_expiration.as_ref().and_then(|it| it.noncurrent_days), Some(7));
     assert_eq!(rule.expiration.as_ref().and_then(|it| it.expired_object_delete_marker), Some(true));
 

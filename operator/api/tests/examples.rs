@@ -23,7 +23,9 @@ fn ours() -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for file in files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"))) {
         let name = file.display().to_string();
-        assert!(file.extension().is_some_and(|extension| extension == "yaml"), "{name} is no YAML file");
+        // What is JSON is YAML too.
+        let is_known = file.extension().is_some_and(|extension| extension == "yaml" || extension == "json");
+        assert!(is_known, "{name} is no YAML file");
         let documents: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(&file).unwrap())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let group = format!("{}/{}", api::GROUP, api::VERSION);

@@ -19,8 +19,14 @@ use crate::{
 
 mod lifecycle;
 
-/// A subresource, a word in the body of a write to it, and status and code of the answer.
-type Untaken = (&'static str, &'static str, u16, &'static str);
+/// The answer to a write of this subresource whose body has this word.
+#[derive(Clone, Copy)]
+struct TakesNot {
+    subresource: &'static str,
+    word: &'static str,
+    status: u16,
+    code: &'static str,
+}
 
 /// What the store was told, by subresource (`""` is the bucket itself), and every write in order.
 #[derive(Clone, Default)]
@@ -29,7 +35,7 @@ struct Store {
     writes: Arc<Mutex<Vec<String>>>,
     refuses: Arc<Mutex<Option<(u16, &'static str)>>>,
     /// What it does not take in the body of a write.
-    takes_not: Arc<Mutex<Option<Untaken>>>,
+    takes_not: Arc<Mutex<Option<TakesNot>>>,
     /// What it takes and does not keep.
     forgets: Arc<Mutex<Option<&'static str>>>,
     asked: Arc<Mutex<u32>>,
@@ -79,9 +85,8 @@ impl Store {
         match request.method().as_str() {
             "PUT" => {
                 let takes_not = *self.takes_not.lock().unwrap();
-                if let Some((_, _, status, code)) =
-                    takes_not.filter(|(place, word, ..)| *place == subresource && body.contains(word))
-                {
+                let applies = |it: &TakesNot| it.subresource == subresource && body.contains(it.word);
+                if let Some(TakesNot { status, code, .. }) = takes_not.filter(applies) {
                     return error(status, code);
                 }
                 self.writes.lock().unwrap().push(subresource.clone());
@@ -119,7 +124,7 @@ impl Store {
     }
 
     fn refuse_in(&self, subresource: &'static str, word: &'static str, status: u16, code: &'static str) {
-        *self.takes_not.lock().unwrap() = Some((subresource, word, status, code));
+        *self.takes_not.lock().unwrap() = Some(TakesNot { subresource, word, status, code });
     }
 
     fn written(&self) -> Vec<String> {

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// How much may be lost with all instances: the least that a class may promise.
 pub const RPO: Duration = Duration::from_mins(3);
 
+/// Longest wait for a Workspace that is deleted: its database is given ten minutes to stop.
+const STOPPED: Duration = Duration::from_mins(12);
+
 /// What the store puts before the names of keys.
 const KEYS: &str = "arn:aws:kms:";
 
@@ -151,7 +154,7 @@ impl World {
 
     /// Deletes the Workspace and waits until it is gone.
     pub async fn delete(&self, customer: &Customer) -> Result<()> {
-        let platform = self.platform();
+        let platform = self.stage.platform.patient(STOPPED);
         platform.delete(&customer.workspace).await?;
         platform.until_gone(&customer.workspace, &customer.shown).await
     }

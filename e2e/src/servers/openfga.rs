@@ -230,6 +230,9 @@ impl OpenFga {
                 command.env("OPENFGA_AUTHN_METHOD", "preshared").env("OPENFGA_AUTHN_PRESHARED_KEYS", keys)
             }
             Callers::Known { issuer, store, model } => command
+                // Each call is two for it, and a refusal is what it answers when the first takes too long.
+                .env("OPENFGA_REQUEST_TIMEOUT", "25s")
+                .env("OPENFGA_LIST_OBJECTS_DEADLINE", "20s")
                 .env("SSL_CERT_FILE", self.nursery.directory().join("authority.crt"))
                 .env("OPENFGA_AUTHN_METHOD", "oidc")
                 .env("OPENFGA_AUTHN_OIDC_ISSUER", issuer)

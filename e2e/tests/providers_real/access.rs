@@ -259,3 +259,12 @@ async fn a_role_that_is_missing_and_a_model_that_cannot_be_written_to_are_told_a
     let names = listed.to_string();
     assert!(!names.contains(&want.name()), "{names}");
 }
+
+#[tokio::test]
+async fn whoever_is_refused_is_told_what_to_enter_and_asks_again_soon() {
+    let world = World::start().await;
+    world.tamper("deletes", ("application:steading-system/steading", "admin", "system:fga")).await;
+    let fault = ensure(&Stores(world.server()), &store_of(&identity(), &[])).await.unwrap_err();
+    assert!(matches!(fault.class, Class::Waiting { .. }), "{fault}");
+    assert!(fault.reason == reasons::DENIED && fault.message.contains("`admin` of `system:fga`"), "{fault}");
+}

@@ -3,6 +3,8 @@
 //! In: an address and a way to sign in. Out: typed answers. The gRPC client crates bring a second HTTP stack and cannot be
 //! pointed at a recorded answer; the HTTP interface is the same and documented, so it is spoken like those of OpenBao and KES.
 
+use std::time::Duration;
+
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,7 +15,7 @@ use super::{
     tuples::{BATCH, Changes, Tuple, TupleSeen},
 };
 use crate::{
-    fault::Fault,
+    fault::{Fault, reasons},
     wire::{self, Answer},
 };
 
@@ -27,6 +29,9 @@ const PAGES_MAX: usize = 100;
 
 /// How many of the newest models are looked at.
 const MODELS: usize = 10;
+
+/// When a server with access control is asked again that refused us.
+const REFUSED_AGAIN: Duration = Duration::from_secs(20);
 
 /// Where the server is and how to sign in.
 #[derive(Clone, Debug)]
@@ -295,6 +300,11 @@ impl OpenFga {
             400..=499 => "correct what the server names; its own limits may be in the way",
             _ => "see the health of that server",
         };
-        answer.fault(about.what, format!("{code} {message}").trim(), remedy)
+        let fault = answer.fault(about.what, format!("{code} {message}").trim(), remedy);
+        // Access control says the same where it could not look in time: that heals by itself.
+        if self.access_control.is_some() && fault.reason == reasons::DENIED {
+            return Fault::waiting(reasons::DENIED, REFUSED_AGAIN, fault.message);
+        }
+        fault
     }
 }

@@ -165,6 +165,8 @@ fn authorization() -> Vec<Case> {
         takes no preshared key, and one without it lets every identity into every store";
     let one_way = "authorization.openfga.credentials needs exactly one of secret (a preshared key) and identityToken (a token \
         that OpenBao issues)";
+    let kept = "authorization.openfga.accessControl can be added later, but not be removed or changed: what was entered there would \
+        stay and count again; create a new TenantClass";
     let token = json!({ "identityToken": { "role": "openfga" } });
     let control = json!({ "storeID": "01JZ8Q5W3N8M4T6R2V9X7B1C0D" });
     vec![
@@ -184,6 +186,12 @@ fn authorization() -> Vec<Case> {
             .takes_change(
                 signing_in(&json!({ "secret": "openfga-credentials" }), &Value::Null),
                 signing_in(&token, &control),
+            ),
+        of(OPENFGA, kept)
+            .refuses_change(signing_in(&token, &control), signing_in(&json!({ "secret": "openfga" }), &Value::Null))
+            .refuses_change(
+                signing_in(&token, &control),
+                signing_in(&token, &json!({ "storeID": "7ZZZZZZZZZZZZZZZZZZZZZZZZZ" })),
             ),
         of("spec.authorization.openfga.credentials", one_way)
             .refuses(json!({}))

@@ -21,7 +21,9 @@ pub struct Authorization {
 /// Stores at an OpenFGA server, version 1.10 or newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("has(self.accessControl) == has(self.credentials.identityToken)")
-    .message("authorization.openfga.accessControl goes with credentials.identityToken: a server with access control takes no preshared key, and one without it lets every identity into every store"))]
+    .message("authorization.openfga.accessControl goes with credentials.identityToken: a server with access control takes no preshared key, and one without it lets every identity into every store"),
+    validation = Rule::new("!has(oldSelf.accessControl) || (has(self.accessControl) && self.accessControl.storeID == oldSelf.accessControl.storeID)")
+        .message("authorization.openfga.accessControl can be added later, but not be removed or changed: what was entered there would stay and count again; create a new TenantClass"))]
 #[serde(rename_all = "camelCase")]
 pub struct OpenFga {
     /// The region in which the server keeps its data; one of residency.regions. Immutable.

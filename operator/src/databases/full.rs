@@ -79,30 +79,33 @@ impl FullBackups {
         }
     }
 
-    /// Whether a full backup is asked for that is not in its turn: because one failed, or because none was made for longer than `allowed`. The
-    /// first is asked for after `pause`, each further one when as much time has passed again as before. None is asked for beside one that
-    /// is being made.
+    /// Whether a full backup is asked for that is not in its turn: because one failed, or because none was made for longer than `allowed`, which
+    /// is two of their periods. Of those that fail, the first is asked for again after `pause`, each further one when as much time has passed
+    /// again as before. None is asked for beside one that is being made, unless that takes longer than a period: of one whose instance
+    /// went away CloudNativePG does not tell that it failed.
     ///
     /// A `ScheduledBackup` that is made anew would not do: CloudNativePG takes the first backup of the former one for its own.
     #[must_use]
     pub fn another(&self, now: Timestamp, pause: Duration, allowed: Duration) -> Option<Another> {
-        if self.running_since.is_some() {
-            return None;
-        }
-        let missing_since = match (&self.failed, self.last) {
-            (Some(failed), _) => failed.since,
-            (None, Some(last)) => last + allowed,
-            (None, None) => return None,
+        let missing_since = match (&self.failed, self.running_since, self.last) {
+            (_, Some(began), _) if now < began + allowed / 2 => return None,
+            (_, Some(began), _) => began + allowed / 2,
+            (Some(failed), None, _) => failed.since,
+            (None, None, Some(last)) => last + allowed,
+            (None, None, None) => return None,
         };
         let (pause, since) = (pause.as_secs().max(1), now.duration_since(missing_since).as_secs());
-        let periods = u64::try_from(since).unwrap_or_default() / pause;
-        let Some(doublings) = periods.checked_ilog2() else {
+        let waited = u64::try_from(since).unwrap_or_default();
+        let Some(doublings) = (waited / pause).checked_ilog2() else {
             let left = i64::try_from(pause).unwrap_or(i64::MAX).saturating_sub(since);
             return Some(Another::In(Duration::from_secs(u64::try_from(left).unwrap_or_default())));
         };
-        let next = (pause << (doublings + 1)).saturating_sub(u64::try_from(since).unwrap_or_default());
-        let name = format!("{AGAIN}{}-{doublings}", missing_since.as_second());
-        Some(Another::Named(name, Duration::from_secs(next)))
+        // One that was not made waits at CloudNativePG until it can be; if it fails, that is told.
+        let (nth, next) = match (&self.failed, self.running_since) {
+            (Some(_), None) => (doublings, Duration::from_secs((pause << (doublings + 1)).saturating_sub(waited))),
+            _ => (0, allowed),
+        };
+        Some(Another::Named(format!("{AGAIN}{}-{nth}", missing_since.as_second()), next))
     }
 }
 
@@ -193,8 +196,11 @@ mod tests {
         {
             assert_eq!(asked(&full, after), named(nth, next), "{after}");
         }
-        let running = FullBackups { running_since: at(LATE), ..full };
-        assert_eq!(asked(&running, 20), None);
+        let running = FullBackups { running_since: at(EARLY), ..full };
+        assert_eq!((asked(&running, 20), asked(&running, 119)), (None, None));
+        let after_a_period = at(EARLY).unwrap().as_second() + 2 * 3600;
+        let forgotten = Some(Another::Named(format!("database-backup-again-{after_a_period}-0"), minutes(240)));
+        assert_eq!((asked(&running, 125), asked(&running, 300)), (forgotten.clone(), forgotten));
         assert_eq!(asked(&FullBackups::default(), 20), None, "the first one comes by itself");
     }
 
@@ -207,7 +213,9 @@ mod tests {
         };
         assert_eq!(asked(0, 0), Some(Another::In(Duration::from_mins(4 * 60 + 5))));
         assert_eq!(asked(4, 4), Some(Another::In(Duration::from_mins(1))));
-        assert!(matches!(asked(4, 5), Some(Another::Named(_, next)) if next == Duration::from_mins(5)));
+        let asked_for = asked(4, 5);
+        assert!(matches!(asked_for, Some(Another::Named(_, next)) if next == Duration::from_hours(4)));
+        assert_eq!(asked(60, 0), asked_for, "one waits, and not ever more");
     }
 
     #[test]

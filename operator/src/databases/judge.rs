@@ -77,20 +77,20 @@ impl Seen<'_> {
             );
         };
         let (ready, wanted) = (cluster.ready_instances, self.wanted.instances);
-        if self.wanted.suspended {
-            if hibernates(cluster) {
-                let message = format!("{place} is hibernated as spec.suspended asks: its volumes and backups are kept");
-                return Part::good(names::DATABASE_READY, names::SUSPENDED, message);
-            }
-            let told = hibernation(cluster).map_or("nothing of it yet", |condition| &condition.message);
-            let told: String = told.chars().take(TOLD).collect();
-            return waiting(names::PROGRESSING, format!("{place} is being hibernated; CloudNativePG says {told:?}"));
+        if self.is_asleep() {
+            let message = format!("{place} is hibernated as spec.suspended asks: its volumes and backups are kept");
+            return Part::good(names::DATABASE_READY, names::SUSPENDED, message);
         }
         let said = said(cluster);
         if is_hopeless(cluster) {
             let is_full = cluster.phase.as_deref().is_some_and(|phase| phase.starts_with(FULL));
             let reason = if is_full { names::DATABASE_VOLUME_FULL } else { names::DATABASE_FAILING };
             return waiting(reason, format!("{place}: CloudNativePG says {said:?}"));
+        }
+        if self.wanted.suspended {
+            let told = hibernation(cluster).map_or("nothing of it yet", |condition| &condition.message);
+            let told: String = told.chars().take(TOLD).collect();
+            return waiting(names::PROGRESSING, format!("{place} is being hibernated; CloudNativePG says {told:?}"));
         }
         match &cluster.current_primary {
             Some(primary) if is_up(cluster, wanted) => {
@@ -107,6 +107,12 @@ impl Seen<'_> {
                 waiting(names::PROGRESSING, format!("{place}: no instance writes yet; CloudNativePG says {said:?}"))
             }
         }
+    }
+
+    /// Whether no instance runs, as it is asked for. CloudNativePG puts that off while the database is not healthy: until then it is held to
+    /// what is asked of one that runs.
+    fn is_asleep(&self) -> bool {
+        self.wanted.suspended && self.cluster.is_some_and(hibernates)
     }
 
     /// Whether what the class promises could be restored, and until when that is known.
@@ -127,7 +133,7 @@ impl Seen<'_> {
         if let Some(behind) = self.behind() {
             return waiting(names::LOG_NOT_ARCHIVED, format!("Cluster {}/{CLUSTER}: {behind}", self.namespace));
         }
-        if self.wanted.suspended {
+        if self.is_asleep() {
             let message =
                 format!("nothing is written while spec.suspended is true; the last full backup was complete at {last}");
             return (Part::good(names::BACKUP_FRESH, names::SUSPENDED, message), None);
@@ -159,7 +165,7 @@ impl Seen<'_> {
         };
         let rpo = self.wanted.rpo;
         let is_written = self.canary.is_some_and(|canary| canary.is && since(canary.since, at) > rpo);
-        (is_written && !self.wanted.suspended && since(newest, at) > rpo).then(|| {
+        (is_written && since(newest, at) > rpo).then(|| {
             let rpo = told(rpo);
             format!("the newest piece of its log at the store was of {newest} at {at}, which is longer ago than the rpo of {rpo}")
         })
@@ -172,7 +178,8 @@ impl Seen<'_> {
             let why = failed.why.as_ref().map_or_else(String::new, |why| format!(": CloudNativePG says {why:?}"));
             format!("; one failed at {}{why}", failed.at)
         });
-        format!("no full backup is complete yet{}", running.or(failed).unwrap_or_default())
+        let none = self.wanted.suspended.then(|| "; none is made while spec.suspended is true".to_owned());
+        format!("no full backup is complete yet{}", running.or(none).or(failed).unwrap_or_default())
     }
 }
 

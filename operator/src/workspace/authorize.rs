@@ -90,21 +90,25 @@ async fn look(
         // An earlier store answers whoever has its id, even if it is deleted.
         if let Some(earlier) = known.and_then(|known| StoreId::new(&known.store_id).ok()) {
             let of_earlier = MembershipSpec { store: earlier, ..spec.clone() };
+            applications::ensure(context, class, &of_earlier, &[]).await?;
             let gone = external::ensure_gone(&memberships, &of_earlier).await;
             gone.map_err(|fault| context.connections.failed(class, fault))?;
-            applications::ensure(context, class, &of_earlier, &[]).await?;
         }
         round.facts.authorization = Some(intended(&spec));
         let making = format!("the members are being written to store {}", spec.store);
         let (known, engine) = (&context.workspaces, &context.engine);
         drive::intend::<Workspaces>(known, engine, workspace, round, names::AUTHORIZATION_READY, making).await?;
     }
+    // First: one that may write could keep the members from ever being as they should.
+    let let_in = match &applications {
+        Ok(applications) => applications::ensure(context, class, &spec, applications).await,
+        Err(fault) => Err(fault.clone()),
+    };
     let seen = external::ensure(&memberships, &spec).await;
     connections::count(&context.engine.metrics, "authorization", "ensure", &seen);
+    let_in?;
     seen.map_err(|fault| context.connections.failed(class, fault))?;
-    let applications = applications?;
-    applications::ensure(context, class, &spec, &applications).await?;
-    Ok((spec, applications))
+    Ok((spec, applications?))
 }
 
 /// The members as they should stand in the store.
@@ -158,8 +162,9 @@ pub async fn revoke(context: &Context, workspace: &Workspace, identity: &Identit
         workspace: connections::identity(identity)?,
         members: std::collections::BTreeSet::new(),
     };
+    // First: one that may write could keep the members' tuples from ever being gone.
+    applications::ensure(context, &class, &spec, &[]).await?;
     let gone = external::ensure_gone(&context.connections.memberships(&class).await?, &spec).await;
     connections::count(&context.engine.metrics, "authorization", "remove", &gone);
-    gone.map_err(|fault| context.connections.failed(&class, fault))?;
-    applications::ensure(context, &class, &spec, &[]).await
+    gone.map_err(|fault| context.connections.failed(&class, fault))
 }

@@ -124,10 +124,14 @@ impl Scene<'_> {
         let (origin, status) = origin.unzip();
         let made = async {
             self.has_room(wanted)?;
-            self.apply(wanted, place, origin.as_ref(), round).await?;
-            self.another_backup(wanted, round).await
+            self.apply(wanted, place, origin.as_ref(), round).await
         };
-        (made.await, status)
+        let made = made.await;
+        if let (Ok(()), Err(fault)) = (&made, self.another_backup(wanted, round).await) {
+            // What runs, runs: `BackupFresh` tells what is missing.
+            round.look_failed(&fault);
+        }
+        (made, status)
     }
 
     async fn origin(

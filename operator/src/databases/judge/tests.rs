@@ -58,8 +58,10 @@ fn hibernation_is(status: &str) -> ClusterStatus {
 #[test]
 fn what_is_suspended_is_as_asked_for_once_no_instance_runs_and_only_while_that_is_asked_for() {
     let suspended = Database { suspended: true, ..wanted() };
+    let unwell = ClusterStatus { phase: Some("Not enough disk space".to_owned()), ..hibernation_is("False") };
     for (wanted, cluster, expected) in [
         (&suspended, cluster(HEALTHY, 3, Some("database-1")), "Progressing"),
+        (&suspended, unwell, "DatabaseVolumeFull"),
         (&suspended, hibernation_is("False"), "Progressing"),
         (&suspended, hibernation_is("True"), "Suspended"),
         (&wanted(), ClusterStatus { ready_instances: 0, ..hibernation_is("True") }, "Progressing"),
@@ -74,16 +76,18 @@ fn what_is_suspended_is_as_asked_for_once_no_instance_runs_and_only_while_that_i
 #[test]
 fn backups_of_what_is_suspended_do_not_age_but_must_be_whole() {
     let suspended = Database { suspended: true, ..wanted() };
-    let told = |archiving: &str, full: &FullBackups| {
-        let cluster = archiving_is(archiving);
+    let told = |archiving: &str, hibernates: &str, full: &FullBackups| {
+        let conditions = [archiving_is(archiving).conditions, hibernation_is(hibernates).conditions].concat();
+        let cluster = ClusterStatus { conditions, ..ClusterStatus::default() };
         let now = "2027-03-01T00:00:00Z".parse().unwrap();
         let (part, left) = seen(&suspended, Some(&cluster), full).backed_up(now);
         (reason(&part).0.to_owned(), left)
     };
     let made = made("2026-11-23T10:00:00Z");
-    assert_eq!(told("True", &made), ("Suspended".to_owned(), None));
-    assert_eq!(told("False", &made).0, "LogNotArchived");
-    assert_eq!(told("True", &FullBackups::default()).0, "BackupPending");
+    assert_eq!(told("True", "True", &made), ("Suspended".to_owned(), None));
+    assert_eq!(told("True", "False", &made).0, "BackupOverdue", "it still runs");
+    assert_eq!(told("False", "True", &made).0, "LogNotArchived");
+    assert_eq!(told("True", "True", &FullBackups::default()).0, "BackupPending");
 }
 
 #[test]
@@ -153,10 +157,6 @@ fn a_log_that_does_not_reach_the_store_is_behind_whatever_is_said_of_it() {
     assert_eq!(told(Some(44), None, &full), "Available", "nobody writes");
     assert_eq!(told(None, None, &full), "LogNotArchived", "a full backup without a log cannot be restored");
     assert_eq!(told(None, None, &FullBackups::default()), "BackupPending");
-    let suspended = Database { suspended: true, ..wanted.clone() };
-    let log = Some(Log { newest: Some(moment(0)), at: moment(60) });
-    let canary = Some(Available { is: true, since: moment(0) });
-    assert_eq!(Seen { log, canary, ..seen(&suspended, None, &full) }.behind(), None);
 }
 
 #[test]

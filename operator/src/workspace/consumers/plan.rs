@@ -64,7 +64,8 @@ impl<'a> Plan<'a> {
         plan.invalid = nothing_to_consume(workspace, class);
         for asked in &workspace.spec.consumers {
             let uses = uses(workspace, class, asked);
-            if uses.database.is_none() && uses.bucket.is_none() {
+            let has_any = uses.database.is_some() || uses.bucket.is_some();
+            if !has_any && asked.authorization.is_none() {
                 continue;
             }
             let consumer = match admitted(context, asked) {
@@ -75,10 +76,12 @@ impl<'a> Plan<'a> {
                 }
             };
             match context.consents.of(&consumer.namespace, &owner, &name) {
+                Answer::No => plan.refused.push(consumer),
+                // Who comes to the store of authorization alone gets nothing here.
+                _ if !has_any => {}
                 // What a namesake had is taken back first, with its certificate.
                 Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => plan.renewed.push(consumer),
                 Answer::Yes { uid } => plan.served.push(Served { consumer, uses, uid }),
-                Answer::No => plan.refused.push(consumer),
                 Answer::Unknown => plan.waiting.push(consumer),
             }
         }
@@ -119,6 +122,8 @@ fn nothing_to_consume(workspace: &Workspace, class: &TenantClass) -> Option<Faul
         "spec.consumers names users of a database, and the Workspace has none: take them off the list, or use a TenantClass that offers databases"
     } else if consumers.iter().any(|asked| asked.bucket.is_some()) && !workspace.spec.wants_bucket() {
         "spec.consumers names users of a bucket, and spec.bucket.disabled is true: take them off the list, or set it to false"
+    } else if consumers.iter().any(|asked| asked.authorization.is_some()) && class.spec.authorization.is_none() {
+        "spec.consumers names users of the store of authorization, and the TenantClass offers none: take authorization off their entries, or use a TenantClass with authorization.openfga.accessControl"
     } else {
         return None;
     };

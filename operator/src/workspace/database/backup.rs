@@ -78,7 +78,7 @@ pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, wanted: &Databas
     match wanted.see_to(scene, round, backup.credentials_expire_at.as_ref()).await? {
         Outcome::Stands => {}
         Outcome::Issued(end) => backup.credentials_expire_at = Some(Time(end)),
-        Outcome::Troubled(fault) => trouble = trouble.or(Some(fault)),
+        Outcome::Troubled(fault) => trouble = Some(fault),
     }
     let place = BackupPlace {
         bucket: spec.name(),
@@ -165,7 +165,9 @@ fn until_next_look(scene: &Scene<'_>, round: &Round<Facts>, wanted: &Database, b
     let (full, canary) = (scene.full_backups(round), scene.context.databases.canary(&namespace));
     let is_expected = log.newest.is_none() && full.last.is_some();
     let seen = Seen { namespace: &namespace, wanted, cluster: None, full: &full, log: Some(log), canary };
-    if is_expected || seen.behind().is_some() {
+    // Also while a canary that was away would excuse it.
+    let is_old = canary.is_some() && log.newest.is_some_and(|newest| since(newest, log.at) > wanted.rpo);
+    if is_expected || is_old || seen.behind().is_some() {
         return usual.min(LOG_LOOKED_AT_AGAIN.saturating_sub(since(log.at, clock::now())));
     }
     usual

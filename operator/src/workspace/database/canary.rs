@@ -10,14 +10,17 @@ use serde_json::Value;
 use super::{super::Facts, Scene};
 use crate::{
     databases::Role,
-    engine::{fault::Fault, round::Round},
+    engine::{children::Key, fault::Fault, round::Round},
 };
 
 impl Scene<'_> {
     /// Makes the canary stand. Its pod comes once it can sign in: before, the kubelet would look for its certificate ever more seldom.
     pub(super) async fn canary(&self, wanted: &Database, round: &Round<Facts>) -> Result<(), Fault> {
         self.stand(canary::role(self.facts), round).await?;
-        if self.can_sign_in(CANARY) {
+        let namespace = Some(self.facts.namespace().to_string());
+        let key = Key { kind: Kind::Deployment, namespace, name: CANARY.to_owned() };
+        // One that stands is kept as it must be in any case: it may be suspended before its role was seen to.
+        if self.can_sign_in(CANARY) || self.context.children.get(&key).is_some() {
             self.stand(canary::deployment(self.facts, wanted, &self.context.image), round).await?;
         }
         Ok(())

@@ -83,6 +83,12 @@ impl Scene<'_> {
     ) -> Result<(), Fault> {
         let canary = self.canary(wanted, round).await;
         let ended = match known.started_at.clone() {
+            Some(_) if wanted.suspended => {
+                // The canary writes no more, so its newest row would seem to be old. Another drill begins when both are back.
+                (known.started_at, known.restored_at) = (None, None);
+                round.look_again(std::time::Duration::ZERO);
+                None
+            }
             Some(started) => self.go_on(wanted, place, started.0, known, round).await?,
             None if self.is_anything_left() => return self.clear(round).await.and(canary),
             None => {

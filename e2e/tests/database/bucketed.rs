@@ -297,7 +297,7 @@ async fn a_store_that_cannot_revoke_issues_for_an_hour_and_status_says_when_it_i
     let says = |told: &Workspace| {
         ending(told)
             .iter()
-            .any(|it| it.revocation == Revocation::ByExpiry && it.ends_at.0 >= end && it.revoked_at.is_none())
+            .any(|it| it.revocation == Some(Revocation::ByExpiry) && it.ends_at.0 >= end && it.revoked_at.is_none())
     };
     shop.stage.platform.until(&shop.finance, "says when it ends", says).await?;
     ensure!(!shop.at_store(&secret)?.is_revoked, "nobody can have revoked it");

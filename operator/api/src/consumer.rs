@@ -143,8 +143,9 @@ pub struct EndingCredentials {
     /// What they are known by at the store.
     #[schemars(length(max = 64))]
     pub session: String,
-    /// How they end.
-    pub revocation: Revocation,
+    /// How they end, as it was known when they were issued or as the store said since. Absent where neither is so: the store must be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
     /// When they end by themselves, at the latest.
     pub ends_at: Time,
     /// When the store was first told to end them, and said that it did.

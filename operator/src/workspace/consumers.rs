@@ -79,10 +79,11 @@ pub async fn consumers(
     let waiting = plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned());
     ledger.consumers.extend(waiting);
     let served = scene.serve(is_isolated, &mut ledger, round).await;
-    let (ending, failed) = sessions::end(context, plan.class, ledger.ending, round).await;
-    ledger.ending = ending;
-    let store_is_well = failed.is_none();
-    ledger.faults.extend(failed);
+    let ends = sessions::end(context, plan.class, ledger.ending, round).await;
+    ledger.ending = ends.left;
+    // A store that issues and does not revoke any more goes on issuing.
+    let store_is_well = ends.failed.is_none();
+    ledger.faults.extend(ends.failed.into_iter().chain(ends.refused));
     scene.buckets(served, store_is_well, &mut ledger, round).await;
     ledger.faults.extend(scene.refusals());
     round.facts.consumers = Some(sorted(ledger.consumers));
@@ -121,7 +122,9 @@ impl Scene<'_> {
     async fn end(&self, ledger: &mut Ledger) {
         for consumer in &self.plan.ended {
             let known = find(self.workspace, consumer);
-            ledger.ending.extend(known.and_then(|known| Some(sessions::ending(known, known.bucket.clone()?))));
+            if let Some((known, session)) = known.and_then(|known| Some((known, known.bucket.clone()?))) {
+                sessions::add(&mut ledger.ending, known, session);
+            }
             if let Err(fault) = self.revoke(consumer).await {
                 // What was written once is gone or going: whoever is let in again needs it anew.
                 ledger.consumers.extend(known.cloned().map(|known| ConsumerStatus {
@@ -195,7 +198,7 @@ impl Scene<'_> {
     fn had(&self, served: &Served, ledger: &mut Ledger) -> Option<ConsumerStatus> {
         let known = find(self.workspace, &served.consumer)?;
         let bucket = sessions::kept(known.bucket.clone(), served.uses.bucket).unwrap_or_else(|ended| {
-            ledger.ending.push(sessions::ending(known, ended));
+            sessions::add(&mut ledger.ending, known, ended);
             None
         });
         Some(ConsumerStatus { bucket, ..known.clone() })
@@ -270,7 +273,15 @@ impl Scene<'_> {
                 _ => None,
             };
             match seen {
-                Some(Ok(session)) => now.bucket = Some(session),
+                Some(Ok(Some(session))) => now.bucket = Some(session),
+                Some(Ok(None)) => {
+                    // As where less may be used: it ends, and the next round begins another.
+                    if let Some(session) = now.bucket.take() {
+                        sessions::add(&mut ledger.ending, &now, session);
+                    }
+                    ledger.faults.push(sessions::otherwise(&now));
+                    round.look_again(Duration::from_secs(1));
+                }
                 Some(Err(fault)) => {
                     store_is_well &= fault.class != Class::Transient;
                     ledger.faults.push(fault);

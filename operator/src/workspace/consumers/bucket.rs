@@ -41,25 +41,27 @@ struct Place<'a> {
 
 impl Scene<'_> {
     /// Sees to it that the Secret holds credentials that last. `known` is what status remembers of the consumer, its session included.
+    /// `None` if that session must end and another begin.
     pub(super) async fn bucket(
         &self,
         consumer: &Consumer,
         known: &ConsumerStatus,
         session: &ConsumerBucketStatus,
         round: &mut Round<Facts>,
-    ) -> Result<ConsumerBucketStatus, Fault> {
+    ) -> Result<Option<ConsumerBucketStatus>, Fault> {
         let left = until_renewal(session);
         let look = self.context.until_next_look(session.observed_at.as_ref().map(|time| time.0));
         if !left.is_zero() && !look.is_zero() {
             round.look_again(left.min(look));
-            return Ok(session.clone());
+            return Ok(Some(session.clone()));
         }
         let place = self.place(round)?;
         let is_there = !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
-        let seen = if is_there { session.clone() } else { self.issue(consumer, known, session, &place).await? };
+        let seen = if is_there { Some(session.clone()) } else { self.issue(consumer, known, session, &place).await? };
+        let Some(seen) = seen else { return Ok(None) };
         let seen = ConsumerBucketStatus { observed_at: Some(Time(clock::now())), ..seen };
         round.look_again(until_renewal(&seen).min(self.context.evidence / 2));
-        Ok(seen)
+        Ok(Some(seen))
     }
 
     /// The bucket, once it is made.
@@ -92,18 +94,22 @@ impl Scene<'_> {
         }
     }
 
-    /// Issues credentials and writes them. If we die in between, the next round issues others; all of them end with their session.
+    /// Issues credentials and writes them. If we die in between, the next round issues others; all of them end with their session. `None`
+    /// if the store takes credentials back otherwise than those that it issued for the session before.
     async fn issue(
         &self,
         consumer: &Consumer,
         known: &ConsumerStatus,
         session: &ConsumerBucketStatus,
         place: &Place<'_>,
-    ) -> Result<ConsumerBucketStatus, Fault> {
+    ) -> Result<Option<ConsumerBucketStatus>, Fault> {
         let (context, class) = (self.context, self.plan.class);
         let failed = |fault| context.connections.failed(class, fault);
         let identities = context.connections.identities(class).await?;
         let revocation = sessions::told(identities.revocation().await.map_err(failed)?);
+        if !sessions::goes_on(session, revocation) {
+            return Ok(None);
+        }
         let asked = place.asked(known, session, revocation, &self.facts.workspace.to_string());
         let issued = identities.issue(&asked).await;
         connections::count(&context.engine.metrics, "identities", "issue", &issued);
@@ -123,7 +129,7 @@ impl Scene<'_> {
             until = %issued.expires_at,
             "credentials for a bucket were issued to a consumer"
         );
-        Ok(issued_for)
+        Ok(Some(issued_for))
     }
 
     /// Takes what the Secret says of the bucket out of it, where something else stays.
@@ -212,9 +218,8 @@ fn lasts(issued: &IssuedCredentials, life: Duration, endpoint: &str) -> Result<(
         return Ok(());
     }
     let message = format!(
-        "the STS at {endpoint} issues credentials for less than {} hours (until {}): allow sessions as long as that there, and check the clocks",
-        life.as_secs() / 3600,
-        issued.expires_at
+        "the STS at {endpoint} issues credentials for less than {} hours: allow sessions as long as that there, and check the clocks",
+        life.as_secs() / 3600
     );
     Err(Fault::stalled(names::PROVIDER_REFUSED, message))
 }
@@ -270,5 +275,7 @@ mod tests {
         assert!(lasts(&issued(24), day, "https://s3.example").is_ok());
         let fault = lasts(&issued(12), day, "https://s3.example").unwrap_err();
         assert!(fault.message.contains("https://s3.example") && fault.message.contains("24 hours"), "{fault}");
+        let another = lasts(&issued(11), day, "https://s3.example").unwrap_err();
+        assert_eq!(fault, another, "status would be written at each try");
     }
 }

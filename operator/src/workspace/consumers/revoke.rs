@@ -61,20 +61,26 @@ impl Scene<'_> {
 /// Takes back what lies in the consumers' own namespaces, when the Workspace goes and its database with it.
 pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Round<Facts>) -> Result<(), Fault> {
     let Some(stack) = workspace.status.as_ref().and_then(|status| status.namespace.as_ref()) else { return Ok(()) };
+    let nothing_of_bucket = |consumer: &ConsumerStatus| ConsumerStatus { bucket: None, ..consumer.clone() };
+    // What they had for the bucket is ended apart from this, and stands in status once: also if this round is cut off.
+    round.facts.consumers = Some(known(workspace).iter().map(nothing_of_bucket).collect());
     let mut left = Vec::new();
     let mut failed = None;
     for consumer in known(workspace) {
         let taken = take_away(context, &stack.name, consumer).await;
         // Whoever owns the namespace may have taken the right away. The database goes, so nothing there is of use to anybody.
         if let Err(fault) = taken.or_else(|fault| if fault.class == Class::Forbidden { Ok(()) } else { Err(fault) }) {
-            // What it had for the bucket is ended apart from this.
-            left.push(ConsumerStatus { bucket: None, ..consumer.clone() });
+            left.push(nothing_of_bucket(consumer));
             failed = failed.or(Some(fault));
         }
     }
-    for ConsumerStatus { namespace, .. } in known(workspace) {
-        if left.iter().all(|consumer| consumer.namespace != *namespace) {
-            unbind(context, &stack.name, namespace).await?;
+    for consumer in known(workspace) {
+        if left.iter().all(|other| other.namespace != consumer.namespace)
+            && let Err(fault) = unbind(context, &stack.name, &consumer.namespace).await
+        {
+            // One of them is remembered until the right is given back.
+            left.push(nothing_of_bucket(consumer));
+            failed = failed.or(Some(fault));
         }
     }
     round.facts.consumers = Some(left);

@@ -25,6 +25,30 @@ use crate::{
 /// How many sessions may be ending before no other begins: twice as many fit into status.
 pub const MOST_ENDING: usize = 100;
 
+/// How soon a store is told again that has unlearned to end what it issued.
+const TOLD_AGAIN: Duration = Duration::from_mins(1);
+
+/// What came of telling the store of sessions that end.
+pub struct Ends {
+    /// Those of which something may be left.
+    pub left: Vec<EndingCredentials>,
+    /// Why the store was not told of all.
+    pub failed: Option<Fault>,
+    /// Why credentials live on that the store could end when it issued them.
+    pub refused: Option<Fault>,
+}
+
+/// What the store's answer means for a session that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    /// Nothing can be left of it.
+    Over,
+    /// It ends: it is dead where the store was told, or it has its time.
+    Ends,
+    /// It was to end at once, and the store does not do that any more.
+    LivesOn,
+}
+
 /// How long credentials live that are taken back like this.
 pub fn life(revocation: Revocation) -> Duration {
     match revocation {
@@ -68,10 +92,22 @@ pub fn kept(
     }
 }
 
+/// Whether more may be issued for a session with this answer of the store: all of it must end in one way.
+pub fn goes_on(session: &ConsumerBucketStatus, revocation: Revocation) -> bool {
+    session.revocation.is_none_or(|before| before == revocation)
+}
+
+/// Adds a session to those that end, unless it is one of them: each has one entry in status.
+pub fn add(ending_already: &mut Vec<EndingCredentials>, consumer: &ConsumerStatus, session: ConsumerBucketStatus) {
+    if ending_already.iter().all(|it| it.session != session.session) {
+        ending_already.push(ending(consumer, session));
+    }
+}
+
 /// A session that ends. Credentials that were issued and forgotten last as long as if they had been issued now.
-pub fn ending(consumer: &ConsumerStatus, session: ConsumerBucketStatus) -> EndingCredentials {
-    let revocation = session.revocation.unwrap_or(Revocation::Immediate);
-    let forgotten = clock::now() + life(revocation);
+fn ending(consumer: &ConsumerStatus, session: ConsumerBucketStatus) -> EndingCredentials {
+    let revocation = session.revocation;
+    let forgotten = clock::now() + life(revocation.unwrap_or(Revocation::Immediate));
     let last = session.expires_at.map_or(forgotten, |end| end.0.max(forgotten));
     EndingCredentials {
         namespace: consumer.namespace.clone(),
@@ -86,10 +122,23 @@ pub fn ending(consumer: &ConsumerStatus, session: ConsumerBucketStatus) -> Endin
 /// How long until the store must be told of it; `None` if never.
 fn until_told(ending: &EndingCredentials, now: Timestamp) -> Option<Duration> {
     match (ending.revocation, &ending.revoked_at) {
-        (Revocation::ByExpiry, _) => None,
-        (Revocation::Immediate, None) => Some(Duration::ZERO),
-        (Revocation::Immediate, Some(first)) => Some(until(first.0 + READ_AGAIN, now)),
+        (Some(Revocation::ByExpiry), _) => None,
+        (_, None) => Some(Duration::ZERO),
+        (_, Some(first)) => Some(until(first.0 + READ_AGAIN, now)),
     }
+}
+
+/// Notes what the store answered. That it cannot end anything counts only for what was never known to be ended by it: whatever shuts its
+/// administration off says the same, and credentials that live for a day would be forgotten.
+fn note(session: &mut EndingCredentials, answer: Revocation, now: Timestamp) -> Answered {
+    match (answer, session.revocation) {
+        (Revocation::Immediate, _) if session.revoked_at.is_some() => return Answered::Over,
+        (Revocation::Immediate, _) => session.revoked_at = Some(Time(now)),
+        (Revocation::ByExpiry, Some(Revocation::Immediate)) => return Answered::LivesOn,
+        (Revocation::ByExpiry, _) => {}
+    }
+    session.revocation = Some(answer);
+    Answered::Ends
 }
 
 fn until(then: Timestamp, now: Timestamp) -> Duration {
@@ -102,14 +151,19 @@ pub async fn end(
     class: &TenantClass,
     all: Vec<EndingCredentials>,
     round: &mut Round<Facts>,
-) -> (Vec<EndingCredentials>, Option<Fault>) {
-    let (mut left, mut failed) = (Vec::new(), None);
+) -> Ends {
+    let (mut left, mut failed, mut refused) = (Vec::new(), None, None);
     for mut session in all.into_iter().filter(|session| session.ends_at.0 > clock::now()) {
         if failed.is_none() && until_told(&session, clock::now()) == Some(Duration::ZERO) {
             match revoke(context, class, &session).await {
-                Ok(Revocation::Immediate) if session.revoked_at.is_some() => continue,
-                Ok(Revocation::Immediate) => session.revoked_at = Some(Time(clock::now())),
-                Ok(Revocation::ByExpiry) => session.revocation = Revocation::ByExpiry,
+                Ok(answer) => match note(&mut session, answer, clock::now()) {
+                    Answered::Over => continue,
+                    Answered::Ends => {}
+                    Answered::LivesOn => {
+                        refused = refused.or_else(|| Some(lives_on(class, &session)));
+                        round.look_again(TOLD_AGAIN);
+                    }
+                },
                 Err(fault) => failed = Some(fault),
             }
         }
@@ -118,7 +172,17 @@ pub async fn end(
         round.look_again(again.unwrap_or_else(|| until(session.ends_at.0, now)));
         left.push(session);
     }
-    (left, failed)
+    Ends { left, failed, refused }
+}
+
+/// Why a session lives on, and how it can be ended.
+fn lives_on(class: &TenantClass, session: &EndingCredentials) -> Fault {
+    let store = class.spec.buckets.s3.as_ref().map_or("of the class", |s3| s3.endpoint.as_str());
+    let EndingCredentials { namespace, service_account, .. } = session;
+    let message = format!(
+        "the store {store} does not revoke any more: what {namespace}/{service_account} had for the bucket lives on, until the time in status.endingCredentials at the latest; let Steading reach /minio/admin/v3/revoke-tokens/ and /minio/admin/v3/list-service-accounts there again"
+    );
+    Fault::waiting(TOLD_AGAIN, names::PROGRESSING, message)
 }
 
 async fn revoke(context: &Context, class: &TenantClass, session: &EndingCredentials) -> Result<Revocation, Fault> {
@@ -135,7 +199,7 @@ async fn revoke(context: &Context, class: &TenantClass, session: &EndingCredenti
         service_account = session.service_account,
         session = session.session,
         how = ?answer,
-        "credentials for a bucket were ended"
+        "the store was told to end credentials for a bucket"
     );
     Ok(told(answer))
 }
@@ -144,18 +208,33 @@ async fn revoke(context: &Context, class: &TenantClass, session: &EndingCredenti
 /// minutes can live on until its end.
 pub async fn end_all(context: &Context, workspace: &Workspace, round: &mut Round<Facts>) -> Result<(), Fault> {
     let mut all = workspace.status.as_ref().map(|status| status.ending_credentials.clone()).unwrap_or_default();
-    all.extend(known(workspace).iter().filter_map(|consumer| Some(ending(consumer, consumer.bucket.clone()?))));
+    for consumer in known(workspace) {
+        if let Some(session) = consumer.bucket.clone() {
+            add(&mut all, consumer, session);
+        }
+    }
     if all.iter().all(|session| session.revoked_at.is_some()) {
         return Ok(());
     }
+    // Status names them whatever comes in between: consumers forget theirs in this round.
+    round.facts.ending_credentials = Some(all.clone());
     let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else {
         tracing::warn!(workspace = %workspace.name_any(), "its Tenant is gone, so credentials for its bucket end at their time");
         return Ok(());
     };
     let class = observe::class(context, &tenant)?;
-    let (left, failed) = end(context, &class, all, round).await;
-    round.facts.ending_credentials = Some(left);
-    failed.map_or(Ok(()), Err)
+    let ends = end(context, &class, all, round).await;
+    round.facts.ending_credentials = Some(ends.left);
+    ends.failed.or(ends.refused).map_or(Ok(()), Err)
+}
+
+/// Why a consumer waits for credentials whose session began under another answer of the store.
+pub fn otherwise(consumer: &ConsumerStatus) -> Fault {
+    let message = format!(
+        "the store takes credentials back otherwise than when those of {}/{} were issued: these end, and others are issued",
+        consumer.namespace, consumer.service_account
+    );
+    Fault::waiting(Duration::from_secs(1), names::PROGRESSING, message)
 }
 
 /// Why nothing begins for the bucket.
@@ -214,8 +293,64 @@ mod tests {
         ends.revoked_at = Some(Time(now));
         assert_eq!(until_told(&ends, now), Some(READ_AGAIN));
         assert_eq!(until_told(&ends, now + READ_AGAIN), Some(Duration::ZERO));
-        ends.revocation = Revocation::ByExpiry;
+        ends.revocation = Some(Revocation::ByExpiry);
         assert_eq!(until_told(&ends, now), None);
+    }
+
+    /// One that ends and was known to end like this.
+    fn known_to_end(revocation: Option<Revocation>) -> EndingCredentials {
+        ending(&consumer(), ConsumerBucketStatus { revocation, ..session(BucketUse::Read) })
+    }
+
+    #[test]
+    fn what_a_store_could_end_is_not_forgotten_when_something_says_that_it_cannot() {
+        let now = clock::now();
+        let mut ends = known_to_end(Some(Revocation::Immediate));
+        let before = ends.clone();
+        assert_eq!(note(&mut ends, Revocation::ByExpiry, now), Answered::LivesOn);
+        assert_eq!(ends, before);
+        assert_eq!(until_told(&ends, now), Some(Duration::ZERO));
+        assert_eq!(note(&mut ends, Revocation::Immediate, now), Answered::Ends);
+        assert_eq!(ends.revoked_at, Some(Time(now)));
+        assert_eq!(note(&mut ends, Revocation::ByExpiry, now), Answered::LivesOn);
+        assert_eq!(note(&mut ends, Revocation::Immediate, now), Answered::Over);
+    }
+
+    #[test]
+    fn of_what_nobody_knows_how_it_ends_the_store_says_it() {
+        let now = clock::now();
+        for answer in [Revocation::Immediate, Revocation::ByExpiry] {
+            let mut ends = known_to_end(None);
+            assert_eq!(note(&mut ends, answer, now), Answered::Ends);
+            assert_eq!(ends.revocation, Some(answer));
+            assert_eq!(ends.revoked_at.is_some(), answer == Revocation::Immediate);
+        }
+    }
+
+    #[test]
+    fn all_of_a_session_is_taken_back_in_one_way() {
+        let (immediate, by_expiry) = (Revocation::Immediate, Revocation::ByExpiry);
+        for (before, now, goes) in [
+            (None, immediate, true),
+            (None, by_expiry, true),
+            (Some(immediate), immediate, true),
+            (Some(by_expiry), by_expiry, true),
+            (Some(immediate), by_expiry, false),
+            (Some(by_expiry), immediate, false),
+        ] {
+            let session = ConsumerBucketStatus { revocation: before, ..session(BucketUse::Read) };
+            assert_eq!(goes_on(&session, now), goes, "{before:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_ends_once_however_often_it_is_said() {
+        let (one, other) = (session(BucketUse::Read), session(BucketUse::Read));
+        let mut all = Vec::new();
+        for session in [&one, &other, &one] {
+            add(&mut all, &consumer(), session.clone());
+        }
+        assert_eq!(all.iter().map(|it| &it.session).collect::<Vec<_>>(), [&one.session, &other.session]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use database::{Database, PATIENCE, PLUGIN, apply, exec};
 pub use drill::{CANARY, DRILL};
 pub use images::POSTGRES;
 pub use keeper::{Keeper, objects};
-pub use refusal::{ANOTHER_AUTHORITY, ANOTHER_NAME, LOCKED, UNANSWERED, is_refused};
+pub use refusal::{ANOTHER_AUTHORITY, ANOTHER_NAME, LOCKED, UNANSWERED, is_late, is_refused};
 pub use visitor::{Session, Visitor, Way};
 pub use volumes::STORAGE_CLASS;
 use volumes::Volumes;

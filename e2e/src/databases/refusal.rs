@@ -21,6 +21,12 @@ pub const LOCKED: &str = "is not permitted to log in";
 /// What may come before the answer on a busy machine or where an instance was just lost, and says nothing.
 const LATE: [&str; 3] = ["could not translate host name", "timeout expired", "Network is unreachable"];
 
+/// Whether what was said says nothing of who gets in.
+#[must_use]
+pub fn is_late(refused: &str) -> bool {
+    LATE.iter().any(|reason| refused.contains(reason))
+}
+
 /// Waits until it is refused for one of these reasons. Being let in, and any other reason that is not just being late, fails at once.
 pub async fn is_refused(what: &str, visitor: &Visitor, way: &Way, statement: &str, reasons: &[&str]) -> Result<()> {
     until(&format!("this is refused for a reason: {what}"), PATIENCE, async || {
@@ -29,7 +35,7 @@ pub async fn is_refused(what: &str, visitor: &Visitor, way: &Way, statement: &st
             Err(error) => format!("{error:#}"),
         };
         let is_one_of = |known: &[&str]| known.iter().any(|reason| refused.contains(reason));
-        ensure!(is_one_of(reasons) || is_one_of(&LATE), "{what}: refused for another reason: {refused}");
+        ensure!(is_one_of(reasons) || is_late(&refused), "{what}: refused for another reason: {refused}");
         Ok(is_one_of(reasons))
     })
     .await

@@ -1,9 +1,13 @@
 //! Ways into a database, each tried from where an attacker could stand, each beside a control that succeeds.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
+use e2e::databases::is_late;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 
+use crate::database::{Database, PATIENCE};
 use crate::world::{Customer, World};
 
 /// Tries all of them, and says how many.
@@ -24,8 +28,7 @@ async fn passwords(acme: &Customer) -> Result<usize> {
         ["app", "postgres", "streaming_replica"].into_iter().flat_map(|user| [(user, "require"), (user, "disable")]);
     let mut tried = 0;
     for (user, mode) in ways {
-        let refused = database.connect(user, &password, mode).await;
-        let refused = refused.err().with_context(|| format!("{user} got in by password, sslmode={mode}"))?.to_string();
+        let refused = refusal(database, user, &password, mode).await?;
         let known = ["pg_hba.conf rejects", "no pg_hba.conf entry", "requires a valid client certificate"];
         ensure!(
             known.iter().any(|reason| refused.contains(reason)),
@@ -34,6 +37,19 @@ async fn passwords(acme: &Customer) -> Result<usize> {
         tried += 1;
     }
     Ok(tried)
+}
+
+/// What somebody with this password is told, once it is anything of the database: on a busy machine a name may not be found at once.
+async fn refusal(database: &Database, user: &str, password: &str, mode: &str) -> Result<String> {
+    let begun = Instant::now();
+    loop {
+        let answer = database.connect(user, password, mode).await;
+        let refused = answer.err().with_context(|| format!("{user} got in by password, sslmode={mode}"))?.to_string();
+        if !is_late(&refused) || begun.elapsed() > PATIENCE {
+            return Ok(refused);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// From an instance of one customer to that of another: what the network lets through, whatever PostgreSQL would say.

@@ -184,3 +184,21 @@ fn a_tenant_that_fails_for_ever_does_not_hold_up_the_others() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_limit_is_given_and_taken_back_and_status_follows() {
+    Stage::shared(Tier::One, async |stage| {
+        let class = stage.platform.applied(class(&unique("onprem"))).await?;
+        let acme: Manifest<Tenant> = stage.platform.applied(tenant(&unique("acme")).of_class(&class)).await?;
+        let limited = workspace("finance").of_tenant(&acme).with("quota.cpu", "1");
+        let limited = stage.platform.applied(limited).await?;
+        let cpu =
+            |told: &Workspace| told.status.as_ref().and_then(|it| it.quota.as_ref()).and_then(|it| it.cpu.clone());
+        stage.platform.until(&limited, "is granted a core", |told| cpu(told).as_deref() == Some("1")).await?;
+        stage.platform.until_ready(&limited).await?;
+        stage.platform.apply(&workspace("finance").of_tenant(&acme)).await?;
+        stage.platform.until(&limited, "is granted no limit", |told| cpu(told).is_none()).await?;
+        stage.platform.until_ready(&limited).await.map(drop)
+    })
+    .unwrap();
+}

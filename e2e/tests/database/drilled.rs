@@ -233,3 +233,15 @@ async fn a_workspace_goes_also_in_the_middle_of_a_drill() -> Result<()> {
     drilled.stage.platform.until_gone(&drilled.finance, &going).await?;
     drilled.nothing_is_left().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_under_way_ends_when_its_workspace_is_suspended() -> Result<()> {
+    let drilled = Drilled::begun().await?;
+    drilled.until(drilled.clusters(), DRILL, "is restored", |_| true).await?;
+    let suspended = workspace("finance").of_tenant(&drilled.acme).with("suspended", true);
+    drilled.stage.platform.apply(&suspended).await?;
+    drilled.keeper.hibernates().await?;
+    drilled.says("once spec.suspended is false").await?;
+    drilled.stage.platform.until_condition(&drilled.finance, names::DATABASE_READY, "True", names::SUSPENDED).await?;
+    drilled.nothing_is_left().await
+}

@@ -34,6 +34,7 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, ser
     if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
         tidy(schema);
         if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
+            status.get_mut("properties").into_iter().for_each(written_as_a_whole);
             // A fresh object must never look done to kstatus, which takes "no status" for "current".
             status.insert("default".into(), json!({ "observedGeneration": -1 }));
         }
@@ -56,6 +57,20 @@ fn without_spec(schema: &mut Value) {
     let spec = schema.get_mut("properties").and_then(|properties| properties.get_mut("spec"));
     if let Some(spec) = spec.and_then(Value::as_object_mut) {
         spec.insert("default".into(), json!({}));
+    }
+}
+
+/// Objects that need no field are replaced, not merged. Server-side apply leaves null of an object that is merged and loses its last field,
+/// although it is applied as `{}`, and the API server would then refuse the whole status:
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy>.
+fn written_as_a_whole(schema: &mut Value) {
+    if schema.get("properties").is_some_and(Value::is_object) && schema.get("required").is_none() {
+        schema["x-kubernetes-map-type"] = json!("atomic");
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(written_as_a_whole),
+        Value::Array(items) => items.iter_mut().for_each(written_as_a_whole),
+        _ => {}
     }
 }
 
@@ -114,6 +129,23 @@ mod tests {
             let size = serde_json::to_string(&crd).unwrap().len();
             assert!(size < 262_144, "{} has {size} bytes", crd.spec.names.kind);
         }
+    }
+
+    #[test]
+    fn what_of_status_may_lose_its_last_field_is_replaced_as_a_whole() {
+        let crds = crds().unwrap();
+        let of = |kind: &str, path: &str| {
+            let crd = crds.iter().find(|crd| crd.spec.names.kind == kind).map(|crd| serde_json::to_value(crd).unwrap());
+            let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/status{path}/x-kubernetes-map-type");
+            crd.unwrap().pointer(&path).cloned()
+        };
+        let atomic = Some(json!("atomic"));
+        assert_eq!(of("Workspace", "/properties/quota"), atomic);
+        assert_eq!(of("Workspace", "/properties/database/properties/restoreDrill"), atomic);
+        assert_eq!(of("Tenant", "/properties/quota/properties/reservations/items/properties/held"), atomic);
+        // It has fields without which it is nothing.
+        assert_eq!(of("Workspace", "/properties/database"), None);
+        assert_eq!(of("Workspace", ""), None);
     }
 
     #[test]

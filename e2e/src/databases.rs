@@ -27,8 +27,8 @@ use crate::manifests;
 use crate::plane::Plane;
 use crate::wait::until;
 
-pub use bucket::{Bucket, Read, read, with_credentials};
-pub use consumer::{CONSENT, Consumer, ROWS, host};
+pub use bucket::{Bucket, Read, lists, read, with_credentials, with_what_was_given};
+pub use consumer::{CONSENT, Consumer, ROWS, Use, host};
 pub use database::{Database, PATIENCE, PLUGIN, apply, exec};
 pub use drill::{CANARY, DRILL};
 pub use images::POSTGRES;
@@ -43,6 +43,11 @@ pub const NAMESPACE: &str = "cnpg-system";
 
 /// Longest wait for each step of the installation.
 const INSTALLED_AFTER: Duration = Duration::from_mins(5);
+
+/// Selects the node that no test loses. What everybody needs runs there, as in a cluster whose own programs have nodes to themselves.
+fn kept_node() -> serde_json::Value {
+    serde_json::json!({ "kubernetes.io/hostname": "node-1" })
+}
 
 /// CloudNativePG at work. Dropping it ends the making of volumes; the rest goes with its plane.
 pub struct CloudNativePg {

@@ -190,6 +190,18 @@ impl Plane {
         self.real.as_ref().context(NO_REAL_NODES)?.start_enforcing(&mut self.nursery, way, node).await
     }
 
+    /// Ends the real node of this number as when a machine loses its power: nobody is told, and what lies on its disk stays.
+    pub fn lose_node(&mut self, node: u8) -> Result<()> {
+        let way = access::Way { url: &self.url, authority: &self.authority };
+        self.real.as_ref().context(NO_REAL_NODES)?.lose(&mut self.nursery, way, node)
+    }
+
+    /// Starts a node that was lost, with what lies on its disk.
+    pub async fn return_node(&mut self, node: u8) -> Result<()> {
+        let way = access::Way { url: &self.url, authority: &self.authority };
+        self.real.as_mut().context(NO_REAL_NODES)?.return_node(&mut self.nursery, way, node).await
+    }
+
     /// The ids of its processes.
     pub fn process_ids(&self) -> Vec<u32> {
         self.nursery.process_ids()

@@ -6,8 +6,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 /// Entries that are no secret: certificates, and where and as whom to connect.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: [&str; 20] = [
     "accessKeyID",
+    "bucket",
+    "bucket-ca.crt",
+    "bucket-endpoint",
+    "bucket-expires-at",
+    "bucket-region",
     "ca.crt",
     "database",
     "dbname",

@@ -105,11 +105,29 @@ pub async fn read(client: &Client, bucket: &str, name: &str) -> Result<Read> {
 
 /// The store as a database sees it that has this Secret.
 pub fn with_credentials(plane: &Plane, minio: &Minio, secret: &Secret) -> Result<Client> {
+    with_entries(plane, minio, secret, ["accessKeyID", "secretAccessKey", "sessionToken"])
+}
+
+/// The store as an application sees it that was given this Secret.
+pub fn with_what_was_given(plane: &Plane, minio: &Minio, secret: &Secret) -> Result<Client> {
+    with_entries(plane, minio, secret, ["bucket-access-key-id", "bucket-secret-access-key", "bucket-session-token"])
+}
+
+fn with_entries(plane: &Plane, minio: &Minio, secret: &Secret, names: [&str; 3]) -> Result<Client> {
     let entry = |name: &str| -> Result<String> {
         let bytes = secret.data.as_ref().and_then(|data| data.get(name));
         Ok(String::from_utf8(bytes.with_context(|| format!("the Secret has no {name}"))?.0.clone())?)
     };
-    let token = Some(entry("sessionToken")?);
-    let credentials = Credentials::new(entry("accessKeyID")?, entry("secretAccessKey")?, token, None, "database");
+    let [id, key, token] = names;
+    let credentials = Credentials::new(entry(id)?, entry(key)?, Some(entry(token)?), None, "a Secret");
     Minio::client(plane.authority(), &minio.endpoint(), credentials)
+}
+
+/// Whether the store lists the bucket for whom the client is; an error if it does not answer.
+pub async fn lists(client: &Client, bucket: &str) -> Result<bool> {
+    match client.list_objects_v2().bucket(bucket).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code().is_some() => Ok(false),
+        Err(error) => Err(anyhow::Error::new(error).context("the store gives no answer")),
+    }
 }

@@ -1,5 +1,5 @@
-//! Applications that use a database from namespaces of their own. In: who, and whose database. Out: their names as each side knows them,
-//! and `examples/consumer/billing.yaml` for each of them.
+//! Applications that use a database or a bucket from namespaces of their own. In: who, and whose. Out: their names as each side knows them,
+//! and one of `examples/consumer` for each of them.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,37 @@ use serde_json::{Value, json};
 
 use super::visitor::Way;
 
-/// What anybody copies first, and the names in it.
-const EXAMPLE: &str = include_str!("../../../examples/consumer/billing.yaml");
-const EXAMPLE_NAMESPACE: &str = "shop";
+/// What anybody copies first.
+struct Example {
+    text: &'static str,
+    /// Names in it.
+    namespace: &'static str,
+    secret: &'static str,
+    image: &'static str,
+    /// What its pods are labelled with.
+    application: &'static str,
+    /// What it prints after a number.
+    counts: &'static str,
+}
+
+const BILLING: Example = Example {
+    text: include_str!("../../../examples/consumer/billing.yaml"),
+    namespace: "shop",
+    secret: "acme.finance.billing",
+    image: "registry.example/postgresql:18.4",
+    application: "billing",
+    counts: " invoices",
+};
+const ARCHIVE: Example = Example {
+    text: include_str!("../../../examples/consumer/archive.yaml"),
+    namespace: "desk",
+    secret: "acme.finance.archive",
+    image: "registry.example/python-boto3:1.44",
+    application: "archive",
+    counts: " objects",
+};
+/// Whose consent both name.
 const EXAMPLE_CONSENT: &str = "acme/finance";
-const EXAMPLE_SECRET: &str = "acme.finance.billing";
-const EXAMPLE_IMAGE: &str = "registry.example/postgresql:18.4";
 
 /// How a namespace consents.
 pub const CONSENT: &str = "steading.dev/consumes";
@@ -29,13 +54,40 @@ pub fn host(service: &str, stack: &str) -> String {
     format!("database-{service}.{stack}.svc")
 }
 
-/// Somebody whom a Workspace lets use its database.
+/// What of a Workspace somebody is let use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// With `examples/consumer/billing.yaml`.
+    Database,
+    /// With `examples/consumer/archive.yaml`.
+    Bucket,
+}
+
+impl Use {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Bucket => "bucket",
+        }
+    }
+
+    fn example(self) -> &'static Example {
+        match self {
+            Self::Database => &BILLING,
+            Self::Bucket => &ARCHIVE,
+        }
+    }
+}
+
+/// Somebody whom a Workspace lets use what it has.
 pub struct Consumer {
     /// Where it runs.
     pub namespace: String,
     /// Its ServiceAccount.
     pub account: &'static str,
-    /// What it may do: `read` or `readWrite`.
+    /// What it may use.
+    pub what: Use,
+    /// What it may do with that: `read` or `readWrite`.
     pub right: &'static str,
     /// Control namespace and name of the Workspace.
     pub workspace: String,
@@ -44,7 +96,7 @@ pub struct Consumer {
 impl Consumer {
     /// As the Workspace lists it.
     pub fn listed(&self) -> Value {
-        json!({ "namespace": self.namespace, "serviceAccount": self.account, "database": self.right })
+        json!({ "namespace": self.namespace, "serviceAccount": self.account, self.what.field(): self.right })
     }
 
     /// As PostgreSQL knows it.
@@ -70,13 +122,14 @@ impl Consumer {
 
     /// The example as it would be written for it: other names, and an image that is there.
     pub fn example(&self, image: &str) -> Result<Vec<Value>> {
+        let example = self.what.example();
         let names = BTreeMap::from([
-            (EXAMPLE_NAMESPACE, self.namespace.clone()),
+            (example.namespace, self.namespace.clone()),
             (EXAMPLE_CONSENT, self.workspace.clone()),
-            (EXAMPLE_SECRET, self.secret()),
-            (EXAMPLE_IMAGE, image.to_owned()),
+            (example.secret, self.secret()),
+            (example.image, image.to_owned()),
         ]);
-        let mut objects: Vec<Value> = serde_saphyr::from_multiple(EXAMPLE).context("the example is no YAML")?;
+        let mut objects: Vec<Value> = serde_saphyr::from_multiple(example.text).context("the example is no YAML")?;
         for object in &mut objects {
             rename(object, &names);
         }
@@ -87,15 +140,17 @@ impl Consumer {
         Ok(objects)
     }
 
-    /// The number of rows that the example printed last, if it did lately.
+    /// The number that the example printed last, of rows or objects, if it did lately.
     pub async fn printed(&self, client: &Client) -> Result<Option<u64>> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
-        let found = pods.list(&ListParams::default().labels("app.kubernetes.io/name=billing")).await?;
+        let Example { application, counts, .. } = self.what.example();
+        let labels = format!("app.kubernetes.io/name={application}");
+        let found = pods.list(&ListParams::default().labels(&labels)).await?;
         let Some(pod) = found.items.first() else { return Ok(None) };
         let last = LogParams { tail_lines: Some(100), ..LogParams::default() };
         // A pod that waits for its Secret has no log.
         let log = pods.logs(&pod.name_any(), &last).await.unwrap_or_default();
-        Ok(log.lines().rev().find_map(|line| line.strip_suffix(" invoices")?.parse().ok()))
+        Ok(log.lines().rev().find_map(|line| line.strip_suffix(counts)?.parse().ok()))
     }
 }
 
@@ -119,7 +174,8 @@ mod tests {
     #[test]
     fn the_example_is_taken_as_it_stands_but_for_names_and_image() -> Result<()> {
         let namespace = "market".to_owned();
-        let till = Consumer { namespace, account: "till", right: "read", workspace: "globex/sales".to_owned() };
+        let workspace = "globex/sales".to_owned();
+        let till = Consumer { namespace, account: "till", what: Use::Database, right: "read", workspace };
         let objects = till.example("registry.test/postgresql:17")?;
         let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
         ensure!(kinds == ["Namespace", "ServiceAccount", "Deployment"], "{kinds:?}");

@@ -9,7 +9,7 @@ use kube::api::DynamicObject;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, images};
+use super::{NAMESPACE, images, kept_node};
 use crate::certificates::Authority;
 use crate::components::Component;
 use crate::manifests::{kind_of, parse};
@@ -79,8 +79,11 @@ impl Upstream {
     }
 }
 
-/// Gives a Deployment the images that were made here, the settings that go with them, and as much of a processor as is free.
+/// Gives a Deployment the images that were made here, the settings that go with them, as much of a processor as is free, and a node that no
+/// test loses.
 fn adjust(name: &str, deployment: &mut Value) -> Result<()> {
+    let pod = deployment.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut).context("it has no pod")?;
+    pod.insert("nodeSelector".to_owned(), kept_node());
     let container = deployment.pointer_mut("/spec/template/spec/containers/0").context("it has no container")?;
     let container = container.as_object_mut().context("its container is no object")?;
     let [operator, _] = DEPLOYMENTS;

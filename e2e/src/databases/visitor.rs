@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::consumer::ROWS;
 use super::database::{PATIENCE, apply, exec};
+use super::kept_node;
 use super::refusal::UNANSWERED;
 use crate::story::Platform;
 use crate::wait::until;
@@ -206,6 +207,7 @@ fn pod(image: &str, saved: &[&str]) -> Value {
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": NAME },
         "spec": {
             "serviceAccountName": NAME,
+            "nodeSelector": kept_node(),
             "automountServiceAccountToken": false,
             "terminationGracePeriodSeconds": 1,
             "securityContext": {

@@ -87,6 +87,21 @@ impl Real {
         self.node(number)?.start_enforcing(nursery, site).await
     }
 
+    /// Ends the node of this number as when a machine loses its power.
+    pub(super) fn lose(&self, nursery: &mut Nursery, way: Way<'_>, number: u8) -> Result<()> {
+        let site = Site { ground: &self.ground, way, switch: self.switch };
+        self.node(number)?.lose(nursery, site)
+    }
+
+    /// Starts it again.
+    pub(super) async fn return_node(&mut self, nursery: &mut Nursery, way: Way<'_>, number: u8) -> Result<()> {
+        let mut node = self.node(number)?.clone();
+        node.start_again(nursery, Site { ground: &self.ground, way, switch: self.switch }).await?;
+        self.nodes.retain(|it| it.name() != node.name());
+        self.nodes.push(node);
+        Ok(())
+    }
+
     fn node(&self, number: u8) -> Result<&Node> {
         let name = format!("node-{number}");
         self.nodes.iter().find(|node| node.name() == name).with_context(|| format!("there is no {name}"))

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::LazyLock;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use kube::Client;
 use operator::config::Config;
 use providers::memory::World;
@@ -50,6 +50,16 @@ impl Deref for Held {
         match self {
             Self::Own(plane) => plane,
             Self::Shared(plane) => plane,
+        }
+    }
+}
+
+impl Held {
+    /// To break it; an error if it is shared.
+    pub fn own(&mut self) -> Result<&mut Plane> {
+        match self {
+            Self::Own(plane) => Ok(plane),
+            Self::Shared(_) => bail!("what others stand on is not broken"),
         }
     }
 }

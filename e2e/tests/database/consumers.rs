@@ -1,6 +1,6 @@
-//! Applications that use a database from namespaces of their own: `examples/consumer/billing.yaml`, which writes, and one that only
-//! reads. In: a customer with a database. Out: that both get what they were promised, that nobody else does, and that nothing of it is left
-//! once it is taken back.
+//! Applications that use what a Workspace has from namespaces of their own: `examples/consumer/billing.yaml`, which writes into the database, one
+//! that only reads there, and `examples/consumer/archive.yaml`, which writes into the bucket. In: a customer with a database. Out: that all
+//! get what they were promised, that nobody else does, and that nothing of it is left once it is taken back.
 
 mod refused;
 mod taken;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use api::Workspace;
-use e2e::databases::{CONSENT, Consumer, ROWS, Visitor, Way, host};
+use e2e::databases::{CONSENT, Consumer, ROWS, Use, Visitor, Way, host};
 use e2e::story::{Manifest, Platform};
 use e2e::unique;
 use e2e::wait::until;
@@ -34,6 +34,8 @@ pub struct Shop {
     stack: String,
     billing: Consumer,
     reports: Consumer,
+    /// Beside billing.
+    archive: Consumer,
     from_billing: Visitor,
     from_reports: Visitor,
     /// In a namespace that nobody listed.
@@ -44,19 +46,24 @@ impl Shop {
     /// Lets two use the customer's database, and waits until the one that writes does so.
     pub async fn open(world: &World, acme: &Customer) -> Result<Self> {
         let (admin, platform) = (world.plane().admin()?, world.platform());
-        let consumer = |namespace: &str, account, right| {
+        let (shop, desk) = (unique("shop"), unique("desk"));
+        let consumer = |namespace: &str, account, what, right| {
             let workspace = format!("{}/{}", acme.workspace.namespace(), acme.workspace.name());
-            Consumer { namespace: unique(namespace), account, right, workspace }
+            Consumer { namespace: namespace.to_owned(), account, what, right, workspace }
         };
-        let (billing, reports) = (consumer("shop", "billing", "readWrite"), consumer("desk", "reports", "read"));
-        for object in billing.example(&world.postgres.postgres)? {
-            apply(&admin, &billing.namespace, object).await?;
+        let billing = consumer(&shop, "billing", Use::Database, "readWrite");
+        let archive = consumer(&shop, "archive", Use::Bucket, "readWrite");
+        let reports = consumer(&desk, "reports", Use::Database, "read");
+        for example in [&billing, &archive] {
+            for object in example.example(&world.postgres.postgres)? {
+                apply(&admin, &shop, object).await?;
+            }
         }
         let outside = unique("outside");
         let consent = json!({ CONSENT: reports.workspace });
         apply(&admin, "", namespace(&reports.namespace, &consent)).await?;
         apply(&admin, "", namespace(&outside, &json!({}))).await?;
-        let listed = json!([billing.listed(), reports.listed()]);
+        let listed = json!([billing.listed(), reports.listed(), archive.listed()]);
         let workspace = platform.applied(acme.workspace.clone().with("consumers", listed)).await?;
         let ready = platform.until_ready(&workspace).await?;
 
@@ -80,6 +87,7 @@ impl Shop {
             stack,
             billing,
             reports,
+            archive,
             from_billing,
             from_reports,
             from_outside,
@@ -87,6 +95,8 @@ impl Shop {
         // The first number, and a larger one.
         shop.goes_on().await?;
         shop.goes_on().await?;
+        let stored = async || Ok(shop.archive.printed(&shop.admin).await?.is_some());
+        until("the application that has the bucket stores something", PATIENCE, stored).await?;
         Ok(shop)
     }
 
@@ -99,6 +109,11 @@ impl Shop {
     pub async fn holder(&self) -> Result<Holder> {
         let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;
         Ok(Holder { what: "application's certificate", certificate, role: self.billing.role() })
+    }
+
+    /// What the application was given that has the bucket.
+    pub async fn given_for_the_bucket(&self) -> Result<Secret> {
+        self.archive.given(&self.admin).await?.context("the Secret is gone")
     }
 
     /// All namespaces in which it was given something.
@@ -116,6 +131,14 @@ impl Shop {
         let way = self.way_of(&self.reports);
         let reads = async || Ok(self.from_reports.sql(&way, ROWS).await.is_ok_and(|rows| rows.parse::<u64>().is_ok()));
         until("who may read does", PATIENCE, reads).await
+    }
+
+    /// Waits until a row is written by whom the application is: one that no writer counts.
+    pub async fn writes(&self) -> Result<()> {
+        const ROW: &str = "INSERT INTO acknowledged VALUES (1000000) ON CONFLICT (number) DO UPDATE SET number = 1000000 RETURNING number";
+        let way = self.way_of(&self.billing).impatiently();
+        let writes = async || Ok(self.from_billing.sql(&way, ROW).await.is_ok_and(|row| row.starts_with("1000000")));
+        until("the application may write", PATIENCE, writes).await
     }
 
     /// Where the application runs, as somebody who can do anything in its pod.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use e2e::databases::{ANOTHER_AUTHORITY, with_credentials};
+use e2e::databases::{ANOTHER_AUTHORITY, with_credentials, with_what_was_given};
 use e2e::servers::Minio;
 use e2e::show;
 use k8s_openapi::api::core::v1::Secret;
@@ -14,6 +14,7 @@ use kube::Api;
 use providers::identities::SHORTEST_LIFE;
 use providers::{Access, IdentitySpec, Purpose};
 
+use crate::consumers::Shop;
 use crate::world::{Customer, World};
 
 /// What stands in the table where something is let through, and the store's code where it is not.
@@ -45,10 +46,11 @@ pub async fn of_one_is_closed_to_another(
     world: &World,
     acme: &Customer,
     globex: &Customer,
+    shop: &Shop,
     holders: &[Holder],
 ) -> Result<usize> {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-    at_buckets(world, acme, globex, &mut rows, &mut wrong).await?;
+    at_buckets(world, acme, globex, shop, &mut rows, &mut wrong).await?;
     for holder in holders {
         at_databases(holder, acme, globex, &mut rows, &mut wrong).await?;
     }
@@ -58,11 +60,12 @@ pub async fn of_one_is_closed_to_another(
     Ok(rows.iter().flat_map(|row| row[2..].iter().filter(is_refusal)).count())
 }
 
-/// The credentials of backups and an identity for data, each at the buckets of both customers.
+/// The credentials of backups, an identity for data, and what an application was given, each at the buckets of both customers.
 async fn at_buckets(
     world: &World,
     acme: &Customer,
     globex: &Customer,
+    shop: &Shop,
     rows: &mut Vec<Row>,
     wrong: &mut Vec<String>,
 ) -> Result<()> {
@@ -70,6 +73,7 @@ async fn at_buckets(
     let secret = secrets.get("database-backup").await?;
     let backups = with_credentials(world.plane(), &world.servers.minio, &secret)?;
     let (data, others) = (data_identity(world, acme).await?, data_identity(world, globex).await?);
+    let given = with_what_was_given(world.plane(), &world.servers.minio, &shop.given_for_the_bucket().await?)?;
     // Something to reach for must be there.
     for (client, customer) in [(&data, acme), (&others, globex)] {
         let note = client.put_object().bucket(&customer.data).key(NOTE).body(ByteStream::from_static(b"x"));
@@ -84,7 +88,12 @@ async fn at_buckets(
         place("the other's backups", &globex.store.bucket, &theirs),
         place("the other's data", &globex.data, NOTE),
     ];
-    for (who, client, own) in [("credentials of backups", &backups, 0), ("identity for data", &data, 1)] {
+    let identities = [
+        ("credentials of backups", &backups, 0),
+        ("identity for data", &data, 1),
+        ("application's credentials", &given, 1),
+    ];
+    for (who, client, own) in identities {
         for (index, place) in places.iter().enumerate() {
             let tried = tried(client, place).await?;
             let wanted = if index == own { ALLOWED } else { DENIED };

@@ -21,6 +21,7 @@ mod drilled;
 mod key;
 mod kinds;
 mod log;
+mod node;
 mod nowhere;
 mod origins;
 mod outage;
@@ -71,7 +72,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     let tried = shop.nobody_else_gets_in(&globex).await?;
     steps.end(&format!("{tried} ways in with what applications have, refused"));
     let holders = [shop.holder().await?, proven::holder(&world, &acme).await?];
-    let tried = data::of_one_is_closed_to_another(&world, &acme, &globex, &holders).await?;
+    let tried = data::of_one_is_closed_to_another(&world, &acme, &globex, &shop, &holders).await?;
     steps.end(&format!("{tried} ways from one customer's data to another's, refused"));
     let tried = proven::canary_gets_at_its_rows_alone(&world, &acme, &globex).await?;
     proven::drill_is_out_of_reach(&world, &acme, shop.namespace()).await?;
@@ -108,16 +109,20 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     writes_are_few(&world).await?;
     changed::to_another_image(&world, [&acme, &globex]).await?;
     shop.goes_on().await?;
+    steps.end("another image for every instance");
+    let took = node::is_made_up_for(&mut world, &acme, &shop).await?;
+    tokio::try_join!(shop.goes_on(), globex.database.until_healthy(1))?;
     let (told, _) = counter.end(database).await?;
     steps.end(&format!(
-        "another image for every instance. acme: {told}; globex, whom nothing befell before: {of_other}"
+        "a node lost, with the instance that writes: {took:.0} s until another wrote; and back. acme, through all this: {told}; globex, \
+         whom nothing befell before: {of_other}"
     ));
     let suspended = async {
         let took = suspended::and_comes_back(&world, &globex).await?;
         tokio::try_join!(suspended::and_its_log_goes_on(&globex), changed::to_larger_volumes(&world, &globex))?;
         Ok(took)
     };
-    let (took, ()) = tokio::try_join!(suspended, shop.is_taken_back())?;
+    let (took, ()) = tokio::try_join!(suspended, shop.is_taken_back(&world))?;
     steps.end(&format!(
         "consent taken back, nothing left of it; another customer's database, suspended, back after {:.0} s, with larger volumes then",
         took.as_secs_f32()

@@ -91,7 +91,8 @@ impl World {
             "image": postgres.postgres,
             "instances": 1,
             "storage": { "size": "1Gi", "storageClass": STORAGE_CLASS },
-            "resources": { "cpu": "400m", "memory": "256Mi" },
+            // Twice the least: volumes lie in memory here, and what is written to them counts as used by whoever writes.
+            "resources": { "cpu": "400m", "memory": "512Mi" },
             "rpo": format!("{}m", RPO.as_secs() / 60),
             "rto": "30m",
             "backup": { "fullEvery": "1h", "retention": "7d" },

@@ -6,6 +6,8 @@
 mod applications;
 #[path = "databases/backups.rs"]
 mod backups;
+#[path = "databases/bucket.rs"]
+mod bucket;
 #[path = "databases/consent.rs"]
 mod consent;
 #[path = "databases/drill.rs"]
@@ -21,7 +23,7 @@ use anyhow::{Context as _, Result, bail};
 use api::Workspace;
 use api::database::{BackupStatus, DatabaseStatus};
 use e2e::Tier;
-use e2e::databases::{Bucket, Consumer, Database, POSTGRES, STORAGE_CLASS};
+use e2e::databases::{Bucket, Consumer, Database, POSTGRES, STORAGE_CLASS, Use};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -42,6 +44,7 @@ spec:
   database: {instances: 2}
   consumers:
     - {namespace: shop, serviceAccount: billing, database: readWrite}
+    - {namespace: shop, serviceAccount: archive, bucket: readWrite}
 ";
 const SALES: &str = "\
 spec:
@@ -54,10 +57,17 @@ fn applications() -> [Consumer; 2] {
     let billing = |namespace: &str, workspace: &str| Consumer {
         namespace: namespace.to_owned(),
         account: "billing",
+        what: Use::Database,
         right: "readWrite",
         workspace: workspace.to_owned(),
     };
     [billing("shop", "acme/finance"), billing("market", "globex/sales")]
+}
+
+/// The other example, beside the application of acme.
+fn archive() -> Consumer {
+    let (namespace, workspace) = ("shop".to_owned(), "acme/finance".to_owned());
+    Consumer { namespace, account: "archive", what: Use::Bucket, right: "readWrite", workspace }
 }
 
 /// Lets both customers have databases and applications that use them, if there are nodes on which they run. Returns before they do.
@@ -75,7 +85,7 @@ spec:
     image: {POSTGRES}
     instances: 1
     storage: {{size: 1Gi, storageClass: {STORAGE_CLASS}}}
-    resources: {{cpu: 400m, memory: 256Mi}}
+    resources: {{cpu: 400m, memory: 512Mi}}
     rpo: 3m
     rto: 30m
     backup: {{fullEvery: 1h, retention: 7d}}
@@ -86,10 +96,11 @@ spec:
     patch(show, scene, ["workspace", "sales", OTHER_CUSTOMER], SALES).await?;
     patch(show, scene, ["tenantclass", "quickstart", ""], &offered).await?;
     show.say(
-        "An application of each, in a namespace that consents: the example with an image that is here, and again with",
+        "An application of each, in a namespace that consents: the examples with an image that is here, and one again with",
     );
     show.say("other names:");
-    for (application, name) in applications().iter().zip(["billing.yaml", "market.yaml"]) {
+    let [billing, market] = applications();
+    for (application, name) in [(billing, "billing.yaml"), (archive(), "archive.yaml"), (market, "market.yaml")] {
         let documents = application.example(POSTGRES)?;
         let text = documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
         apply(show, scene, name, &scene.kubectl.write(name, &text)?).await?;
@@ -145,9 +156,10 @@ pub(crate) async fn shown(show: &Show, scene: &Scene, stacks: &Stacks) -> Result
     stand(show, &[&acme, &globex], [&stacks.finance, &stacks.sales]);
     let moment = mistake::made(show, scene, &acme).await?;
     let visitors = applications::at_work(show, scene, &client, [&acme, &globex]).await?;
+    let archived = bucket::at_work(show, scene, &client, &acme, stacks).await?;
     fail_over::nothing_is_lost(show, &client, &acme, &visitors.shop).await?;
     backups::under_the_key(show, [&acme, &globex]).await?;
-    Box::pin(consent::taken_back(show, scene, &acme, &globex, &visitors)).await?;
+    Box::pin(consent::taken_back(show, scene, &acme, &globex, &visitors, &archived)).await?;
     drill::proven(show, &client, &acme).await?;
     mistake::undone(show, scene, &client, &acme, &moment).await?;
     show.say("This was T3: real nodes, real databases, real backups.");

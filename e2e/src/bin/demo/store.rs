@@ -183,13 +183,13 @@ async fn plain_text(show: &Show, store: &Store<'_>, stacks: &Stacks) -> Result<(
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Allowed,
     Refused { code: String, status: u16 },
     NoAnswer(String),
 }
 
-fn outcome<T, E>(answer: Result<T, SdkError<E>>) -> Outcome
+pub(crate) fn outcome<T, E>(answer: Result<T, SdkError<E>>) -> Outcome
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -201,7 +201,7 @@ where
 }
 
 /// A claim that the store's policies refuse something; any other failure proves nothing.
-fn refused(show: &Show, what: &str, outcome: Outcome) {
+pub(crate) fn refused(show: &Show, what: &str, outcome: Outcome) {
     match outcome {
         Outcome::Allowed => show.check(&format!("{what}: it went through"), false),
         Outcome::NoAnswer(why) => show.check(&format!("{what}: no answer: {why}"), false),

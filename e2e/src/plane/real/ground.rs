@@ -156,6 +156,19 @@ impl Ground {
         )
         .with_context(|| format!("{name} cannot be tied to the network"))
     }
+
+    /// Takes the node's cable out of the switch.
+    pub(super) fn untie(&self, switch: u32, node: u8) -> Result<()> {
+        let name = format!("node-{node}");
+        shell(
+            r#"
+            nsenter --target "$1" --net ip route del "$3"
+            nsenter --target "$1" --net ip link del "$2"
+            "#,
+            &[&switch.to_string(), &name, &self.pods_of(node)],
+        )
+        .with_context(|| format!("{name} cannot be taken off the network"))
+    }
 }
 
 /// Ends and removes what a dead owner of this number left: processes, then cgroups, the interface and its files.

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Process 1 of a node.
 const INIT: &str = include_str!("node.sh");
+/// The file by which it says that it is.
+const UP: &str = "up";
 /// What keeps pods shut off until they are judged.
 const GATE: &str = include_str!("gate.sh");
 
@@ -49,23 +51,46 @@ impl Node {
 
     /// Makes the namespaces of a node and ties them to the network.
     pub(super) async fn open(nursery: &mut Nursery, site: Site<'_>, number: u8) -> Result<Self> {
-        let name = format!("node-{number}");
-        let directory = nursery.subdirectory(&name)?;
+        let directory = nursery.subdirectory(&format!("node-{number}"))?;
+        let mut node = Self { number, directory, process: 0 };
+        node.boot(nursery, site).await?;
+        Ok(node)
+    }
+
+    async fn boot(&mut self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+        let (name, directory) = (self.name(), &self.directory);
         let init = nursery.write("node.sh", INIT)?;
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "/bin/sh"])
             .arg(init)
             .arg(&name)
-            .arg(&directory);
+            .arg(directory);
+        let up = directory.join(UP);
         let init = nursery.spawn(&name, &mut command)?;
-        let process = init.id();
-        let up = directory.join("up");
+        self.process = init.id();
         init.until_ready(PATIENCE, async || up.exists().then_some(())).await?;
-        until_apart(process, "net").await?;
-        let node = Self { number, directory, process };
-        site.ground.tie(site.switch, process, number)?;
-        Ok(node)
+        until_apart(self.process, "net").await?;
+        site.ground.tie(site.switch, self.process, self.number)
+    }
+
+    /// Ends it as when a machine loses its power: the network first, then all that runs, and nobody is told. What it keeps in its directory
+    /// stays, as on a disk.
+    pub(super) fn lose(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+        site.ground.untie(site.switch, self.number)?;
+        nursery.kill(&self.name())?;
+        for program in [Component::Containerd, Component::Kubelet, Component::KubeProxy, Component::KubeRouter] {
+            nursery.kill(&self.process(program))?;
+        }
+        nursery.kill(&format!("{}-gate", self.name()))?;
+        std::fs::remove_file(self.directory.join(UP)).with_context(|| format!("{} was not up", self.name()))
+    }
+
+    /// Starts it again with what it kept.
+    pub(super) async fn start_again(&mut self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
+        self.boot(nursery, site).await?;
+        self.start_runtime(nursery, site, &[]).await?;
+        self.start_agents(nursery, site).await
     }
 
     /// A command that runs in the namespaces of the node.

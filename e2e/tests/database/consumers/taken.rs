@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use api::conditions as names;
-use e2e::databases::{CONSENT, Consumer, LOCKED, PATIENCE, ROWS, Way};
+use e2e::databases::{CONSENT, Consumer, LOCKED, PATIENCE, ROWS, Way, lists, with_what_was_given};
 use e2e::show;
 use e2e::story::condition;
 use e2e::wait::until;
@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::Shop;
+use crate::world::World;
 
 /// The condition that tells of consumers, and its reason where a namespace does not consent.
 const CONSUMERS_READY: &str = "ConsumersReady";
@@ -27,7 +28,7 @@ impl Shop {
     ///
     /// The open session acts as itself. One that has become another role by `SET ROLE` stays so until it ends: PostgreSQL asks for the right to it
     /// at that moment only.
-    pub async fn is_taken_back(&self) -> Result<()> {
+    pub async fn is_taken_back(&self, world: &World) -> Result<()> {
         let (writes, reads) = (self.way_of(&self.billing), self.way_of(&self.reports));
         // From the desk, packets arrive also afterwards: there PostgreSQL itself has to refuse.
         self.from_reports.is_let_in(&writes).await.context("the control fails: a saved certificate")?;
@@ -35,6 +36,10 @@ impl Shop {
         for _ in 0..2 {
             ensure!(session.lock().await.still_reads().await?, "the control fails: the open session");
         }
+        let store = with_what_was_given(world.plane(), &world.servers.minio, &self.given_for_the_bucket().await?)?;
+        let bucket = self.ready.status.as_ref().and_then(|it| it.bucket.as_ref()).context("no bucket is shown")?;
+        let opens = async || lists(&store, &bucket.name).await;
+        ensure!(opens().await?, "the control fails: saved credentials for the bucket");
 
         self.withdraw_consent().await?;
         let begun = Instant::now();
@@ -45,9 +50,12 @@ impl Shop {
             time(begun, "no login", async || self.is_locked(&writes).await),
             time(begun, "no row in an open session", async || Ok(!session.lock().await.still_reads().await?)),
             time(begun, "no DatabaseRole", async || Ok(!self.has_role(&self.billing).await?)),
+            time(begun, "no Secret for the bucket", async || Ok(!self.has_secret(&self.archive).await?)),
+            time(begun, "no object by saved credentials", async || Ok(!opens().await?)),
         )?;
-        let (secret, binding, packet, login, row, role) = measured;
-        show(&format!("database: consent taken back: {}", [secret, binding, packet, login, row, role].join(", ")));
+        let (secret, binding, packet, login, row, role, no_more, object) = measured;
+        let told = [secret, binding, packet, login, row, role, no_more, object].join(", ");
+        show(&format!("database: consent taken back: {told}"));
 
         self.all_else_is_as_before().await?;
         ensure!(self.is_locked(&writes).await?, "the role was unlocked when its DatabaseRole went");
@@ -59,7 +67,7 @@ impl Shop {
 
     /// Nothing is left at any consumer once the Workspace is gone.
     pub async fn is_forgotten(&self) -> Result<()> {
-        for consumer in [&self.billing, &self.reports] {
+        for consumer in [&self.billing, &self.reports, &self.archive] {
             let left = (self.has_secret(consumer).await?, self.has_binding(consumer).await?);
             ensure!(left == (false, false), "{}: Secret and RoleBinding are left: {left:?}", consumer.namespace);
         }

@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::databases::{CONSENT, LOCKED};
+use e2e::databases::{CONSENT, LOCKED, lists};
 use e2e::wait::until;
 use tokio::sync::Mutex;
 
 use super::applications::{Visitors, way};
+use super::bucket::Archived;
 use super::{Customer, PATIENCE};
 use crate::scene::Scene;
 use crate::show::{Show, seconds};
@@ -20,6 +21,7 @@ pub(super) async fn taken_back(
     acme: &Customer,
     globex: &Customer,
     visitors: &Visitors,
+    archived: &Archived,
 ) -> Result<()> {
     show.step("consent", "The shop takes its consent back: its application can do nothing any more");
     let (client, Visitors { shop, market, certificate, .. }) = (scene.plane.admin()?, visitors);
@@ -43,14 +45,16 @@ pub(super) async fn taken_back(
                 Ok(answer.is_err_and(|error| format!("{error:#}").contains(LOCKED)))
             }),
             time(begun, async || Ok(!session.lock().await.still_reads().await?)),
+            time(begun, async || Ok(!lists(&archived.client, &archived.bucket).await?)),
         ))
     };
-    let (secret, packet, login, row) =
+    let (secret, packet, login, row, object) =
         show.during("what the application has is tried until it fails", measured).await?;
     told(show, "its Secret is gone", secret);
     told(show, "no packet gets from its namespace to the database", packet);
     told(show, "a copy of its certificate opens nothing, where packets arrive too", login);
     told(show, "a session that was open reads no row any more", row);
+    told(show, "credentials for the bucket that were saved open nothing", object);
     let others =
         show.during("the other customer's application is let in as before", market.is_let_in(&way(globex))).await;
     show.check("the other customer's application notices nothing", others.is_ok());

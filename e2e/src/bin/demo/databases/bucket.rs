@@ -25,7 +25,7 @@ pub(super) async fn at_work(
     acme: &Customer,
     stacks: &Stacks,
 ) -> Result<Archived> {
-    show.step("bucket", "An application with credentials of its own for the bucket of its customer");
+    show.step("archive", "An application with credentials of its own for the bucket of its customer");
     let application = archive();
     let what = format!("archive in namespace {} stores something", application.namespace);
     show.until(&what, PATIENCE, async || {
@@ -33,7 +33,8 @@ pub(super) async fn at_work(
         Ok(printed.map_or_else(|| Progress::Still("nothing yet".to_owned()), Progress::Done))
     })
     .await?;
-    let told = "-o=jsonpath={range .status.consumers[?(@.bucket)]}{.namespace}/{.serviceAccount}: {.bucket}{end}";
+    let told = "-o=jsonpath={range .status.consumers[?(@.bucket)]}{.serviceAccount}: {.bucket.access} until \
+                {.bucket.expiresAt}, revocation {.bucket.revocation}{end}";
     scene.kubectl.shown(show, &["get", "workspace", "finance", "-n", "acme", told]).await?;
     let given = application.given(client).await?.context("the application has no Secret")?;
     let client = with_what_was_given(&scene.plane, &scene.servers.minio, &given)?;
@@ -45,7 +46,7 @@ pub(super) async fn at_work(
         (&stacks.sales.bucket, "globex's bucket"),
     ];
     for (other, whose) in others {
-        refused(show, &format!("it lists {whose}"), outcome(client.list_objects_v2().bucket(other).send().await));
+        refused(show, &format!("list {whose} with it"), outcome(client.list_objects_v2().bucket(other).send().await));
     }
     Ok(Archived { client, bucket })
 }

@@ -21,6 +21,7 @@ mod drilled;
 mod key;
 mod kinds;
 mod log;
+mod lost;
 mod nowhere;
 mod origins;
 mod outage;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
-use api::consumer::BucketUse;
+use api::Workspace;
+use api::consumer::{BucketUse, Revocation};
 use e2e::story::{PATIENCE, Stage, class};
 use e2e::wait::until;
 use e2e::wire::{Asked, Fate, Refusal, Verdict};
 use e2e::{Tier, unique};
+use providers::memory::{Injection, Operation};
 use serde_json::json;
 
-use crate::bucketed::Shop;
+use crate::bucketed::{Shop, bucket_of};
 
 /// Loses what is written into the status of Workspaces, while it is asked to, and counts that.
 #[derive(Clone, Default)]
@@ -44,6 +46,20 @@ impl Loser {
         )
         .await
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_issued_before_status_says_how_it_ends() -> Result<()> {
+    let stage = Stage::set(Tier::One, |_| {}).await?;
+    stage.world.inject(Injection::on(Operation::IssueIdentity));
+    let onprem = stage.platform.applied(class(&unique("onprem"))).await?;
+    let shop = Shop::open_on(stage, &onprem, &json!({ "bucket": "readWrite" })).await?;
+    let says = |told: &Workspace| bucket_of(told).is_some_and(|it| it.revocation == Some(Revocation::Immediate));
+    let told = shop.stage.platform.until(&shop.finance, "says how credentials end", says).await?;
+    ensure!(bucket_of(&told).is_some_and(|it| it.expires_at.is_none()), "{:?}", bucket_of(&told));
+    ensure!(shop.stage.world.identities().is_empty(), "{:?}", shop.stage.world.identities());
+    shop.stage.world.heal();
+    shop.served(BucketUse::ReadWrite).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+use bucket::Outcome;
 pub use plan::Plan;
 use plan::Served;
 pub use revoke::revoke_all;
@@ -302,8 +303,12 @@ impl Scene<'_> {
                 _ => None,
             };
             match seen {
-                Some(Ok(Some(session))) => now.bucket = Some(session),
-                Some(Ok(None)) => {
+                Some(Ok(Outcome::Holds(session))) => now.bucket = Some(session),
+                Some(Ok(Outcome::Begins(session))) => {
+                    ledger.faults.extend(session.expires_at.is_none().then(|| sessions::begins(&now)));
+                    now.bucket = Some(session);
+                }
+                Some(Ok(Outcome::Ends)) => {
                     // As where less may be used: it ends, and the next round begins another.
                     if let Some(session) = now.bucket.take() {
                         sessions::add(&mut ledger.ending, &now, session);

@@ -92,9 +92,10 @@ pub fn kept(
     }
 }
 
-/// Whether more may be issued for a session with this answer of the store: all of it must end in one way.
-pub fn goes_on(session: &ConsumerBucketStatus, revocation: Revocation) -> bool {
-    session.revocation.is_none_or(|before| before == revocation)
+/// The session as more may be issued for it with this answer of the store; `None` if it must end, because all of it ends in one way.
+pub fn goes_on(session: &ConsumerBucketStatus, revocation: Revocation) -> Option<ConsumerBucketStatus> {
+    let is_one_way = session.revocation.is_none_or(|before| before == revocation);
+    is_one_way.then(|| ConsumerBucketStatus { revocation: Some(revocation), ..session.clone() })
 }
 
 /// Adds a session to those that end, unless it is one of them: each has one entry in status.
@@ -237,6 +238,13 @@ pub fn otherwise(consumer: &ConsumerStatus) -> Fault {
     Fault::waiting(Duration::from_secs(1), names::PROGRESSING, message)
 }
 
+/// Why a consumer has no credentials yet.
+pub fn begins(consumer: &ConsumerStatus) -> Fault {
+    let message =
+        format!("credentials for the bucket are being issued to {}/{}", consumer.namespace, consumer.service_account);
+    Fault::waiting(Duration::ZERO, names::PROGRESSING, message)
+}
+
 /// Why nothing begins for the bucket.
 pub fn too_many() -> Fault {
     let message = format!(
@@ -339,7 +347,8 @@ mod tests {
             (Some(by_expiry), immediate, false),
         ] {
             let session = ConsumerBucketStatus { revocation: before, ..session(BucketUse::Read) };
-            assert_eq!(goes_on(&session, now), goes, "{before:?} {now:?}");
+            let named = ConsumerBucketStatus { revocation: Some(now), ..session.clone() };
+            assert_eq!(goes_on(&session, now), goes.then_some(named), "{before:?} {now:?}");
         }
     }
 

@@ -9,6 +9,7 @@
     reason = "a test that is surprised may panic, in its helpers too"
 )]
 
+mod accounts;
 mod aged;
 mod apart;
 mod bucketed;

@@ -92,7 +92,7 @@ pub async fn consumers(
     ledger.ending = ends.left;
     // A store that issues and does not revoke any more goes on issuing.
     let store_is_well = ends.failed.is_none();
-    ledger.faults.extend(ends.failed.into_iter().chain(ends.refused));
+    ledger.faults.extend(ends.failed.into_iter().chain(ends.refused).chain(ends.astray));
     scene.buckets(served, store_is_well, &mut ledger, round).await;
     ledger.faults.extend(scene.refusals());
     round.facts.consumers = Some(sorted(ledger.consumers));
@@ -308,10 +308,11 @@ impl Scene<'_> {
                     ledger.faults.extend(session.expires_at.is_none().then(|| sessions::begins(&now)));
                     now.bucket = Some(session);
                 }
-                Some(Ok(Outcome::Ends)) => {
+                Some(Ok(how @ (Outcome::Ends | Outcome::Outlives))) => {
                     // As where less may be used: it ends, and the next round begins another.
+                    let add = if matches!(how, Outcome::Outlives) { sessions::outlive } else { sessions::add };
                     if let Some(session) = now.bucket.take() {
-                        sessions::add(&mut ledger.ending, &now, session);
+                        add(&mut ledger.ending, &now, session);
                     }
                     ledger.faults.push(sessions::otherwise(&now));
                     round.look_again(Duration::from_secs(1));

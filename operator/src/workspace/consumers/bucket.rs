@@ -47,6 +47,8 @@ pub(super) enum Outcome {
     Begins(ConsumerBucketStatus),
     /// The store takes credentials back otherwise than those of this session: it must end, and another begin.
     Ends,
+    /// Another account issued those of this session: it has its time, and another begins.
+    Outlives,
 }
 
 impl Scene<'_> {
@@ -65,14 +67,17 @@ impl Scene<'_> {
             return Ok(Outcome::Holds(session.clone()));
         }
         let place = self.place(round)?;
-        let is_there = !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
+        let identities = self.context.connections.identities(self.plan.class).await?;
+        let issuer = sessions::issuer(self.plan.class, &identities);
+        let is_ours = !sessions::is_of_another(session.issuer.as_deref(), &issuer);
+        let is_there = is_ours && !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
         let seen = if is_there {
             session.clone()
         } else {
-            let identities = self.context.connections.identities(self.plan.class).await?;
             let revocation = identities.revocation().await;
             let revocation = revocation.map_err(|fault| self.context.connections.failed(self.plan.class, fault))?;
-            match sessions::goes_on(session, sessions::told(revocation)) {
+            match sessions::goes_on(session, sessions::told(revocation), &issuer) {
+                None if !is_ours => return Ok(Outcome::Outlives),
                 None => return Ok(Outcome::Ends),
                 // Or what we issue and cannot note could live for longer than status says.
                 Some(named) if named != *session => {
@@ -253,6 +258,7 @@ mod tests {
             access: BucketUse::Read,
             session: "a".into(),
             revocation,
+            issuer: None,
             expires_at: Some(Time(clock::now() + left)),
             observed_at: None,
         }

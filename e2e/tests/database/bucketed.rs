@@ -272,7 +272,10 @@ async fn what_was_issued_and_forgotten_is_revoked_with_the_rest_and_a_workspace_
     platform.delete(&shop.finance).await?;
     let waits = |told: &Workspace| {
         condition(told, names::READY).is_some_and(|it| {
-            it.reason == names::PROVIDER_UNAVAILABLE && it.message.contains(&format!("{}/billing", shop.namespace))
+            let latest = ending(told).iter().map(|it| it.ends_at.0.to_string()).max().unwrap_or_default();
+            it.reason == names::PROVIDER_UNAVAILABLE
+                && it.message.contains(&format!("{}/billing", shop.namespace))
+                && it.message.contains(&format!("goes on without it, at {latest}"))
         })
     };
     platform.until(&shop.finance, "says what it waits for", waits).await?;

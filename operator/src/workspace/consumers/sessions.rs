@@ -215,15 +215,13 @@ pub async fn end(
     Ends { left, failed, refused, astray }
 }
 
-fn store(class: &TenantClass) -> &str {
-    class.spec.buckets.s3.as_ref().map_or("of the class", |s3| s3.endpoint.as_str())
-}
-
 /// Why a session lives on, and how it can be ended.
 fn lives_on(class: &TenantClass, session: &EndingCredentials) -> Fault {
-    let (EndingCredentials { namespace, service_account, .. }, store) = (session, store(class));
+    let store = class.spec.buckets.s3.as_ref().map_or("of the class", |s3| s3.endpoint.as_str());
+    let EndingCredentials { namespace, service_account, ends_at, .. } = session;
     let message = format!(
-        "the store {store} does not revoke any more: what {namespace}/{service_account} had for the bucket lives on, until the time in status.endingCredentials at the latest; let Steading reach /minio/admin/v3/revoke-tokens/ and /minio/admin/v3/list-service-accounts there again"
+        "the store {store} does not revoke any more: what {namespace}/{service_account} had for the bucket lives on, until {} at the latest; let Steading reach /minio/admin/v3/revoke-tokens/ and /minio/admin/v3/list-service-accounts there again",
+        ends_at.0
     );
     Fault::waiting(TOLD_AGAIN, names::PROGRESSING, message)
 }
@@ -287,12 +285,20 @@ pub async fn end_all(context: &Context, workspace: &Workspace, round: &mut Round
     };
     let class = observe::class(context, &tenant)?;
     let ends = end(context, &class, all, round).await;
+    let latest = ends.left.iter().filter(|it| it.revoked_at.is_none()).map(|it| it.ends_at.0).max();
     round.facts.ending_credentials = Some(ends.left);
     if let Some(fault) = ends.astray {
         // Whoever changed the account can end it, and nobody else: waiting would not.
         tracing::warn!(workspace = %workspace.name_any(), message = fault.message, "credentials for its bucket outlive it");
     }
-    ends.failed.or(ends.refused).map_or(Ok(()), Err)
+    ends.failed.or(ends.refused).map_or(Ok(()), |fault| Err(waits_until(latest, fault)))
+}
+
+/// Until when a Workspace that goes waits for a store that does not revoke.
+fn waits_until(latest: Option<Timestamp>, fault: Fault) -> Fault {
+    let Some(latest) = latest else { return fault };
+    let message = format!("{}; it ends by itself, and the Workspace goes on without it, at {latest}", fault.message);
+    Fault { message, ..fault }
 }
 
 /// Why a consumer waits for credentials whose session began under another answer of the store.

@@ -23,10 +23,10 @@ use crate::told::{keeper_of, with_databases};
 /// A Workspace with a consumer `billing` in a namespace of another team.
 pub struct Shop {
     pub stage: Stage,
-    acme: Manifest<Tenant>,
+    pub acme: Manifest<Tenant>,
     pub finance: Manifest<Workspace>,
     /// The namespace of the consumer.
-    namespace: String,
+    pub namespace: String,
 }
 
 impl Shop {
@@ -108,7 +108,7 @@ impl Shop {
     }
 }
 
-fn listed(namespace: &str, uses: &Value) -> Value {
+pub fn listed(namespace: &str, uses: &Value) -> Value {
     let mut consumer = json!({ "namespace": namespace, "serviceAccount": "billing" });
     for (what, right) in uses.as_object().into_iter().flatten() {
         consumer[what] = right.clone();

@@ -245,7 +245,7 @@ fn until_renewal(session: &ConsumerBucketStatus) -> Duration {
 }
 
 /// As status keeps it, so that what is read back is what was meant.
-fn whole(time: Timestamp) -> Timestamp {
+pub(super) fn whole(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or_default()
 }
 

@@ -18,7 +18,7 @@ use providers::{
 };
 use serde_json::json;
 
-use super::{super::Facts, super::observe, known};
+use super::{super::Facts, super::observe, bucket::whole, known};
 use crate::{
     clock, connections,
     context::Context,
@@ -148,7 +148,7 @@ fn ending(consumer: &ConsumerStatus, session: ConsumerBucketStatus) -> EndingCre
         session: session.session,
         revocation,
         issuer: session.issuer,
-        ends_at: Time(last),
+        ends_at: Time(whole(last)),
         revoked_at: None,
     }
 }

@@ -84,7 +84,9 @@ async fn while_suspended_consumers_lose_at_once_all_but_what_is_inside_and_other
     platform
         .apply(&workspace("finance").of_tenant(&shop.acme).with("consumers", listed).with("suspended", true))
         .await?;
-    platform.until(&shop.finance, "is being suspended", |told| says(told, names::DATABASE_READY, "hibernated")).await?;
+    platform
+        .until(&shop.finance, "is being suspended", |told| says(told, names::RESTORE_PROVEN, "spec.suspended"))
+        .await?;
     shop.consents(false).await?;
     shop.is_revoked(&first.session).await?;
     shop.secret_is_gone().await?;

@@ -21,23 +21,23 @@ use std::time::Duration;
 use crate::told::{keeper_of, with_databases};
 
 /// A Workspace with a consumer `billing` in a namespace of another team.
-struct Shop {
-    stage: Stage,
-    acme: Manifest<Tenant>,
-    finance: Manifest<Workspace>,
+pub struct Shop {
+    pub stage: Stage,
+    pub acme: Manifest<Tenant>,
+    pub finance: Manifest<Workspace>,
     /// The namespace of the consumer.
-    namespace: String,
+    pub namespace: String,
 }
 
 impl Shop {
     /// Where there are no databases, nor CloudNativePG.
-    async fn open(tier: Tier, uses: &Value) -> Result<Self> {
+    pub async fn open(tier: Tier, uses: &Value) -> Result<Self> {
         let stage = Stage::set(tier, |config| config.timings.stalled = Duration::from_secs(2)).await?;
         let onprem = stage.platform.applied(class(&unique("onprem"))).await?;
         Self::open_on(stage, &onprem, uses).await
     }
 
-    async fn open_on(stage: Stage, onprem: &Manifest<api::TenantClass>, uses: &Value) -> Result<Self> {
+    pub async fn open_on(stage: Stage, onprem: &Manifest<api::TenantClass>, uses: &Value) -> Result<Self> {
         let platform = &stage.platform;
         let acme = platform.applied(tenant(&unique("acme")).of_class(onprem)).await?;
         let namespace = unique("shop");
@@ -50,12 +50,12 @@ impl Shop {
     }
 
     /// Has the Workspace list its consumer with these uses.
-    async fn lists(&self, uses: &Value) -> Result<()> {
+    pub async fn lists(&self, uses: &Value) -> Result<()> {
         let finance = workspace("finance").of_tenant(&self.acme).with("consumers", listed(&self.namespace, uses));
         self.stage.platform.apply(&finance).await.map(drop)
     }
 
-    async fn consents(&self, does: bool) -> Result<()> {
+    pub async fn consents(&self, does: bool) -> Result<()> {
         let to = does.then(|| format!("{}/finance", self.acme.name()));
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { labels::CONSUMES: to } } }));
         let namespaces = Api::<Namespace>::all(self.stage.plane.admin()?);
@@ -63,16 +63,16 @@ impl Shop {
         Ok(())
     }
 
-    fn secret(&self) -> String {
+    pub fn secret(&self) -> String {
         format!("{}.finance.billing", self.acme.name())
     }
 
-    fn secrets(&self) -> Result<Api<Secret>> {
+    pub fn secrets(&self) -> Result<Api<Secret>> {
         Ok(Api::namespaced(self.stage.plane.admin()?, &self.namespace))
     }
 
     /// Waits until status shows credentials that the Secret holds, and returns both.
-    async fn served(&self, access: BucketUse) -> Result<(ConsumerBucketStatus, Secret)> {
+    pub async fn served(&self, access: BucketUse) -> Result<(ConsumerBucketStatus, Secret)> {
         let has = |told: &Workspace| {
             bucket_of(told).is_some_and(|it| it.access == access && it.expires_at.is_some() && it.observed_at.is_some())
         };
@@ -85,13 +85,13 @@ impl Shop {
     }
 
     /// What the store knows of these credentials.
-    fn at_store(&self, secret: &Secret) -> Result<MemoryIdentity> {
+    pub fn at_store(&self, secret: &Secret) -> Result<MemoryIdentity> {
         let key = entry(secret, "bucket-access-key-id");
         self.stage.world.identities().get(&key).cloned().with_context(|| format!("{key:?} was never issued"))
     }
 
     /// Waits until all that was issued for this session is revoked.
-    async fn is_revoked(&self, session: &str) -> Result<()> {
+    pub async fn is_revoked(&self, session: &str) -> Result<()> {
         until("all of the session is revoked", e2e::story::PATIENCE, async || {
             let all = self.stage.world.identities();
             let mut of_session = all.values().filter(|it| it.revocable_as.as_deref() == Some(session)).peekable();
@@ -100,7 +100,7 @@ impl Shop {
         .await
     }
 
-    async fn secret_is_gone(&self) -> Result<()> {
+    pub async fn secret_is_gone(&self) -> Result<()> {
         until("the Secret is gone", e2e::story::PATIENCE, async || {
             Ok(self.secrets()?.get_opt(&self.secret()).await?.is_none())
         })
@@ -108,7 +108,7 @@ impl Shop {
     }
 }
 
-fn listed(namespace: &str, uses: &Value) -> Value {
+pub fn listed(namespace: &str, uses: &Value) -> Value {
     let mut consumer = json!({ "namespace": namespace, "serviceAccount": "billing" });
     for (what, right) in uses.as_object().into_iter().flatten() {
         consumer[what] = right.clone();
@@ -116,15 +116,15 @@ fn listed(namespace: &str, uses: &Value) -> Value {
     json!([consumer])
 }
 
-fn bucket_of(told: &Workspace) -> Option<ConsumerBucketStatus> {
+pub fn bucket_of(told: &Workspace) -> Option<ConsumerBucketStatus> {
     told.status.as_ref()?.consumers.first()?.bucket.clone()
 }
 
-fn ending(told: &Workspace) -> Vec<EndingCredentials> {
+pub fn ending(told: &Workspace) -> Vec<EndingCredentials> {
     told.status.as_ref().map(|status| status.ending_credentials.clone()).unwrap_or_default()
 }
 
-fn entry(secret: &Secret, name: &str) -> String {
+pub fn entry(secret: &Secret, name: &str) -> String {
     let content = secret.data.as_ref().and_then(|data| data.get(name)).map(|content| content.0.clone());
     String::from_utf8(content.unwrap_or_default()).unwrap()
 }
@@ -272,7 +272,10 @@ async fn what_was_issued_and_forgotten_is_revoked_with_the_rest_and_a_workspace_
     platform.delete(&shop.finance).await?;
     let waits = |told: &Workspace| {
         condition(told, names::READY).is_some_and(|it| {
-            it.reason == names::PROVIDER_UNAVAILABLE && it.message.contains(&format!("{}/billing", shop.namespace))
+            let latest = ending(told).iter().map(|it| it.ends_at.0.to_string()).max().unwrap_or_default();
+            it.reason == names::PROVIDER_UNAVAILABLE
+                && it.message.contains(&format!("{}/billing", shop.namespace))
+                && it.message.contains(&format!("goes on without it, at {latest}"))
         })
     };
     platform.until(&shop.finance, "says what it waits for", waits).await?;

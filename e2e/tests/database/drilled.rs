@@ -116,12 +116,19 @@ async fn a_restore_that_fails_is_told_and_tried_again_until_one_succeeds() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_lost_too_much_misses_its_objective() -> Result<()> {
+async fn a_restore_that_lost_too_much_misses_its_objective_and_another_follows_soon() -> Result<()> {
     let drilled = Drilled::begun().await?;
     drilled.until_looking().await?;
     drilled.keeper.looked(true, &good(ago(20))).await?;
     let seen = drilled.until_proven("False", names::OBJECTIVE_MISSED).await?;
-    ensure!(drill_of(&seen).is_some_and(|drill| drill.last_success.is_some()), "what was measured is not told");
+    let told = drill_of(&seen).context("status tells of no drill")?;
+    ensure!(told.last_success.is_some() && told.missed_since.is_some(), "what was measured is not told: {told:?}");
+    drilled.nothing_is_left().await?;
+
+    drilled.until_looking().await?;
+    drilled.keeper.looked(true, &good(ago(4))).await?;
+    let seen = drilled.until_proven("True", names::AVAILABLE).await?;
+    ensure!(drill_of(&seen).is_some_and(|drill| drill.missed_since.is_none()), "it is still said to be missed");
     drilled.nothing_is_left().await
 }
 

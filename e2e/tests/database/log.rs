@@ -46,6 +46,19 @@ async fn a_log_that_no_longer_reaches_the_store_is_told_though_cloud_native_pg_f
     let late = platform.until_condition(&world.finance, names::BACKUP_FRESH, "False", names::LOG_NOT_ARCHIVED).await?;
     let message = &condition(&late, names::BACKUP_FRESH).context("no condition")?.message;
     ensure!(message.contains(&stopped.to_string()) && message.contains("rpo of 15m"), "{message}");
+
+    // A canary that begins anew, or is away, does not excuse what was missing before.
+    for writes in [true, false] {
+        world.keeper.canary_writes(writes, Timestamp::now()).await?;
+        let begun = Timestamp::now();
+        let looked = |told: &Workspace| {
+            backup_of(told).is_some_and(|it| it.observed_at.as_ref().is_some_and(|at| at.0 > begun + LOOK))
+        };
+        let told = platform.until(&world.finance, "is looked at again", looked).await?;
+        let fresh = condition(&told, names::BACKUP_FRESH).context("no condition")?;
+        ensure!(fresh.reason == names::LOG_NOT_ARCHIVED, "the canary {writes}: {fresh:?}");
+        ensure!(backup_of(&told).is_some_and(|backup| backup.log_missing_since.is_some()), "{:?}", backup_of(&told));
+    }
     world.stage.world.tamper_bucket(&told.bucket, |bucket| bucket.newest = None);
     platform.until_condition(&world.finance, names::BACKUP_FRESH, "True", names::AVAILABLE).await.map(drop)
 }

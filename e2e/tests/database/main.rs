@@ -9,6 +9,7 @@
     reason = "a test that is surprised may panic, in its helpers too"
 )]
 
+mod accounts;
 mod aged;
 mod apart;
 mod bucketed;
@@ -21,6 +22,7 @@ mod drilled;
 mod key;
 mod kinds;
 mod log;
+mod lost;
 mod node;
 mod nowhere;
 mod origins;

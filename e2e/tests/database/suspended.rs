@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use api::conditions as names;
+use api::consumer::BucketUse;
+use api::{Workspace, conditions as names};
+use desired::workspace::ALLOW_CONSUMERS;
 use e2e::Tier;
-use e2e::databases::CANARY;
-use e2e::story::{condition, workspace};
+use e2e::databases::{CANARY, install_kinds};
+use e2e::story::{PATIENCE, Stage, condition, workspace};
 use e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 
+use crate::bucketed::{Shop, listed};
 use crate::drilled::Drilled;
+use crate::told::{keeper_of, with_databases};
 use crate::world::{Customer, RPO, World};
 
 /// Rows that are there before, and must be after.
@@ -53,6 +59,57 @@ async fn a_suspended_workspace_is_ready_once_nothing_of_its_database_runs_and_co
     world.until(world.deployments(), CANARY, "has a pod", |it| replicas(it) == Some(1)).await?;
     world.keeper.runs(3, "True").await?;
     platform.until_condition(&world.finance, names::DATABASE_READY, "True", names::AVAILABLE).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_suspended_consumers_lose_at_once_all_but_what_is_inside_and_others_get_it() -> Result<()> {
+    let stage = Stage::set(Tier::One, |_| {}).await?;
+    install_kinds(&stage.plane).await?;
+    let onprem = stage.platform.applied(with_databases()).await?;
+    let uses = json!({ "database": "readWrite", "bucket": "read" });
+    let shop = Shop::open_on(stage, &onprem, &uses).await?;
+    let platform = &shop.stage.platform;
+    platform.until_condition(&shop.finance, names::DATABASE_READY, "False", names::PROGRESSING).await?;
+    let keeper = keeper_of(&shop.stage, &shop.finance).await?;
+    let role = format!("database-consumer-{}.billing", shop.namespace);
+    platform.until_object(keeper.roles(), &role, "may sign in", |it| it.data["spec"]["login"] == true).await?;
+    keeper.has_role(&role, "first", "2027-01-01T00:00:00Z").await?;
+    let (first, _) = shop.served(BucketUse::Read).await?;
+    let stack = platform.stack_of(&shop.finance).await?;
+    let policies = Api::<NetworkPolicy>::namespaced(shop.stage.plane.admin()?, &stack);
+    let lets_in = async || Ok(policies.get_opt(ALLOW_CONSUMERS).await?.is_some());
+    until("packets of consumers come in", PATIENCE, lets_in).await?;
+
+    let listed = listed(&shop.namespace, &uses);
+    platform
+        .apply(&workspace("finance").of_tenant(&shop.acme).with("consumers", listed).with("suspended", true))
+        .await?;
+    platform
+        .until(&shop.finance, "is being suspended", |told| says(told, names::RESTORE_PROVEN, "spec.suspended"))
+        .await?;
+    shop.consents(false).await?;
+    shop.is_revoked(&first.session).await?;
+    shop.secret_is_gone().await?;
+    until("no packets of consumers come in", PATIENCE, async || Ok(!lets_in().await?)).await?;
+    let waits = |told: &Workspace| {
+        says(told, names::CONSUMERS_READY, "is being shut out") && says(told, names::CONSUMERS_READY, "spec.suspended")
+    };
+    platform.until(&shop.finance, "says what waits for the database", waits).await?;
+
+    shop.consents(true).await?;
+    let (second, _) = shop.served(BucketUse::Read).await?;
+    ensure!(second.session != first.session, "what was revoked came back");
+    platform
+        .until(&shop.finance, "says that its role waits", |told| {
+            says(told, names::CONSUMERS_READY, "does not have it yet")
+                && says(told, names::CONSUMERS_READY, "spec.suspended")
+        })
+        .await
+        .map(drop)
+}
+
+fn says(told: &Workspace, of: &str, text: &str) -> bool {
+    condition(told, of).is_some_and(|it| it.message.contains(text))
 }
 
 fn replicas(deployment: &Deployment) -> Option<i32> {

@@ -122,6 +122,10 @@ pub struct ConsumerBucketStatus {
     /// How they are taken back, as the store was seen to do it before it issued them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Revocation>,
+    /// Which account at which store issues them, as a digest: only that one can take them back. It stands in status before any is issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub issuer: Option<String>,
     /// When those end that were issued last. They are renewed at half of their life; those before stay good until their own end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
@@ -146,6 +150,10 @@ pub struct EndingCredentials {
     /// How they end, as it was known when they were issued or as the store said since. Absent where neither is so: the store must be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Revocation>,
+    /// Which account at which store issued them, as a digest. Absent where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub issuer: Option<String>,
     /// When they end by themselves, at the latest.
     pub ends_at: Time,
     /// When the store was first told to end them, and said that it did.

@@ -330,6 +330,10 @@ pub struct BackupStatus {
     /// then. A quiet database closes a piece in each third of the rpo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_log: Option<Time>,
+    /// Since when the bucket was seen to lack a piece of the log that must be there. It is told until a newer one is seen, also where nobody
+    /// would notice any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_missing_since: Option<Time>,
     /// The earliest moment that can be gone back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recoverable_since: Option<Time>,

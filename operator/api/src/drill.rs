@@ -19,6 +19,9 @@ pub struct RestoreDrillStatus {
     /// The last one that brought everything back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<RestoreProof>,
+    /// Since when each one that brought everything back took longer than the rto, or lost more than the rpo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_since: Option<Time>,
     /// The last one that did not, if none has since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<RestoreFailure>,

@@ -140,6 +140,14 @@ impl Identities {
         }
     }
 
+    /// The account that issues, by its name at the store, which is no secret. What it issued only it can end.
+    pub fn account(&self) -> String {
+        match self {
+            Self::Sts(inner) => inner.account().to_owned(),
+            Self::Memory(inner) => inner.account(),
+        }
+    }
+
     /// Whether identities can be ended before their time, as the store itself shows it.
     pub async fn revocation(&self) -> Result<Revocation, Fault> {
         match self {
@@ -148,7 +156,7 @@ impl Identities {
         }
     }
 
-    /// Ends all identities that were issued as `revocable_as` this name, also those that we forgot. May be repeated. Says how they end:
+    /// Ends all identities that our account issued as `revocable_as` this name, also those that we forgot. May be repeated. Says how they end:
     /// at a store that cannot do it, by themselves.
     pub async fn revoke(&self, name: &str) -> Result<Revocation, Fault> {
         match self {

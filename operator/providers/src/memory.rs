@@ -49,6 +49,7 @@ pub(crate) struct State {
     pub(crate) issued: u64,
     pub(crate) identities: BTreeMap<String, MemoryIdentity>,
     pub(crate) revocation: Revocation,
+    pub(crate) account: String,
     pub(crate) lag: u32,
     pub(crate) calls: BTreeMap<Operation, u64>,
     pub(crate) calls_for: BTreeMap<(Operation, String), u64>,
@@ -68,6 +69,7 @@ impl Default for State {
             issued: 0,
             identities: BTreeMap::new(),
             revocation: Revocation::Immediate,
+            account: "steading".to_owned(),
             lag: 0,
             calls: BTreeMap::new(),
             calls_for: BTreeMap::new(),
@@ -178,6 +180,11 @@ impl World {
     /// From now on identities end like this.
     pub fn revokes(&self, revocation: Revocation) {
         self.lock().revocation = revocation;
+    }
+
+    /// From now on we are known to the store as this account.
+    pub fn signs_in_as(&self, account: &str) {
+        account.clone_into(&mut self.lock().account);
     }
 
     /// Names of the keys at the key server of the store.

@@ -61,11 +61,23 @@ impl Seen<'_> {
         };
         let begins = match (last_failure, last_success) {
             (Some(RestoreFailure { started_at, at, .. }), _) => at.0 + since(started_at.0, at.0).max(self.pause),
-            (None, Some(RestoreProof { completed_at, .. })) => completed_at.0 + self.wanted.drill_every,
+            (None, Some(proof)) => proof.completed_at.0 + self.until_another(proof),
             (None, None) => now,
         };
         let left = since(now, begins).max(rows);
         if left.is_zero() { Due::Now } else { Due::In(left) }
+    }
+
+    /// How long after a drill that brought everything back the next one begins. One that missed its objective may have had a slow moment, so
+    /// another shows soon whether it was that; of a database that is too large each costs a full restore, so after every further one as
+    /// much time passes as has since the first of them.
+    fn until_another(&self, proof: &RestoreProof) -> Duration {
+        let every = self.wanted.drill_every;
+        if !misses(self.wanted, proof) {
+            return every;
+        }
+        let first = self.known.missed_since.as_ref().map_or(proof.completed_at.0, |first| first.0);
+        since(first, proof.completed_at.0).max(self.pause).min(every)
     }
 
     /// How long until a row that the canary wrote since it is there must be in the backups: or a drill would only show that there is none, or
@@ -111,8 +123,9 @@ impl Seen<'_> {
         let Some(proof) = &self.known.last_success else {
             return (Part::open(names::RESTORE_PROVEN, names::RESTORE_PENDING, self.next(now)), None);
         };
-        if let Some(missed) = self.missed(proof) {
-            return faulty(Fault::stalled(names::OBJECTIVE_MISSED, format!("{missed}; {}", self.next(now))));
+        if misses(self.wanted, proof) {
+            let message = format!("{}; {}", self.shown(proof), self.next(now));
+            return faulty(Fault::stalled(names::OBJECTIVE_MISSED, message));
         }
         let away = self.canary.filter(|canary| !canary.is && !self.wanted.suspended);
         let silent = away.map(|canary| since(canary.since, now));
@@ -141,15 +154,6 @@ impl Seen<'_> {
         )
     }
 
-    /// What the drill took longer than the class promises, if anything.
-    fn missed(&self, proof: &RestoreProof) -> Option<String> {
-        let exceeds = |shown: &str, promised: Duration| {
-            shown.parse::<kube::core::Duration>().map_or(Duration::MAX, Duration::from) > promised
-        };
-        (exceeds(&proof.recovery_time, self.wanted.rto) || exceeds(&proof.recovery_point, self.wanted.rpo))
-            .then(|| self.shown(proof))
-    }
-
     /// When the next drill begins, or what the one under way is at.
     fn next(&self, now: Timestamp) -> String {
         let RestoreDrillStatus { started_at, restored_at, .. } = self.known;
@@ -168,6 +172,15 @@ impl Seen<'_> {
             },
         }
     }
+}
+
+/// Whether a drill took longer, or lost more, than the class promises.
+#[must_use]
+pub fn misses(wanted: &Database, proof: &RestoreProof) -> bool {
+    let exceeds = |shown: &str, promised: Duration| {
+        shown.parse::<kube::core::Duration>().map_or(Duration::MAX, Duration::from) > promised
+    };
+    exceeds(&proof.recovery_time, wanted.rto) || exceeds(&proof.recovery_point, wanted.rpo)
 }
 
 /// Time from one moment to a later one; none if it is not later.

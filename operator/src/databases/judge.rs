@@ -61,6 +61,8 @@ pub struct Log {
     pub newest: Option<Timestamp>,
     /// When that was seen.
     pub at: Timestamp,
+    /// Since when looks have shown that a piece is missing.
+    pub missing_since: Option<Timestamp>,
 }
 
 impl Seen<'_> {
@@ -155,20 +157,29 @@ impl Seen<'_> {
         }
     }
 
-    /// What the store lacks of the log, whatever CloudNativePG says: while the canary writes there is a new piece in each third of the rpo.
+    /// What the store lacks of the log, whatever CloudNativePG says. Only a look tells: where nobody could look, nothing is missing.
+    fn behind(&self) -> Option<String> {
+        let Log { newest, at, missing_since } = self.log?;
+        missing_since?;
+        let Some(newest) = newest else { return Some(format!("the store holds nothing of its log, as seen at {at}")) };
+        let rpo = told(self.wanted.rpo);
+        Some(format!(
+            "the newest piece of its log at the store was of {newest} at {at}, which is longer ago than the rpo of {rpo}"
+        ))
+    }
+
+    /// Whether a look has shown that a piece of the log is missing: while the canary writes there is a new one in each third of the rpo. What was
+    /// missing is so until there is a newer one, whatever becomes of the canary.
     #[must_use]
-    pub fn behind(&self) -> Option<String> {
-        let Log { newest, at } = self.log?;
-        let Some(newest) = newest else {
-            let is_missing = self.full.last.is_some_and(|full| full < at);
-            return is_missing.then(|| format!("the store holds nothing of its log, as seen at {at}"));
-        };
+    pub fn lacks_log(&self) -> bool {
+        let Some(Log { newest, at, missing_since }) = self.log else { return false };
+        let Some(newest) = newest else { return self.full.last.is_some_and(|full| full < at) };
         let rpo = self.wanted.rpo;
-        let is_written = self.canary.is_some_and(|canary| canary.is && since(canary.since, at) > rpo);
-        (is_written && since(newest, at) > rpo).then(|| {
-            let rpo = told(rpo);
-            format!("the newest piece of its log at the store was of {newest} at {at}, which is longer ago than the rpo of {rpo}")
-        })
+        let is_written = self.canary.filter(|canary| canary.is).is_some_and(|canary| {
+            // Before it was there, nothing need have been written; unless the log shows that it was not away for long.
+            since(newest, canary.since) <= rpo * 2 / 3 || since(canary.since, at) > rpo
+        });
+        since(newest, at) > rpo && (is_written || missing_since.is_some())
     }
 
     /// Why there is none yet.

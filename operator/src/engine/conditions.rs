@@ -229,7 +229,9 @@ pub fn after_failed_look(
 ) -> State {
     match told(before, name, generation).filter(|_| fault.tells_nothing()) {
         Some(held) if held.status == "True" && counts => {
-            State::Good { reason: names::AVAILABLE, message: held.message.clone() }
+            // What holds is told as before: a database that is suspended is not available.
+            let reason = names::reason(&held.reason).map_or(names::AVAILABLE, |known| known.name);
+            State::Good { reason, message: held.message.clone() }
         }
         Some(old) if old.status != "False" => State::Unknown(fault),
         _ => State::Faulty(fault),
@@ -351,6 +353,15 @@ mod tests {
         assert_eq!(look(false, no_answer()), both("Unknown"));
         assert_eq!(look(false, Fault::stalled(names::DENIED, "no")), both("False"));
         assert_eq!(look(false, no_answer()), both("False"));
+    }
+
+    #[test]
+    fn a_look_without_an_answer_leaves_the_reason_as_well() {
+        let asleep = Part::good(names::BACKUP_FRESH, names::SUSPENDED, "nothing is written");
+        let before = of(&Phase::Living, &[asleep], 3, &[], at(1));
+        let no_answer = Fault::transient(names::PROVIDER_UNAVAILABLE, "no answer");
+        let state = after_failed_look(names::BACKUP_FRESH, &before, Some(3), true, no_answer);
+        assert_eq!(state, State::Good { reason: names::SUSPENDED, message: "nothing is written".to_owned() });
     }
 
     #[test]

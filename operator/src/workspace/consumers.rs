@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+use bucket::Outcome;
 pub use plan::Plan;
 use plan::Served;
 pub use revoke::revoke_all;
@@ -45,6 +46,9 @@ pub(super) struct Scene<'a> {
     /// UID of the stack namespace.
     stack_uid: String,
 }
+
+/// Who is to be served, and what they have of what they may go on using.
+type Had<'a> = (&'a Served, Option<ConsumerStatus>);
 
 /// What consumers have, as it becomes in the course of a round.
 struct Ledger {
@@ -75,15 +79,20 @@ pub async fn consumers(
         return;
     }
     let mut ledger = Ledger { consumers: Vec::new(), ending, faults };
+    let had: Vec<_> = plan.served.iter().map(|served| (served, scene.had(served, &mut ledger))).collect();
+    if let Err(fault) = scene.forget(&had, &mut ledger, round).await {
+        round.parts.push(Part::faulty(names::CONSUMERS_READY, fault));
+        return;
+    }
     scene.end(&mut ledger).await;
     let waiting = plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned());
     ledger.consumers.extend(waiting);
-    let served = scene.serve(is_isolated, &mut ledger, round).await;
+    let served = scene.serve(&had, is_isolated, &mut ledger, round).await;
     let ends = sessions::end(context, plan.class, ledger.ending, round).await;
     ledger.ending = ends.left;
     // A store that issues and does not revoke any more goes on issuing.
     let store_is_well = ends.failed.is_none();
-    ledger.faults.extend(ends.failed.into_iter().chain(ends.refused));
+    ledger.faults.extend(ends.failed.into_iter().chain(ends.refused).chain(ends.astray));
     scene.buckets(served, store_is_well, &mut ledger, round).await;
     ledger.faults.extend(scene.refusals());
     round.facts.consumers = Some(sorted(ledger.consumers));
@@ -118,21 +127,44 @@ impl Scene<'_> {
         }
     }
 
+    /// Has status forget what is about to be taken back, before it is: whoever is let in again gets all of it anew, whatever becomes of this
+    /// round.
+    async fn forget(&self, had: &[Had<'_>], ledger: &mut Ledger, round: &mut Round<Facts>) -> Result<(), Fault> {
+        let ended = self.plan.ended.iter().filter_map(|consumer| find(self.workspace, consumer));
+        for known in ended.clone() {
+            if let Some(session) = known.bucket.clone() {
+                sessions::add(&mut ledger.ending, known, session);
+            }
+        }
+        let waiting = self.plan.waiting.iter().filter_map(|consumer| find(self.workspace, consumer).cloned());
+        let served = had.iter().filter_map(|(_, had)| had.clone());
+        let left = sorted(ended.map(forgotten).chain(waiting).chain(served).collect());
+        if left == known(self.workspace) {
+            return Ok(());
+        }
+        self.note(left, ledger, round, "what consumers had is being taken back").await
+    }
+
+    /// Writes it into status, in the middle of the round.
+    async fn note(
+        &self,
+        consumers: Vec<ConsumerStatus>,
+        ledger: &Ledger,
+        round: &mut Round<Facts>,
+        doing: &str,
+    ) -> Result<(), Fault> {
+        round.facts.consumers = Some(consumers);
+        round.facts.ending_credentials = Some(ledger.ending.clone());
+        let (known, engine) = (&self.context.workspaces, &self.context.engine);
+        drive::intend::<Workspaces>(known, engine, self.workspace, round, names::CONSUMERS_READY, doing.to_owned())
+            .await
+    }
+
     /// Takes everything back from those who are to have nothing. Those of whom something is left stay in the ledger.
     async fn end(&self, ledger: &mut Ledger) {
         for consumer in &self.plan.ended {
-            let known = find(self.workspace, consumer);
-            if let Some((known, session)) = known.and_then(|known| Some((known, known.bucket.clone()?))) {
-                sessions::add(&mut ledger.ending, known, session);
-            }
             if let Err(fault) = self.revoke(consumer).await {
-                // What was written once is gone or going: whoever is let in again needs it anew.
-                ledger.consumers.extend(known.cloned().map(|known| ConsumerStatus {
-                    certificate_expires_at: None,
-                    observed_at: None,
-                    bucket: None,
-                    ..known
-                }));
+                ledger.consumers.extend(find(self.workspace, consumer).map(forgotten));
                 ledger.faults.push(fault);
             }
         }
@@ -151,22 +183,21 @@ impl Scene<'_> {
 
     /// Lets in all who are to be, as far as that is a matter of the cluster. Status names them before anything is made for them. Returns
     /// those to whom the bucket may be given; the others are in the ledger.
-    async fn serve(
+    async fn serve<'a>(
         &self,
+        had: &[Had<'a>],
         is_isolated: bool,
         ledger: &mut Ledger,
         round: &mut Round<Facts>,
-    ) -> Vec<(&Served, ConsumerStatus)> {
-        // What may be used no more is taken back whatever else holds things up.
-        let had: Vec<_> = self.plan.served.iter().map(|served| (served, self.had(served, ledger))).collect();
+    ) -> Vec<(&'a Served, ConsumerStatus)> {
         let fence = self.context.fence.stands();
         let fence = fence.map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why));
         let ready = match fence {
-            Ok(()) if is_isolated => self.intend(&had, ledger, round).await,
+            Ok(()) if is_isolated => self.intend(had, ledger, round).await,
             Ok(()) => Ok(had.iter().filter_map(|(served, had)| Some((*served, had.clone()?))).collect()),
             Err(fault) => Err(fault),
         };
-        let begun: Vec<(&Served, ConsumerStatus)> = match ready {
+        let begun = match ready {
             Ok(begun) => begun,
             Err(fault) => {
                 ledger.consumers.extend(had.iter().filter_map(|(_, had)| had.clone()));
@@ -178,7 +209,8 @@ impl Scene<'_> {
         for (consumer, known) in begun {
             let is_new =
                 known.observed_at.is_none() && known.bucket.as_ref().is_none_or(|bucket| bucket.observed_at.is_none());
-            if !is_isolated && is_new {
+            let loses_something = consumer.uses.database.is_none() && known.role.is_some();
+            if !is_isolated && is_new && !loses_something {
                 ledger.consumers.push(known);
                 continue;
             }
@@ -201,18 +233,19 @@ impl Scene<'_> {
             sessions::add(&mut ledger.ending, known, ended);
             None
         });
-        Some(ConsumerStatus { bucket, ..known.clone() })
+        let known = if served.uses.database.is_some() { known.clone() } else { forgotten(known) };
+        Some(ConsumerStatus { bucket, ..known })
     }
 
     /// Everybody with all that is about to be made for them, once status says so.
     async fn intend<'a>(
         &self,
-        had: &[(&'a Served, Option<ConsumerStatus>)],
+        had: &[Had<'a>],
         ledger: &mut Ledger,
         round: &mut Round<Facts>,
     ) -> Result<Vec<(&'a Served, ConsumerStatus)>, Fault> {
         let may_begin = ledger.ending.len() < sessions::MOST_ENDING;
-        let begun: Vec<(&Served, ConsumerStatus)> =
+        let begun: Vec<_> =
             had.iter().map(|(served, had)| (*served, self.intended(served, had.clone(), may_begin))).collect();
         let is_known = |(served, now): &(&Served, ConsumerStatus)| {
             find(self.workspace, &served.consumer).is_some_and(|known| known == now)
@@ -221,11 +254,8 @@ impl Scene<'_> {
             return Ok(begun);
         }
         let intended = begun.iter().map(|(_, now)| now.clone());
-        round.facts.consumers = Some(sorted(ledger.consumers.iter().cloned().chain(intended).collect()));
-        round.facts.ending_credentials = Some(ledger.ending.clone());
-        let making = "roles, credentials and Secrets of consumers are being made".to_owned();
-        let (known, engine) = (&self.context.workspaces, &self.context.engine);
-        drive::intend::<Workspaces>(known, engine, self.workspace, round, names::CONSUMERS_READY, making).await?;
+        let consumers = sorted(ledger.consumers.iter().cloned().chain(intended).collect());
+        self.note(consumers, ledger, round, "roles, credentials and Secrets of consumers are being made").await?;
         Ok(begun)
     }
 
@@ -273,11 +303,16 @@ impl Scene<'_> {
                 _ => None,
             };
             match seen {
-                Some(Ok(Some(session))) => now.bucket = Some(session),
-                Some(Ok(None)) => {
+                Some(Ok(Outcome::Holds(session))) => now.bucket = Some(session),
+                Some(Ok(Outcome::Begins(session))) => {
+                    ledger.faults.extend(session.expires_at.is_none().then(|| sessions::begins(&now)));
+                    now.bucket = Some(session);
+                }
+                Some(Ok(how @ (Outcome::Ends | Outcome::Outlives))) => {
                     // As where less may be used: it ends, and the next round begins another.
+                    let add = if matches!(how, Outcome::Outlives) { sessions::outlive } else { sessions::add };
                     if let Some(session) = now.bucket.take() {
-                        sessions::add(&mut ledger.ending, &now, session);
+                        add(&mut ledger.ending, &now, session);
                     }
                     ledger.faults.push(sessions::otherwise(&now));
                     round.look_again(Duration::from_secs(1));
@@ -339,6 +374,11 @@ fn find<'a>(workspace: &'a Workspace, consumer: &Consumer) -> Option<&'a Consume
         known.namespace == consumer.namespace.as_str() && known.service_account == consumer.service_account.to_string()
     };
     known(workspace).iter().find(is_it)
+}
+
+/// A consumer of whom everything is taken back, which is needed anew by whoever is let in again.
+fn forgotten(known: &ConsumerStatus) -> ConsumerStatus {
+    ConsumerStatus { certificate_expires_at: None, observed_at: None, bucket: None, ..known.clone() }
 }
 
 /// Whether what status remembers was made in a namespace that had the same name.

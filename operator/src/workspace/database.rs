@@ -315,7 +315,8 @@ impl Scene<'_> {
 /// What was seen of the log at the store.
 fn log_of(backup: &BackupStatus) -> Option<Log> {
     let at = backup.observed_at.as_ref()?.0;
-    Some(Log { newest: backup.last_log.as_ref().map(|newest| newest.0), at })
+    let moment = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+    Some(Log { newest: moment(&backup.last_log), at, missing_since: moment(&backup.log_missing_since) })
 }
 
 /// What the database calls itself in its backups.

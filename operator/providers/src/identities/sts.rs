@@ -26,6 +26,7 @@ const NOBODY: &str = "steading-nobody";
 #[derive(Clone)]
 pub struct StsIdentities {
     endpoint: String,
+    account: String,
     role: String,
     client: Client,
     administration: Arc<Administration>,
@@ -55,6 +56,7 @@ impl StsIdentities {
             .build();
         Ok(Self {
             endpoint: config.endpoint.clone(),
+            account: config.access_key_id.clone(),
             role: ANY_ROLE.to_owned(),
             client: Client::from_conf(settings),
             administration: Arc::new(Administration::new(config)?),
@@ -92,6 +94,11 @@ impl StsIdentities {
             session_token: issued.session_token.into(),
             expires_at,
         })
+    }
+
+    /// See [`super::Identities::account`].
+    pub fn account(&self) -> &str {
+        &self.account
     }
 
     /// See [`super::Identities::revocation`].

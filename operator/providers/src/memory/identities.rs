@@ -17,6 +17,8 @@ pub struct MemoryIdentity {
     pub bucket: String,
     /// What they can do there.
     pub access: Access,
+    /// The account that issued them.
+    pub issuer: String,
     /// What they can be ended by.
     pub revocable_as: Option<String>,
     /// Whether they were.
@@ -45,6 +47,7 @@ impl MemoryIdentities {
                 let identity = MemoryIdentity {
                     bucket: spec.bucket.clone(),
                     access: spec.access,
+                    issuer: state.account.clone(),
                     revocable_as: spec.revocable_as.clone(),
                     is_revoked: false,
                 };
@@ -61,6 +64,11 @@ impl MemoryIdentities {
             .await
     }
 
+    /// See [`crate::identities::Identities::account`].
+    pub fn account(&self) -> String {
+        self.world.lock().account.clone()
+    }
+
     /// See [`crate::identities::Identities::revocation`].
     pub fn revocation(&self) -> Revocation {
         self.world.lock().revocation
@@ -71,8 +79,11 @@ impl MemoryIdentities {
         self.world
             .call(Operation::RevokeIdentities, name, name, Vec::new(), |state| {
                 if state.revocation == Revocation::Immediate {
-                    let named = |identity: &&mut MemoryIdentity| identity.revocable_as.as_deref() == Some(name);
-                    state.identities.values_mut().filter(named).for_each(|identity| identity.is_revoked = true);
+                    let account = &state.account;
+                    let ours = |identity: &&mut MemoryIdentity| {
+                        identity.revocable_as.as_deref() == Some(name) && identity.issuer == *account
+                    };
+                    state.identities.values_mut().filter(ours).for_each(|identity| identity.is_revoked = true);
                 }
                 Ok(state.revocation)
             })

@@ -111,6 +111,26 @@ fn later_ones_begin_by_the_clock() {
 }
 
 #[test]
+fn a_drill_that_missed_its_objective_is_tried_again_soon_and_ever_more_seldom_while_each_one_does() {
+    let day = 24 * 60;
+    for (first, ended, due) in [
+        // After a pause, or after as long as it took.
+        (Some(4), 3, Due::In(Duration::from_mins(2))),
+        (Some(6), 5, Due::Now),
+        (Some(40), 10, Due::In(Duration::from_mins(20))),
+        // After as long as they miss it, and no more seldom than others.
+        (Some(300), 100, Due::In(Duration::from_mins(100))),
+        (Some(30 * day), 60, Due::In(Duration::from_hours(23))),
+        // The class promises more than when it ended.
+        (None, 60, Due::Now),
+    ] {
+        let (last_success, missed_since) = (Some(proof(ended, "1m", "2h")), first.map(minutes_ago).map(Time));
+        let known = RestoreDrillStatus { last_success, missed_since, ..RestoreDrillStatus::default() };
+        assert_eq!(World::of(known, writes(90), Some(30)).due(), due, "{first:?} {ended}");
+    }
+}
+
+#[test]
 fn a_canary_that_is_back_has_its_rows_in_the_backups_first_and_one_that_stays_away_is_not_waited_for() {
     let when = |what: &str| Due::When(what.to_owned());
     for (canary, due) in [

@@ -140,23 +140,49 @@ fn without_a_full_backup_or_with_a_stuck_log_nothing_is_fresh() {
     assert_eq!(fresh(Some(&stuck), &made(now), now).0, "LogNotArchived");
 }
 
+fn moment(minutes: u64) -> Timestamp {
+    "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_mins(minutes)
+}
+
+/// A log that was looked at after an hour.
+fn log(newest: Option<u64>, missing_since: Option<u64>) -> Log {
+    Log { newest: newest.map(moment), at: moment(60), missing_since: missing_since.map(moment) }
+}
+
 #[test]
-fn a_log_that_does_not_reach_the_store_is_behind_whatever_is_said_of_it() {
-    let moment = |minutes: u64| "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_mins(minutes);
+fn a_log_that_does_not_reach_the_store_is_missing_whatever_is_said_of_it() {
     let (wanted, full) = (wanted(), made("2026-11-23T10:00:00Z"));
-    let told = |newest: Option<u64>, writes_since: Option<u64>, full: &FullBackups| {
-        let log = Some(Log { newest: newest.map(moment), at: moment(60) });
-        let canary = writes_since.map(|since| Available { is: true, since: moment(since) });
-        let cluster = archiving_is("True");
-        let seen = Seen { log, canary, ..seen(&wanted, Some(&cluster), full) };
-        reason(&seen.backed_up(moment(60)).0).0
+    let lacks = |newest: Option<u64>, canary: Option<(bool, u64)>, was_missing: bool, full: &FullBackups| {
+        let log = Some(log(newest, was_missing.then_some(50)));
+        let canary = canary.map(|(is, since)| Available { is, since: moment(since) });
+        Seen { log, canary, ..seen(&wanted, None, full) }.lacks_log()
     };
-    assert_eq!(told(Some(45), Some(0), &full), "Available");
-    assert_eq!(told(Some(44), Some(0), &full), "LogNotArchived");
-    assert_eq!(told(Some(44), Some(45), &full), "Available", "nothing need have been written for so long");
-    assert_eq!(told(Some(44), None, &full), "Available", "nobody writes");
-    assert_eq!(told(None, None, &full), "LogNotArchived", "a full backup without a log cannot be restored");
-    assert_eq!(told(None, None, &FullBackups::default()), "BackupPending");
+    assert!(!lacks(Some(45), Some((true, 0)), false, &full));
+    assert!(lacks(Some(44), Some((true, 0)), false, &full));
+    assert!(!lacks(Some(34), Some((true, 45)), false, &full), "nothing need have been written for so long");
+    assert!(lacks(Some(35), Some((true, 45)), false, &full), "it was not away for long enough to excuse that");
+    assert!(lacks(Some(10), Some((true, 44)), false, &full), "it is back for longer than the rpo");
+    assert!(!lacks(Some(44), None, false, &full), "nobody writes");
+    for canary in [Some((true, 59)), Some((false, 50)), None] {
+        assert!(lacks(Some(10), canary, true, &full), "what was missing is not there: {canary:?}");
+        assert!(!lacks(Some(45), canary, true, &full), "it is: {canary:?}");
+    }
+    assert!(lacks(None, None, false, &full), "a full backup without a log cannot be restored");
+    assert!(!lacks(None, None, false, &FullBackups::default()));
+}
+
+#[test]
+fn only_what_a_look_has_shown_is_told_of_the_log() {
+    let (wanted, full, cluster) = (wanted(), made("2026-11-23T10:00:00Z"), archiving_is("True"));
+    let told = |log: Option<Log>| {
+        let (part, _) = Seen { log, ..seen(&wanted, Some(&cluster), &full) }.backed_up(moment(60));
+        reason(&part).0
+    };
+    assert_eq!(told(Some(log(Some(10), Some(50)))), "LogNotArchived");
+    assert_eq!(told(Some(log(None, Some(50)))), "LogNotArchived");
+    for unknown in [None, Some(log(None, None)), Some(log(Some(10), None))] {
+        assert_eq!(told(unknown), "Available", "{unknown:?}");
+    }
 }
 
 #[test]

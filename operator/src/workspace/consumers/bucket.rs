@@ -20,7 +20,7 @@ use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
-use providers::{Access, BucketSpec, IdentitySpec, IssuedCredentials, Purpose};
+use providers::{Access, BucketSpec, Identities, IdentitySpec, IssuedCredentials, Purpose};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -39,29 +39,57 @@ struct Place<'a> {
     s3: &'a S3,
 }
 
+/// What became of a session in a round.
+pub(super) enum Outcome {
+    /// The Secret holds credentials that last.
+    Holds(ConsumerBucketStatus),
+    /// It is known how they will end. Once status says so, some are issued.
+    Begins(ConsumerBucketStatus),
+    /// The store takes credentials back otherwise than those of this session: it must end, and another begin.
+    Ends,
+    /// Another account issued those of this session: it has its time, and another begins.
+    Outlives,
+}
+
 impl Scene<'_> {
     /// Sees to it that the Secret holds credentials that last. `known` is what status remembers of the consumer, its session included.
-    /// `None` if that session must end and another begin.
     pub(super) async fn bucket(
         &self,
         consumer: &Consumer,
         known: &ConsumerStatus,
         session: &ConsumerBucketStatus,
         round: &mut Round<Facts>,
-    ) -> Result<Option<ConsumerBucketStatus>, Fault> {
+    ) -> Result<Outcome, Fault> {
         let left = until_renewal(session);
         let look = self.context.until_next_look(session.observed_at.as_ref().map(|time| time.0));
         if !left.is_zero() && !look.is_zero() {
             round.look_again(left.min(look));
-            return Ok(Some(session.clone()));
+            return Ok(Outcome::Holds(session.clone()));
         }
         let place = self.place(round)?;
-        let is_there = !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
-        let seen = if is_there { Some(session.clone()) } else { self.issue(consumer, known, session, &place).await? };
-        let Some(seen) = seen else { return Ok(None) };
+        let identities = self.context.connections.identities(self.plan.class).await?;
+        let issuer = sessions::issuer(self.plan.class, &identities);
+        let is_ours = !sessions::is_of_another(session.issuer.as_deref(), &issuer);
+        let is_there = is_ours && !left.is_zero() && self.holds(consumer, &place.digest(session)).await?;
+        let seen = if is_there {
+            session.clone()
+        } else {
+            let revocation = identities.revocation().await;
+            let revocation = revocation.map_err(|fault| self.context.connections.failed(self.plan.class, fault))?;
+            match sessions::goes_on(session, sessions::told(revocation), &issuer) {
+                None if !is_ours => return Ok(Outcome::Outlives),
+                None => return Ok(Outcome::Ends),
+                // Or what we issue and cannot note could live for longer than status says.
+                Some(named) if named != *session => {
+                    round.look_again(Duration::ZERO);
+                    return Ok(Outcome::Begins(named));
+                }
+                Some(named) => self.issue(&identities, consumer, known, named, &place).await?,
+            }
+        };
         let seen = ConsumerBucketStatus { observed_at: Some(Time(clock::now())), ..seen };
         round.look_again(until_renewal(&seen).min(self.context.evidence / 2));
-        Ok(Some(seen))
+        Ok(Outcome::Holds(seen))
     }
 
     /// The bucket, once it is made.
@@ -94,32 +122,22 @@ impl Scene<'_> {
         }
     }
 
-    /// Issues credentials and writes them. If we die in between, the next round issues others; all of them end with their session. `None`
-    /// if the store takes credentials back otherwise than those that it issued for the session before.
+    /// Issues credentials and writes them. If we die in between, the next round issues others; all of them end with their session.
     async fn issue(
         &self,
+        identities: &Identities,
         consumer: &Consumer,
         known: &ConsumerStatus,
-        session: &ConsumerBucketStatus,
+        session: ConsumerBucketStatus,
         place: &Place<'_>,
-    ) -> Result<Option<ConsumerBucketStatus>, Fault> {
+    ) -> Result<ConsumerBucketStatus, Fault> {
         let (context, class) = (self.context, self.plan.class);
-        let failed = |fault| context.connections.failed(class, fault);
-        let identities = context.connections.identities(class).await?;
-        let revocation = sessions::told(identities.revocation().await.map_err(failed)?);
-        if !sessions::goes_on(session, revocation) {
-            return Ok(None);
-        }
-        let asked = place.asked(known, session, revocation, &self.facts.workspace.to_string());
+        let asked = place.asked(known, &session, &self.facts.workspace.to_string());
         let issued = identities.issue(&asked).await;
         connections::count(&context.engine.metrics, "identities", "issue", &issued);
-        let issued = issued.map_err(failed)?;
+        let issued = issued.map_err(|fault| context.connections.failed(class, fault))?;
         lasts(&issued, asked.life, &place.s3.endpoint)?;
-        let issued_for = ConsumerBucketStatus {
-            revocation: Some(revocation),
-            expires_at: Some(Time(whole(issued.expires_at))),
-            ..session.clone()
-        };
+        let issued_for = ConsumerBucketStatus { expires_at: Some(Time(whole(issued.expires_at))), ..session };
         let data = place.content(&issued, &issued_for);
         self.write_bucket(consumer, data, Some(place.digest(&issued_for))).await?;
         tracing::info!(
@@ -129,7 +147,7 @@ impl Scene<'_> {
             until = %issued.expires_at,
             "credentials for a bucket were issued to a consumer"
         );
-        Ok(Some(issued_for))
+        Ok(issued_for)
     }
 
     /// Takes what the Secret says of the bucket out of it, where something else stays.
@@ -169,13 +187,8 @@ impl Place<'_> {
         hash::of(&parts, None)
     }
 
-    fn asked(
-        &self,
-        known: &ConsumerStatus,
-        session: &ConsumerBucketStatus,
-        revocation: Revocation,
-        workspace: &str,
-    ) -> IdentitySpec {
+    fn asked(&self, known: &ConsumerStatus, session: &ConsumerBucketStatus, workspace: &str) -> IdentitySpec {
+        let revocation = session.revocation.unwrap_or(Revocation::ByExpiry);
         // For the store's log only.
         let session_name = format!("{}@{workspace}.{}", known.service_account, known.namespace);
         IdentitySpec {
@@ -232,7 +245,7 @@ fn until_renewal(session: &ConsumerBucketStatus) -> Duration {
 }
 
 /// As status keeps it, so that what is read back is what was meant.
-fn whole(time: Timestamp) -> Timestamp {
+pub(super) fn whole(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or_default()
 }
 
@@ -245,6 +258,7 @@ mod tests {
             access: BucketUse::Read,
             session: "a".into(),
             revocation,
+            issuer: None,
             expires_at: Some(Time(clock::now() + left)),
             observed_at: None,
         }

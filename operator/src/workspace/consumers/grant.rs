@@ -23,7 +23,7 @@ use kube::{
 };
 
 use super::{
-    super::{Facts, WOKEN_ANYWAY, isolate},
+    super::{Facts, isolate},
     Scene, find,
     plan::Served,
 };
@@ -142,10 +142,7 @@ impl Scene<'_> {
     /// When the certificate ends that CloudNativePG has issued.
     fn certificate(&self, consumer: &Consumer) -> Result<Time, Fault> {
         let (namespace, name) = (self.facts.namespace().to_string(), consumer.database_role());
-        let waiting = |said: &str| {
-            let message = format!("DatabaseRole {namespace}/{name}: {said}");
-            Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message)
-        };
+        let waiting = |said: &str| self.inside(&format!("DatabaseRole {namespace}/{name}: {said}"));
         let role = self.context.databases.role(&namespace, &name);
         let role = role.ok_or_else(|| waiting("CloudNativePG has said nothing of it yet"))?;
         if !role.login || !role.is_applied() {

@@ -53,8 +53,14 @@ impl Scene<'_> {
         if role.is_some_and(|role| !role.login && role.is_applied()) {
             return applier.delete(&key, &known.uid).await;
         }
-        let message = format!("DatabaseRole {namespace}/{name} is being shut out of the database");
-        Err(Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message))
+        Err(self.inside(&format!("DatabaseRole {namespace}/{name} is being shut out of the database")))
+    }
+
+    /// What waits for CloudNativePG, which does nothing inside a database that does not run.
+    pub(super) fn inside(&self, message: &str) -> Fault {
+        let sleeps = "; spec.suspended is true, so that waits until it is false, and all else is done";
+        let why = if self.workspace.spec.suspended { sleeps } else { "" };
+        Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, format!("{message}{why}"))
     }
 }
 

@@ -12,10 +12,13 @@ use api::{
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
-use providers::identities::{LONGEST_LIFE, LONGEST_REVOCABLE_LIFE, READ_AGAIN};
+use providers::{
+    Identities,
+    identities::{LONGEST_LIFE, LONGEST_REVOCABLE_LIFE, READ_AGAIN},
+};
 use serde_json::json;
 
-use super::{super::Facts, super::observe, known};
+use super::{super::Facts, super::observe, bucket::whole, known};
 use crate::{
     clock, connections,
     context::Context,
@@ -36,6 +39,8 @@ pub struct Ends {
     pub failed: Option<Fault>,
     /// Why credentials live on that the store could end when it issued them.
     pub refused: Option<Fault>,
+    /// Why credentials live on that another account issued than the class names now.
+    pub astray: Option<Fault>,
 }
 
 /// What the store's answer means for a session that ends.
@@ -76,7 +81,7 @@ pub fn begun(workspace: &Identity, consumer: &ConsumerStatus, access: BucketUse)
         rand::random::<u64>(),
     ]);
     let session = desired::hash::of(&parts, None).chars().take(40).collect();
-    ConsumerBucketStatus { access, session, revocation: None, expires_at: None, observed_at: None }
+    ConsumerBucketStatus { access, session, revocation: None, issuer: None, expires_at: None, observed_at: None }
 }
 
 /// What is left of a session where no more than this may be used: it goes on, also where more may be used by now, or it ends.
@@ -92,9 +97,37 @@ pub fn kept(
     }
 }
 
-/// Whether more may be issued for a session with this answer of the store: all of it must end in one way.
-pub fn goes_on(session: &ConsumerBucketStatus, revocation: Revocation) -> bool {
-    session.revocation.is_none_or(|before| before == revocation)
+/// Who issues for a class, as status has it.
+pub fn issuer(class: &TenantClass, identities: &Identities) -> String {
+    let endpoint = class.spec.buckets.s3.as_ref().map(|s3| &s3.endpoint);
+    desired::hash::of(&json!([endpoint, identities.account()]), None).chars().take(16).collect()
+}
+
+/// The session as more may be issued for it with this answer of the store, by this account; `None` if it must end, because all of it ends in
+/// one way.
+pub fn goes_on(session: &ConsumerBucketStatus, revocation: Revocation, issuer: &str) -> Option<ConsumerBucketStatus> {
+    let is_one_way = session.revocation.is_none_or(|before| before == revocation)
+        && !is_of_another(session.issuer.as_deref(), issuer);
+    is_one_way.then(|| ConsumerBucketStatus {
+        revocation: Some(revocation),
+        issuer: Some(issuer.to_owned()),
+        ..session.clone()
+    })
+}
+
+/// Whether somebody else than this account issued it, as far as is known.
+pub fn is_of_another(before: Option<&str>, issuer: &str) -> bool {
+    before.is_some_and(|before| before != issuer)
+}
+
+/// Adds a session that gives way to one of another account. Nobody took it back, so it has its time, as what is renewed has; and the account that
+/// the class names now could not end it.
+pub fn outlive(ending: &mut Vec<EndingCredentials>, consumer: &ConsumerStatus, session: ConsumerBucketStatus) {
+    let name = session.session.clone();
+    add(ending, consumer, session);
+    for it in ending.iter_mut().filter(|it| it.session == name) {
+        it.revocation = Some(Revocation::ByExpiry);
+    }
 }
 
 /// Adds a session to those that end, unless it is one of them: each has one entry in status.
@@ -114,7 +147,8 @@ fn ending(consumer: &ConsumerStatus, session: ConsumerBucketStatus) -> EndingCre
         service_account: consumer.service_account.clone(),
         session: session.session,
         revocation,
-        ends_at: Time(last),
+        issuer: session.issuer,
+        ends_at: Time(whole(last)),
         revoked_at: None,
     }
 }
@@ -152,11 +186,11 @@ pub async fn end(
     all: Vec<EndingCredentials>,
     round: &mut Round<Facts>,
 ) -> Ends {
-    let (mut left, mut failed, mut refused) = (Vec::new(), None, None);
+    let (mut left, mut failed, mut refused, mut astray) = (Vec::new(), None, None, None);
     for mut session in all.into_iter().filter(|session| session.ends_at.0 > clock::now()) {
         if failed.is_none() && until_told(&session, clock::now()) == Some(Duration::ZERO) {
             match revoke(context, class, &session).await {
-                Ok(answer) => match note(&mut session, answer, clock::now()) {
+                Ok(Some(answer)) => match note(&mut session, answer, clock::now()) {
                     Answered::Over => continue,
                     Answered::Ends => {}
                     Answered::LivesOn => {
@@ -164,6 +198,12 @@ pub async fn end(
                         round.look_again(TOLD_AGAIN);
                     }
                 },
+                // The one before had told at least one node of the store.
+                Ok(None) if session.revoked_at.is_some() => {}
+                Ok(None) => {
+                    astray = astray.or_else(|| Some(went_astray(class, &session)));
+                    round.look_again(TOLD_AGAIN);
+                }
                 Err(fault) => failed = Some(fault),
             }
         }
@@ -172,21 +212,42 @@ pub async fn end(
         round.look_again(again.unwrap_or_else(|| until(session.ends_at.0, now)));
         left.push(session);
     }
-    Ends { left, failed, refused }
+    Ends { left, failed, refused, astray }
 }
 
 /// Why a session lives on, and how it can be ended.
 fn lives_on(class: &TenantClass, session: &EndingCredentials) -> Fault {
     let store = class.spec.buckets.s3.as_ref().map_or("of the class", |s3| s3.endpoint.as_str());
-    let EndingCredentials { namespace, service_account, .. } = session;
+    let EndingCredentials { namespace, service_account, ends_at, .. } = session;
     let message = format!(
-        "the store {store} does not revoke any more: what {namespace}/{service_account} had for the bucket lives on, until the time in status.endingCredentials at the latest; let Steading reach /minio/admin/v3/revoke-tokens/ and /minio/admin/v3/list-service-accounts there again"
+        "the store {store} does not revoke any more: what {namespace}/{service_account} had for the bucket lives on, until {} at the latest; let Steading reach /minio/admin/v3/revoke-tokens/ and /minio/admin/v3/list-service-accounts there again",
+        ends_at.0
     );
     Fault::waiting(TOLD_AGAIN, names::PROGRESSING, message)
 }
 
-async fn revoke(context: &Context, class: &TenantClass, session: &EndingCredentials) -> Result<Revocation, Fault> {
-    let answer = context.connections.identities(class).await?.revoke(&session.session).await;
+/// Why a session lives on that the account of the class cannot end.
+fn went_astray(class: &TenantClass, session: &EndingCredentials) -> Fault {
+    let EndingCredentials { namespace, service_account, ends_at, .. } = session;
+    let message = format!(
+        "what {namespace}/{service_account} had for the bucket was issued by another account than TenantClass {} names now, or at another store, and lives on until {} at the latest: disable that account there, or name it in the class again",
+        class.name_any(),
+        ends_at.0
+    );
+    Fault::waiting(TOLD_AGAIN, names::PROGRESSING, message)
+}
+
+/// Tells the store of one session; `None` if another account issued it, whose sessions ours cannot end.
+async fn revoke(
+    context: &Context,
+    class: &TenantClass,
+    session: &EndingCredentials,
+) -> Result<Option<Revocation>, Fault> {
+    let identities = context.connections.identities(class).await?;
+    if is_of_another(session.issuer.as_deref(), &issuer(class, &identities)) {
+        return Ok(None);
+    }
+    let answer = identities.revoke(&session.session).await;
     connections::count(&context.engine.metrics, "identities", "revoke", &answer);
     let answer = answer.map_err(|fault| {
         let whose = format!("{}/{}", session.namespace, session.service_account);
@@ -201,7 +262,7 @@ async fn revoke(context: &Context, class: &TenantClass, session: &EndingCredenti
         how = ?answer,
         "the store was told to end credentials for a bucket"
     );
-    Ok(told(answer))
+    Ok(Some(told(answer)))
 }
 
 /// Ends all sessions of a Workspace that goes. Told once: where its bucket stays, what another node of the store issued in the last
@@ -224,17 +285,36 @@ pub async fn end_all(context: &Context, workspace: &Workspace, round: &mut Round
     };
     let class = observe::class(context, &tenant)?;
     let ends = end(context, &class, all, round).await;
+    let latest = ends.left.iter().filter(|it| it.revoked_at.is_none()).map(|it| it.ends_at.0).max();
     round.facts.ending_credentials = Some(ends.left);
-    ends.failed.or(ends.refused).map_or(Ok(()), Err)
+    if let Some(fault) = ends.astray {
+        // Whoever changed the account can end it, and nobody else: waiting would not.
+        tracing::warn!(workspace = %workspace.name_any(), message = fault.message, "credentials for its bucket outlive it");
+    }
+    ends.failed.or(ends.refused).map_or(Ok(()), |fault| Err(waits_until(latest, fault)))
+}
+
+/// Until when a Workspace that goes waits for a store that does not revoke.
+fn waits_until(latest: Option<Timestamp>, fault: Fault) -> Fault {
+    let Some(latest) = latest else { return fault };
+    let message = format!("{}; it ends by itself, and the Workspace goes on without it, at {latest}", fault.message);
+    Fault { message, ..fault }
 }
 
 /// Why a consumer waits for credentials whose session began under another answer of the store.
 pub fn otherwise(consumer: &ConsumerStatus) -> Fault {
     let message = format!(
-        "the store takes credentials back otherwise than when those of {}/{} were issued: these end, and others are issued",
+        "the store takes credentials back otherwise than when those of {}/{} were issued, or another account issues them now: others are issued",
         consumer.namespace, consumer.service_account
     );
     Fault::waiting(Duration::from_secs(1), names::PROGRESSING, message)
+}
+
+/// Why a consumer has no credentials yet.
+pub fn begins(consumer: &ConsumerStatus) -> Fault {
+    let message =
+        format!("credentials for the bucket are being issued to {}/{}", consumer.namespace, consumer.service_account);
+    Fault::waiting(Duration::ZERO, names::PROGRESSING, message)
 }
 
 /// Why nothing begins for the bucket.
@@ -246,123 +326,4 @@ pub fn too_many() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn consumer() -> ConsumerStatus {
-        ConsumerStatus {
-            namespace: "shop".into(),
-            namespace_uid: "uid".into(),
-            service_account: "billing".into(),
-            role: None,
-            secret: "acme.finance.billing".into(),
-            certificate_expires_at: None,
-            observed_at: None,
-            bucket: None,
-        }
-    }
-
-    fn session(access: BucketUse) -> ConsumerBucketStatus {
-        begun(&"11111111-1111-4111-8111-111111111111".parse().unwrap(), &consumer(), access)
-    }
-
-    #[test]
-    fn a_session_goes_on_unless_less_may_be_used() {
-        let (read, write) = (session(BucketUse::Read), session(BucketUse::ReadWrite));
-        assert_eq!(kept(Some(read.clone()), Some(BucketUse::Read)), Ok(Some(read.clone())));
-        assert_eq!(kept(Some(read.clone()), Some(BucketUse::ReadWrite)), Ok(Some(read.clone())));
-        assert_eq!(kept(Some(write.clone()), Some(BucketUse::ReadWrite)), Ok(Some(write.clone())));
-        assert_eq!(kept(Some(write.clone()), Some(BucketUse::Read)), Err(write.clone()));
-        assert_eq!(kept(Some(write.clone()), None), Err(write));
-        assert_eq!(kept(Some(read.clone()), None), Err(read));
-        assert_eq!(kept(None, Some(BucketUse::ReadWrite)), Ok(None));
-    }
-
-    #[test]
-    fn no_two_sessions_have_a_name_in_common_and_each_name_is_one_that_a_store_takes() {
-        let (one, other) = (session(BucketUse::Read).session, session(BucketUse::Read).session);
-        assert_ne!(one, other);
-        assert!(one.len() == 40 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
-    }
-
-    #[test]
-    fn the_store_is_told_at_once_and_again_when_all_of_it_knows() {
-        let now = clock::now();
-        let mut ends = ending(&consumer(), session(BucketUse::Read));
-        assert_eq!(until_told(&ends, now), Some(Duration::ZERO));
-        ends.revoked_at = Some(Time(now));
-        assert_eq!(until_told(&ends, now), Some(READ_AGAIN));
-        assert_eq!(until_told(&ends, now + READ_AGAIN), Some(Duration::ZERO));
-        ends.revocation = Some(Revocation::ByExpiry);
-        assert_eq!(until_told(&ends, now), None);
-    }
-
-    /// One that ends and was known to end like this.
-    fn known_to_end(revocation: Option<Revocation>) -> EndingCredentials {
-        ending(&consumer(), ConsumerBucketStatus { revocation, ..session(BucketUse::Read) })
-    }
-
-    #[test]
-    fn what_a_store_could_end_is_not_forgotten_when_something_says_that_it_cannot() {
-        let now = clock::now();
-        let mut ends = known_to_end(Some(Revocation::Immediate));
-        let before = ends.clone();
-        assert_eq!(note(&mut ends, Revocation::ByExpiry, now), Answered::LivesOn);
-        assert_eq!(ends, before);
-        assert_eq!(until_told(&ends, now), Some(Duration::ZERO));
-        assert_eq!(note(&mut ends, Revocation::Immediate, now), Answered::Ends);
-        assert_eq!(ends.revoked_at, Some(Time(now)));
-        assert_eq!(note(&mut ends, Revocation::ByExpiry, now), Answered::LivesOn);
-        assert_eq!(note(&mut ends, Revocation::Immediate, now), Answered::Over);
-    }
-
-    #[test]
-    fn of_what_nobody_knows_how_it_ends_the_store_says_it() {
-        let now = clock::now();
-        for answer in [Revocation::Immediate, Revocation::ByExpiry] {
-            let mut ends = known_to_end(None);
-            assert_eq!(note(&mut ends, answer, now), Answered::Ends);
-            assert_eq!(ends.revocation, Some(answer));
-            assert_eq!(ends.revoked_at.is_some(), answer == Revocation::Immediate);
-        }
-    }
-
-    #[test]
-    fn all_of_a_session_is_taken_back_in_one_way() {
-        let (immediate, by_expiry) = (Revocation::Immediate, Revocation::ByExpiry);
-        for (before, now, goes) in [
-            (None, immediate, true),
-            (None, by_expiry, true),
-            (Some(immediate), immediate, true),
-            (Some(by_expiry), by_expiry, true),
-            (Some(immediate), by_expiry, false),
-            (Some(by_expiry), immediate, false),
-        ] {
-            let session = ConsumerBucketStatus { revocation: before, ..session(BucketUse::Read) };
-            assert_eq!(goes_on(&session, now), goes, "{before:?} {now:?}");
-        }
-    }
-
-    #[test]
-    fn a_session_ends_once_however_often_it_is_said() {
-        let (one, other) = (session(BucketUse::Read), session(BucketUse::Read));
-        let mut all = Vec::new();
-        for session in [&one, &other, &one] {
-            add(&mut all, &consumer(), session.clone());
-        }
-        assert_eq!(all.iter().map(|it| &it.session).collect::<Vec<_>>(), [&one.session, &other.session]);
-    }
-
-    #[test]
-    fn what_was_issued_and_forgotten_counts_as_issued_now() {
-        let begun = session(BucketUse::Read);
-        let soon = Time(clock::now() + Duration::from_mins(5));
-        let of = |revocation| {
-            let known = ConsumerBucketStatus { revocation, expires_at: Some(soon.clone()), ..begun.clone() };
-            until(ending(&consumer(), known).ends_at.0, clock::now())
-        };
-        assert!(of(Some(Revocation::ByExpiry)) > LONGEST_LIFE / 2);
-        assert!(of(Some(Revocation::Immediate)) > LONGEST_REVOCABLE_LIFE / 2);
-        assert!(of(None) > LONGEST_REVOCABLE_LIFE / 2);
-    }
-}
+mod tests;

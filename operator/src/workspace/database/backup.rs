@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     clock, connections,
-    databases::{drill::since, judge::Seen},
+    databases::{
+        drill::since,
+        judge::{Log, Seen},
+    },
     engine::{drive, fault::Fault, round::Round},
 };
 
@@ -59,8 +62,7 @@ pub async fn ready(scene: &Scene<'_>, round: &mut Round<Facts>, wanted: &Databas
                 round.facts.encryption.extend([provision::place("backup", class, &seen), volume(class)]);
                 // Until there is no conflict each round looks, and a status that changed each time would bring the next one.
                 if is_due || conflict.is_none() {
-                    backup.observed_at = Some(Time(clock::now()));
-                    backup.last_log = newest.map(Time);
+                    note_log(scene, round, wanted, &mut backup, Log { newest, at: clock::now(), missing_since: None });
                 }
                 let kept_without_end = seen.lacking.contains(&Feature::VersionExpiry);
                 let settled = spec.lifecycle.as_ref().filter(|_| conflict.is_none());
@@ -100,6 +102,7 @@ fn intended(spec: &BucketSpec, s3: &S3) -> BackupStatus {
         observed_at: None,
         credentials_expire_at: None,
         last_log: None,
+        log_missing_since: None,
         last_full: None,
         recoverable_since: None,
         last_failure: None,
@@ -157,17 +160,26 @@ async fn look(
     Ok(Looked { seen, newest, conflict })
 }
 
+/// Notes what a look has shown of the log.
+fn note_log(scene: &Scene<'_>, round: &Round<Facts>, wanted: &Database, backup: &mut BackupStatus, seen: Log) {
+    let before = log_of(backup).filter(|before| seen.newest <= before.newest);
+    let log = Log { missing_since: before.and_then(|before| before.missing_since), ..seen };
+    let namespace = scene.facts.namespace().to_string();
+    let (full, canary) = (scene.full_backups(round), scene.context.databases.canary(&namespace));
+    let judged = Seen { namespace: &namespace, wanted, cluster: None, full: &full, log: Some(log), canary };
+    backup.log_missing_since = judged.lacks_log().then(|| Time(log.missing_since.unwrap_or(log.at)));
+    (backup.observed_at, backup.last_log) = (Some(Time(log.at)), log.newest.map(Time));
+}
+
 /// Until half of the evidence's validity is over; sooner if the log was behind, or a full backup says that there must be one.
 fn until_next_look(scene: &Scene<'_>, round: &Round<Facts>, wanted: &Database, backup: &BackupStatus) -> Duration {
     let usual = scene.context.until_next_look(backup.observed_at.as_ref().map(|time| time.0));
     let Some(log) = log_of(backup) else { return usual };
-    let namespace = scene.facts.namespace().to_string();
-    let (full, canary) = (scene.full_backups(round), scene.context.databases.canary(&namespace));
-    let is_expected = log.newest.is_none() && full.last.is_some();
-    let seen = Seen { namespace: &namespace, wanted, cluster: None, full: &full, log: Some(log), canary };
+    let is_expected = log.newest.is_none() && scene.full_backups(round).last.is_some();
     // Also while a canary that was away would excuse it.
+    let canary = scene.context.databases.canary(scene.facts.namespace().as_str());
     let is_old = canary.is_some() && log.newest.is_some_and(|newest| since(newest, log.at) > wanted.rpo);
-    if is_expected || is_old || seen.behind().is_some() {
+    if is_expected || is_old || log.missing_since.is_some() {
         return usual.min(LOG_LOOKED_AT_AGAIN.saturating_sub(since(log.at, clock::now())));
     }
     usual

@@ -18,7 +18,7 @@ use super::{super::Facts, Scene};
 use crate::{
     clock,
     databases::{
-        drill::{Due, Seen, since, told},
+        drill::{Due, Seen, misses, since, told},
         judge,
     },
     engine::{
@@ -97,7 +97,7 @@ impl Scene<'_> {
             }
         };
         if let (Some(ended), Some(started)) = (ended, known.started_at.clone()) {
-            self.end(ended, started, place, known);
+            self.end(ended, started, wanted, place, known);
             // What is left is removed in the next round: status says first what came of it.
             round.look_again(std::time::Duration::ZERO);
         }
@@ -184,7 +184,14 @@ impl Scene<'_> {
     }
 
     /// Takes down what came of it.
-    fn end(&self, ended: Result<Outcome, String>, started: Time, place: &BackupPlace, known: &mut RestoreDrillStatus) {
+    fn end(
+        &self,
+        ended: Result<Outcome, String>,
+        started: Time,
+        wanted: &Database,
+        place: &BackupPlace,
+        known: &mut RestoreDrillStatus,
+    ) {
         let (now, restored) = (clock::now(), known.restored_at.take());
         known.started_at = None;
         match ended {
@@ -192,7 +199,7 @@ impl Scene<'_> {
                 let restored = restored.map_or(now, |restored| restored.0);
                 tracing::info!(workspace = self.name(), rows = seen.rows, "a restore drill brought the database back");
                 known.last_failure = None;
-                known.last_success = Some(RestoreProof {
+                let proof = RestoreProof {
                     completed_at: Time(now),
                     recovery_point: told(since(seen.newest_row, restored)),
                     recovery_time: told(since(started.0, restored)),
@@ -202,7 +209,10 @@ impl Scene<'_> {
                     tables: seen.tables,
                     unread: seen.unread,
                     server_name: place.server.clone(),
-                });
+                };
+                let first = known.missed_since.take().unwrap_or(started);
+                known.missed_since = misses(wanted, &proof).then_some(first);
+                known.last_success = Some(proof);
             }
             Err(message) => {
                 tracing::warn!(workspace = self.name(), message, "a restore drill failed");

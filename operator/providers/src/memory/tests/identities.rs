@@ -51,6 +51,10 @@ async fn what_is_revoked_in_memory_is_what_has_that_name_and_only_where_that_can
     assert_eq!(identities.revoke("one").await.unwrap(), Revocation::ByExpiry);
     assert_eq!(revoked(), [false; 3]);
     world.revokes(Revocation::Immediate);
+    world.signs_in_as("another");
+    assert_eq!(identities.revoke("one").await.unwrap(), Revocation::Immediate);
+    assert_eq!(revoked(), [false; 3], "another account issued them");
+    world.signs_in_as("steading");
     assert_eq!(identities.revoke("one").await.unwrap(), Revocation::Immediate);
     assert_eq!(revoked(), [true, false, false]);
 }

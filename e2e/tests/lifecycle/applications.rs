@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use api::{Tenant, Workspace, conditions as names, labels};
-use e2e::story::{Manifest, PATIENCE, Stage, class, condition, openfga, tenant, workspace};
+use e2e::story::{
+    Manifest, PATIENCE, Stage, class, condition, openfga, openfga_with_access_control, tenant, workspace,
+};
 use e2e::{Tier, unique, wait::until};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -14,9 +16,7 @@ const ACCESS: &str = "01JZ8Q5W3N8M4T6R2V9X7B1C0D";
 
 /// A Tenant of a class whose server knows its callers.
 async fn known(stage: &Stage) -> Result<Manifest<Tenant>> {
-    let mut place = openfga();
-    place["openfga"]["credentials"] = json!({ "identityToken": { "role": "openfga" } });
-    place["openfga"]["accessControl"] = json!({ "storeID": ACCESS });
+    let place = openfga_with_access_control(ACCESS);
     let onprem = stage.platform.applied(class(&unique("onprem")).with("authorization", place)).await?;
     stage.platform.applied(tenant(&unique("acme")).of_class(&onprem)).await
 }
@@ -85,6 +85,42 @@ fn a_consumer_comes_to_the_store_of_its_tenant_while_both_sides_say_so() -> Resu
         becomes(stage, &object, &lets("reader")).await?;
         platform.delete(&finance).await?;
         becomes(stage, &object, &[]).await
+    })
+}
+
+#[test]
+fn a_workspace_that_vanished_leads_nobody_to_the_store_any_more_and_those_beside_it_still_do() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let acme = known(stage).await?;
+        let shop = unique("shop");
+        platform.control_namespace(&shop).await?;
+        consents(stage, &shop, Some(&format!("{0}/finance,{0}/sales", acme.name()))).await?;
+        let of_acme = |name: &str| workspace(name).of_tenant(&acme).with("consumers", billing(&shop, "read"));
+        let (finance, sales) = (platform.applied(of_acme("finance")).await?, platform.applied(of_acme("sales")).await?);
+        let has_one = |seen: &Workspace| {
+            let told = seen.status.as_ref().and_then(|status| status.authorization.as_ref());
+            told.is_some_and(|told| !told.applications.is_empty())
+        };
+        let object = async |of: &Manifest<Workspace>| {
+            let seen = platform.until(of, "lets its consumer in", has_one).await?;
+            anyhow::Ok(seen.status.and_then(|status| status.authorization).context("no store")?.object)
+        };
+        let (vanishing, staying) = (object(&finance).await?, object(&sales).await?);
+        let of_sales = standing(stage, &staying);
+        assert_eq!((standing(stage, &vanishing).len(), of_sales.len()), (2, 2));
+
+        // Somebody takes the finalizer off by hand, while deletion waits.
+        platform.apply(&finance.clone().with("paused", true)).await?;
+        platform.until_reason(&finance, names::PAUSED).await?;
+        let seen = platform.get(&finance).await?;
+        platform.delete(&finance).await?;
+        let bare = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        finance.api(&stage.break_glass()?).patch(finance.name(), &PatchParams::default(), &bare).await?;
+        platform.until_gone(&finance, &seen).await?;
+        becomes(stage, &vanishing, &[]).await?;
+        assert_eq!(standing(stage, &staying), of_sales);
+        Ok(())
     })
 }
 

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Server, StoreId, Tuple, server::About, tuples::Changes};
+use super::{
+    Server, StoreId, Tuple, TupleSeen, applications,
+    server::About,
+    tuples::{Changes, Of},
+};
 use crate::fault::Fault;
 
 /// By it a store is one of the system's: those who administer the system may do everything there, and find it in lists.
@@ -17,16 +21,19 @@ pub(crate) const OF_WORKSPACE: &str = "workspace";
 /// What the model must know of a store for us to write there.
 const NEEDED: [&str; 2] = [OF_SYSTEM, OF_WORKSPACE];
 
+/// The type of stores.
+const STORE: &str = "store";
+
 /// How access control calls a store.
 pub(crate) fn object(store: &StoreId) -> String {
-    format!("store:{store}")
+    format!("{STORE}:{store}")
 }
 
 impl Server {
     /// Whether a store stands where the server looks when it lists stores.
     pub(super) async fn is_entered(&self, about: &About<'_>, store: &StoreId) -> Result<bool, Fault> {
         let Some(access) = self.access_control() else { return Ok(true) };
-        let seen = self.tuples(about, access, Some((&object(store), OF_SYSTEM))).await?;
+        let seen = self.tuples(about, access, Of::Object(&object(store), OF_SYSTEM)).await?;
         Ok(seen.iter().any(|seen| seen.tuple.user == SYSTEM && !seen.conditional))
     }
 
@@ -36,7 +43,7 @@ impl Server {
         let newest = self.models(about, access).await?.into_iter().next();
         let types = newest.and_then(|model| model.content.get("type_definitions").cloned()).unwrap_or_default();
         let store =
-            types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == "store"));
+            types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == STORE));
         let relations = store.and_then(|store| store.get("relations"));
         if NEEDED.iter().all(|needed| relations.is_some_and(|relations| relations.get(needed).is_some())) {
             return Ok(());
@@ -55,9 +62,27 @@ impl Server {
         self.write_tuples(about, access, "", &Changes { deletes: Vec::new(), writes }).await
     }
 
-    /// Shuts the applications of all workspaces out of a store.
-    pub(super) async fn shut(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
-        self.erase(about, store, OF_WORKSPACE).await
+    /// By which workspaces applications come to a store.
+    pub(super) async fn links(&self, about: &About<'_>, store: &StoreId) -> Result<Vec<TupleSeen>, Fault> {
+        let Some(access) = self.access_control() else { return Ok(Vec::new()) };
+        self.tuples(about, access, Of::Object(&object(store), OF_WORKSPACE)).await
+    }
+
+    /// Shuts the applications of these workspaces out of a store, and forgets who they were: unless a workspace leads to another store,
+    /// as it does where it came back under another tenant. The link goes last, because it is what a leftover is found by.
+    pub(super) async fn sever(&self, about: &About<'_>, links: &[TupleSeen]) -> Result<(), Fault> {
+        let Some(access) = self.access_control() else { return Ok(()) };
+        let none = BTreeSet::new();
+        for link in links {
+            let Tuple { user: workspace, object: store, .. } = &link.tuple;
+            let leads_to = self.tuples(about, access, Of::User(workspace, OF_WORKSPACE, STORE)).await?;
+            if leads_to.iter().all(|seen| seen.tuple.object == *store) {
+                let of_workspace = self.tuples_of(about, access, workspace, &applications::RELATIONS).await?;
+                self.put_right(about, access, "", &Changes::between(&none, &of_workspace)).await?;
+            }
+            self.put_right(about, access, "", &Changes::between(&none, std::slice::from_ref(link))).await?;
+        }
+        Ok(())
     }
 
     /// Takes a store that is gone off the system's.
@@ -67,7 +92,7 @@ impl Server {
 
     async fn erase(&self, about: &About<'_>, store: &StoreId, relation: &str) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
-        let seen = self.tuples(about, access, Some((&object(store), relation))).await?;
+        let seen = self.tuples(about, access, Of::Object(&object(store), relation)).await?;
         self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await
     }
 }

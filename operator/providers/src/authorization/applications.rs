@@ -10,12 +10,12 @@ use super::{
     Server, StoreId, Tuple, TupleSeen,
     access::{self, OF_WORKSPACE},
     server::About,
-    tuples::{self, Changes},
+    tuples::{self, Changes, Of},
 };
 use crate::{external::External, fault::Fault, owner::Identity};
 
 /// Relations of a workspace in access control; what else stands in them is removed.
-const RELATIONS: [&str; 2] = ["reader", "writer"];
+pub(super) const RELATIONS: [&str; 2] = ["reader", "writer"];
 
 /// What an application may do in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +113,7 @@ impl External for Applications {
         let Some(access) = self.0.access_control() else { return Ok(None) };
         let object = want.object();
         let mut seen = self.0.tuples_of(&about, access, &object, &RELATIONS).await?;
-        let links = self.0.tuples(&about, access, Some((&access::object(&want.store), OF_WORKSPACE))).await?;
+        let links = self.0.tuples(&about, access, Of::Object(&access::object(&want.store), OF_WORKSPACE)).await?;
         seen.extend(links.into_iter().filter(|link| link.tuple.user == object));
         Ok((!seen.is_empty()).then_some(seen))
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Model, StoreId,
     server::About,
-    tuples::{BATCH, Changes, Tuple, TupleSeen},
+    tuples::{BATCH, Changes, Of, Tuple, TupleSeen},
 };
 use crate::{
     fault::{Fault, reasons},
@@ -235,24 +235,26 @@ impl OpenFga {
         Ok(answer.json::<WrittenModel>(about.what)?.authorization_model_id)
     }
 
-    pub(super) async fn tuples(
-        &self,
-        about: &About<'_>,
-        id: &StoreId,
-        of: Option<(&str, &str)>,
-    ) -> Result<Vec<TupleSeen>, Fault> {
+    pub(super) async fn tuples(&self, about: &About<'_>, id: &StoreId, of: Of<'_>) -> Result<Vec<TupleSeen>, Fault> {
+        let meant = match of {
+            Of::Store => None,
+            Of::Object(object, relation) => Some(json!({ "object": object, "relation": relation })),
+            Of::User(user, relation, kind) => {
+                Some(json!({ "user": user, "relation": relation, "object": format!("{kind}:") }))
+            }
+        };
         let list = |token: &str| {
             let mut body = Map::new();
             body.insert("page_size".into(), json!(BATCH));
             body.insert("consistency".into(), json!("HIGHER_CONSISTENCY"));
             body.insert("continuation_token".into(), json!(token));
-            if let Some((object, relation)) = of {
-                body.insert("tuple_key".into(), json!({ "object": object, "relation": relation }));
+            if let Some(meant) = &meant {
+                body.insert("tuple_key".into(), meant.clone());
             }
             let body = Value::Object(body);
             self.request(Method::POST, &[id.as_str(), "read"], &[], Some(&body))
         };
-        let most = if of.is_some() { PAGES_MAX } else { 1 };
+        let most = if meant.is_some() { PAGES_MAX } else { 1 };
         let found: Vec<TupleAnswer> = self.pages(about, most, list).await?;
         let seen = |TupleAnswer { key }: TupleAnswer| TupleSeen {
             tuple: Tuple { user: key.user, relation: key.relation, object: key.object },

@@ -17,7 +17,7 @@ use super::{
     Model, Server, StoreId, Subject, Tuple, TupleSeen,
     model::{self, Plan, TENANT_RELATIONS},
     server::About,
-    tuples::{self, Changes, is_all_there, writable},
+    tuples::{self, Changes, Of, is_all_there, writable},
 };
 use crate::{
     external::{External, ROUNDS},
@@ -69,6 +69,15 @@ pub struct StoreObserved {
     pub owners: Vec<TupleSeen>,
     /// Whether the server's access control, if it has one, knows the store as one of the system's.
     pub entered: bool,
+    /// By which workspaces applications come to it.
+    pub links: Vec<TupleSeen>,
+}
+
+impl StoreObserved {
+    /// The workspaces by which applications come to it, as objects.
+    pub fn linked(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(|link| link.tuple.user.as_str())
+    }
 }
 
 /// Stores of tenants at one server.
@@ -76,6 +85,19 @@ pub struct StoreObserved {
 pub struct Stores(pub Server);
 
 impl Stores {
+    /// Shuts the applications of workspaces that are no more out of a store. Such links are left where a workspace vanished without its
+    /// story, as when somebody takes its finalizer off by hand.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn sweep(&self, want: &StoreSpec, have: &StoreObserved, dead: &BTreeSet<String>) -> Result<(), Fault> {
+        let what = self.name(want);
+        let about = About { what: &what, identity: want.tenant.as_str() };
+        let links: Vec<TupleSeen> =
+            have.links.iter().filter(|link| dead.contains(&link.tuple.user)).cloned().collect();
+        self.0.sever(&about, &links).await
+    }
+
     /// The store among those of its name, and its twins.
     async fn choose(&self, want: &StoreSpec, about: &About<'_>) -> Result<Option<(StoreId, Vec<StoreId>)>, Fault> {
         let listed = self.listed(want, about).await?;
@@ -131,7 +153,7 @@ impl Stores {
             return Ok(false);
         }
         let ours = tuples::tenant(&want.tenant);
-        let there = self.0.tuples(about, id, None).await?;
+        let there = self.0.tuples(about, id, Of::Store).await?;
         Ok(there
             .iter()
             .all(|seen| seen.tuple.object == ours && TENANT_RELATIONS.contains(&seen.tuple.relation.as_str())))
@@ -139,9 +161,9 @@ impl Stores {
 
     /// Empties a store, as far as it goes in one call, and deletes it once it is empty: a deleted store still answers whoever has its id.
     async fn empty_and_delete(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
-        self.0.shut(about, id).await?;
+        self.0.sever(about, &self.0.links(about, id).await?).await?;
         for _ in 0..BATCHES_PER_CALL {
-            let there = self.0.tuples(about, id, None).await?;
+            let there = self.0.tuples(about, id, Of::Store).await?;
             if there.is_empty() {
                 self.0.delete_store(about, id).await?;
                 return self.0.strike_off(about, id).await;
@@ -223,7 +245,8 @@ impl External for Stores {
         let models = self.0.models(&about, &id).await?;
         let owners = self.0.tuples_of(&about, &id, &tuples::tenant(&want.tenant), &TENANT_RELATIONS).await?;
         let entered = self.0.is_entered(&about, &id).await?;
-        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered }))
+        let links = self.0.links(&about, &id).await?;
+        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered, links }))
     }
 
     async fn create(&self, want: &StoreSpec) -> Result<(), Fault> {
@@ -263,10 +286,12 @@ impl External for Stores {
         unwritable.map_or(Ok(()), Err)
     }
 
-    /// Takes the owners out. The store itself has nothing to bear a mark, and holds what applications wrote.
+    /// Takes the owners out, and shuts out whoever came by a workspace: it is gone by now. The store itself has nothing to bear a mark, and
+    /// holds what applications wrote.
     async fn release(&self, want: &StoreSpec, have: &StoreObserved) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
+        self.0.sever(&about, &have.links).await?;
         self.0.put_right(&about, &have.id, "", &Changes::between(&BTreeSet::new(), &have.owners)).await
     }
 
@@ -284,6 +309,6 @@ impl External for Stores {
     }
 
     fn is_released(have: &StoreObserved) -> bool {
-        have.owners.is_empty()
+        have.owners.is_empty() && have.links.is_empty()
     }
 }

@@ -16,10 +16,12 @@ use crate::fault::Fault;
 const OF_SYSTEM: &str = "system";
 /// The only system that a server knows.
 const SYSTEM: &str = "system:fga";
+/// By it we find the store of a tenant.
+const OF_TENANT: &str = "tenant";
 /// By it the applications of a workspace come to the store.
 pub(crate) const OF_WORKSPACE: &str = "workspace";
 /// What the model must know of a store for us to write there.
-const NEEDED: [&str; 2] = [OF_SYSTEM, OF_WORKSPACE];
+const NEEDED: [&str; 3] = [OF_SYSTEM, OF_TENANT, OF_WORKSPACE];
 
 /// The type of stores.
 const STORE: &str = "store";
@@ -29,15 +31,33 @@ pub(crate) fn object(store: &StoreId) -> String {
     format!("{STORE}:{store}")
 }
 
+/// What is entered of a store.
+fn entry(store: &StoreId, tenant: &str) -> BTreeSet<Tuple> {
+    let object = object(store);
+    BTreeSet::from([Tuple::new(SYSTEM, OF_SYSTEM, &object), Tuple::new(tenant, OF_TENANT, &object)])
+}
+
 impl Server {
-    /// Whether a store stands where the server looks when it lists stores.
-    pub(super) async fn is_entered(&self, about: &About<'_>, store: &StoreId) -> Result<bool, Fault> {
-        let Some(access) = self.access_control() else { return Ok(true) };
-        let seen = self.tuples(about, access, Of::Object(&object(store), OF_SYSTEM)).await?;
-        Ok(seen.iter().any(|seen| seen.tuple.user == SYSTEM && !seen.conditional))
+    /// The stores that are entered for a tenant, also those that are marked as deleted; `None` without access control. A list of all
+    /// stores would not do: a server with access control cuts it off, at a thousand by its default and after a few seconds, and what a list
+    /// does not show would be made again and again.
+    pub(super) async fn entries(&self, about: &About<'_>, tenant: &str) -> Result<Option<Vec<StoreId>>, Fault> {
+        let Some(access) = self.access_control() else { return Ok(None) };
+        let seen = self.tuples(about, access, Of::User(tenant, OF_TENANT, STORE)).await?;
+        let ids = seen.iter().filter_map(|seen| seen.tuple.object.split_once(':').map(|(_, id)| StoreId::new(id)));
+        // What is no id is no store.
+        Ok(Some(ids.filter_map(Result::ok).collect()))
     }
 
-    /// Refuses an access control store in which nothing could be entered: asked before a store is made, which would stay behind.
+    /// Whether a store stands where we look for it, and where the server looks when it lists stores.
+    pub(super) async fn is_entered(&self, about: &About<'_>, store: &StoreId, tenant: &str) -> Result<bool, Fault> {
+        let Some(access) = self.access_control() else { return Ok(true) };
+        let seen = self.tuples_of(about, access, &object(store), &[OF_SYSTEM, OF_TENANT]).await?;
+        Ok(Changes::between(&entry(store, tenant), &seen).writes.is_empty())
+    }
+
+    /// Refuses an access control store in which nothing could be entered: asked before a store is made, which would stay behind, and because
+    /// the server answers what its model does not know like what nobody may write.
     pub(super) async fn can_enter(&self, about: &About<'_>) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
         let newest = self.models(about, access).await?.into_iter().next();
@@ -51,14 +71,14 @@ impl Server {
         Err(Fault::refused(format!(
             "{}: the newest model of access control store {access} has no type `store` with the relations {}: write the model that Steading's documentation names",
             about.what,
-            NEEDED.join(" and ")
+            NEEDED.join(", ")
         )))
     }
 
-    /// Enters a store among the system's.
-    pub(super) async fn enter(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+    /// Enters a store among the system's and as that of a tenant.
+    pub(super) async fn enter(&self, about: &About<'_>, store: &StoreId, tenant: &str) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
-        let writes = vec![Tuple::new(SYSTEM, OF_SYSTEM, object(store))];
+        let writes = entry(store, tenant).into_iter().collect();
         self.write_tuples(about, access, "", &Changes { deletes: Vec::new(), writes }).await
     }
 
@@ -85,14 +105,13 @@ impl Server {
         Ok(())
     }
 
-    /// Takes a store that is gone off the system's.
+    /// Takes a store that is gone out of all of it. What it is found by goes last.
     pub(super) async fn strike_off(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
-        self.erase(about, store, OF_SYSTEM).await
-    }
-
-    async fn erase(&self, about: &About<'_>, store: &StoreId, relation: &str) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
-        let seen = self.tuples(about, access, Of::Object(&object(store), relation)).await?;
-        self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await
+        for relation in [OF_SYSTEM, OF_TENANT] {
+            let seen = self.tuples(about, access, Of::Object(&object(store), relation)).await?;
+            self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await?;
+        }
+        Ok(())
     }
 }

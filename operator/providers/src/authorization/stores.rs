@@ -6,8 +6,9 @@
 //! 2. the others, if nothing of anybody else's stands in them, are deleted;
 //! 3. if several have content and status names none of them, a person has to choose.
 //!
-//! A server with access control lists only stores that its access control store names, so each of ours is entered there as one of the
-//! system's. If we are cut off between making and entering a store, it stays behind: empty, in no list, and open to nobody else.
+//! A server with access control lists only stores that its access control store names, and of those not all. So each of ours is entered there,
+//! as one of the system's and as that of its tenant, and found by that. If we are cut off between making and entering a store, it stays
+//! behind: empty, in no list, and open to nobody else. One that cannot be entered is deleted again, or each round would leave another.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -109,15 +110,21 @@ impl Stores {
         Ok(Some((known.unwrap_or(oldest).clone(), Vec::new())))
     }
 
-    /// The stores of its name. Where a list can be incomplete, the known one is asked for by its id: or it would be made a second time.
+    /// The stores of its name, oldest first. At a server with access control those that are entered for the tenant, and the known one, which
+    /// may not be entered yet. One that goes is there until it is struck off, also if it is marked as deleted.
     async fn listed(&self, want: &StoreSpec, about: &About<'_>) -> Result<Vec<StoreId>, Fault> {
-        let mut listed = self.0.stores(about, &want.name()).await?;
-        let unlisted = want.known.as_ref().filter(|known| !listed.contains(known));
-        if let Some(known) = unlisted.filter(|_| self.0.access_control().is_some())
-            && self.0.name_of(about, known).await? == Some(want.name())
-        {
-            listed.push(known.clone());
-            listed.sort();
+        let Some(entered) = self.0.entries(about, &tuples::tenant(&want.tenant)).await? else {
+            return self.0.stores(about, &want.name()).await;
+        };
+        let mut listed = Vec::new();
+        for id in entered.iter().chain(&want.known).collect::<BTreeSet<_>>() {
+            let is_there = match self.0.name_of(about, id).await? {
+                Some(name) => name == want.name(),
+                None => want.going && entered.contains(id),
+            };
+            if is_there {
+                listed.push(id.clone());
+            }
         }
         Ok(listed)
     }
@@ -244,7 +251,7 @@ impl External for Stores {
         let Some((id, twins)) = self.choose(want, &about).await? else { return Ok(None) };
         let models = self.0.models(&about, &id).await?;
         let owners = self.0.tuples_of(&about, &id, &tuples::tenant(&want.tenant), &TENANT_RELATIONS).await?;
-        let entered = self.0.is_entered(&about, &id).await?;
+        let entered = self.0.is_entered(&about, &id, &tuples::tenant(&want.tenant)).await?;
         let links = self.0.links(&about, &id).await?;
         Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered, links }))
     }
@@ -255,7 +262,11 @@ impl External for Stores {
         if self.listed(want, &about).await?.is_empty() {
             self.0.can_enter(&about).await?;
             let made = self.0.create_store(&about, &want.name()).await?;
-            self.0.enter(&about, &made).await?;
+            if let Err(fault) = self.0.enter(&about, &made, &tuples::tenant(&want.tenant)).await {
+                // If this fails too, an empty store stays behind.
+                self.0.delete_store(&about, &made).await.ok();
+                return Err(fault);
+            }
         }
         Ok(())
     }
@@ -270,7 +281,8 @@ impl External for Stores {
             }
         }
         if !have.entered {
-            self.0.enter(&about, &have.id).await?;
+            self.0.can_enter(&about).await?;
+            self.0.enter(&about, &have.id, &tuples::tenant(&want.tenant)).await?;
         }
         let (wanted, unwritable) = want.tuples();
         let Changes { deletes, writes } = Changes::between(&wanted, &have.owners);

@@ -19,6 +19,7 @@ use crate::{
     wire::{self, Answer},
 };
 
+mod belief;
 mod sign_in;
 
 pub use sign_in::OpenFgaCredentials;
@@ -30,7 +31,10 @@ const PAGES_MAX: usize = 100;
 /// How many of the newest models are looked at.
 const MODELS: usize = 10;
 
-/// When a server with access control is asked again that refused us.
+/// After what pauses a server with access control that refuses is asked once more, before that is believed.
+const ASKED_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+/// When a server with access control is asked again whose refusal was believed.
 const REFUSED_AGAIN: Duration = Duration::from_secs(20);
 
 /// Where the server is and how to sign in.
@@ -141,7 +145,17 @@ impl OpenFga {
 
     async fn send(&self, request: RequestBuilder, about: &About<'_>) -> Result<Answer, Fault> {
         let authorization = self.sign_in.header().await?;
-        wire::send(request.header("authorization", authorization), about.what).await
+        let request = request.header("authorization", authorization);
+        let pauses: &[Duration] = if self.access_control.is_some() { &ASKED_AGAIN } else { &[] };
+        // Whoever is refused has changed nothing, so what writes is repeated as well.
+        belief::once_believed(pauses, || {
+            let request = request.try_clone();
+            async move {
+                let again = || format!("{}: the request cannot be repeated; it is tried again", about.what);
+                wire::send(request.ok_or_else(|| Fault::transient(again()))?, about.what).await
+            }
+        })
+        .await
     }
 
     /// Sends what changes something.
@@ -303,8 +317,8 @@ impl OpenFga {
             _ => "see the health of that server",
         };
         let fault = answer.fault(about.what, format!("{code} {message}").trim(), remedy);
-        // Access control says the same where it could not look in time: that heals by itself.
-        if self.access_control.is_some() && fault.reason == reasons::DENIED {
+        // Access control says the same where it could not look in time: that heals by itself. Who is not known at all must sign in anew.
+        if self.access_control.is_some() && belief::is_refusal(answer) {
             return Fault::waiting(reasons::DENIED, REFUSED_AGAIN, fault.message);
         }
         fault

@@ -111,7 +111,8 @@ fn rights_end_with_a_workspace_also_where_its_stack_and_what_status_knew_are_gon
         let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
         let shop = unique("shop");
         platform.control_namespace(&shop).await?;
-        let consent = json!({ "metadata": { "annotations": { api::labels::CONSUMES: format!("{}/finance", acme.name()) } } });
+        let consent =
+            json!({ "metadata": { "annotations": { api::labels::CONSUMES: format!("{}/finance", acme.name()) } } });
         namespaces(stage).patch(&shop, &PatchParams::default(), &Patch::Merge(consent)).await?;
         let billing = json!([{ "namespace": shop, "serviceAccount": "billing", "authorization": "readWrite" }]);
         let ben = json!([{ "kind": "User", "name": "ben", "role": "editor" }]);
@@ -122,7 +123,11 @@ fn rights_end_with_a_workspace_also_where_its_stack_and_what_status_knew_are_gon
             let about = |it: &&providers::authorization::Tuple| it.object == told.object || it.user == told.object;
             stage.world.all_stores()[store].tuples.keys().filter(about).count()
         };
-        assert_eq!((about(access), about(&told.store_id)), (2, 2), "an application and its way; a member and the Tenant");
+        assert_eq!(
+            (about(access), about(&told.store_id)),
+            (2, 2),
+            "an application and its way; a member and the Tenant"
+        );
 
         let stack = platform.stack_of(&finance).await?;
         platform.apply(&finance.clone().with("paused", true)).await?;

@@ -23,6 +23,7 @@ use crate::{
         round::Round,
     },
     identity,
+    workspace::knows_callers,
 };
 
 /// Sees to the store, if the class offers one and it is time to look at it.
@@ -34,7 +35,8 @@ pub async fn store(context: &Context, tenant: &Tenant, class: &Class, round: &mu
     let observed = known.and_then(|store| store.observed_at.as_ref()).map(|time| time.0);
     let (rest, before) = (context.until_next_look(observed), Tenants::conditions(tenant));
     let is_settled = conditions::holding(before, names::AUTHORIZATION_READY, tenant.metadata.generation).is_some();
-    if is_settled && !rest.is_zero() && !is_one_less(tenant, round) {
+    let may_be_left = knows_callers(class) && is_one_less(tenant, round);
+    if is_settled && !rest.is_zero() && !may_be_left {
         round.look_again(rest);
         return;
     }

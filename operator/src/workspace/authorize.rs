@@ -2,6 +2,8 @@
 
 mod applications;
 
+pub use applications::knows_callers;
+
 use std::time::Duration;
 
 use api::{

@@ -62,8 +62,7 @@ impl Server {
         let Some(access) = self.access_control() else { return Ok(()) };
         let newest = self.models(about, access).await?.into_iter().next();
         let types = newest.and_then(|model| model.content.get("type_definitions").cloned()).unwrap_or_default();
-        let store =
-            types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == STORE));
+        let store = types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == STORE));
         let relations = store.and_then(|store| store.get("relations"));
         if NEEDED.iter().all(|needed| relations.is_some_and(|relations| relations.get(needed).is_some())) {
             return Ok(());

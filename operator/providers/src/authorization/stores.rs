@@ -94,8 +94,7 @@ impl Stores {
     pub async fn sweep(&self, want: &StoreSpec, have: &StoreObserved, dead: &BTreeSet<String>) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
-        let links: Vec<TupleSeen> =
-            have.links.iter().filter(|link| dead.contains(&link.tuple.user)).cloned().collect();
+        let links: Vec<TupleSeen> = have.links.iter().filter(|link| dead.contains(&link.tuple.user)).cloned().collect();
         self.0.sever(&about, &links).await
     }
 

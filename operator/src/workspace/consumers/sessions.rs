@@ -259,6 +259,7 @@ mod tests {
             certificate_expires_at: None,
             observed_at: None,
             bucket: None,
+            authorization: None,
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
+
 use super::{
     Server, StoreId, Tuple, TupleSeen, applications,
     server::About,
@@ -60,11 +62,8 @@ impl Server {
     /// the server answers what its model does not know like what nobody may write.
     pub(super) async fn can_enter(&self, about: &About<'_>) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
-        let newest = self.models(about, access).await?.into_iter().next();
-        let types = newest.and_then(|model| model.content.get("type_definitions").cloned()).unwrap_or_default();
-        let store = types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == STORE));
-        let relations = store.and_then(|store| store.get("relations"));
-        if NEEDED.iter().all(|needed| relations.is_some_and(|relations| relations.get(needed).is_some())) {
+        let known = self.relations_of_stores(about, access).await?;
+        if NEEDED.iter().all(|needed| known.contains(*needed)) {
             return Ok(());
         }
         Err(Fault::refused(format!(
@@ -72,6 +71,15 @@ impl Server {
             about.what,
             NEEDED.join(", ")
         )))
+    }
+
+    /// The relations that a store can have by the newest model.
+    async fn relations_of_stores(&self, about: &About<'_>, access: &StoreId) -> Result<BTreeSet<String>, Fault> {
+        let newest = self.models(about, access).await?.into_iter().next();
+        let types = newest.and_then(|model| model.content.get("type_definitions").cloned()).unwrap_or_default();
+        let store = types.as_array().into_iter().flatten().find(|it| it.get("type").is_some_and(|name| name == STORE));
+        let relations = store.and_then(|store| store.get("relations")).and_then(Value::as_object);
+        Ok(relations.into_iter().flat_map(Map::keys).cloned().collect())
     }
 
     /// Enters a store among the system's and as that of a tenant.
@@ -104,13 +112,28 @@ impl Server {
         Ok(())
     }
 
+    /// Shuts everybody out of a store that goes: the applications of workspaces, and whoever else was let in by others.
+    pub(super) async fn shut(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+        self.sever(about, &self.links(about, store).await?).await?;
+        self.erase(about, store, |relation| ![OF_SYSTEM, OF_TENANT].contains(&relation)).await
+    }
+
     /// Takes a store that is gone out of all of it. What it is found by goes last.
     pub(super) async fn strike_off(&self, about: &About<'_>, store: &StoreId) -> Result<(), Fault> {
+        self.erase(about, store, |relation| relation != OF_TENANT).await?;
+        self.erase(about, store, |_| true).await
+    }
+
+    /// Deletes what stands of a store in these relations. What stands in one that the model does not know any more means nothing, and
+    /// the server lets nobody delete it.
+    async fn erase(&self, about: &About<'_>, store: &StoreId, goes: impl Fn(&str) -> bool) -> Result<(), Fault> {
         let Some(access) = self.access_control() else { return Ok(()) };
-        for relation in [OF_SYSTEM, OF_TENANT] {
-            let seen = self.tuples(about, access, Of::Object(&object(store), relation)).await?;
-            self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await?;
+        let mut seen = self.tuples(about, access, Of::Anyhow(&object(store))).await?;
+        if seen.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let known = self.relations_of_stores(about, access).await?;
+        seen.retain(|seen| goes(&seen.tuple.relation) && known.contains(&seen.tuple.relation));
+        self.put_right(about, access, "", &Changes::between(&BTreeSet::new(), &seen)).await
     }
 }

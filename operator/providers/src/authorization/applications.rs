@@ -4,7 +4,7 @@
 //! the store: so two workspaces that name the same application never take it away from each other, and no application gets to a store but
 //! by a workspace of that tenant.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     Server, StoreId, Tuple, TupleSeen,
@@ -38,6 +38,13 @@ impl Reach {
 /// An application as its tokens name it: the namespace and name of its ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Application(String);
+
+impl fmt::Display for Application {
+    /// As access control calls it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Application {
     /// Checks both names.

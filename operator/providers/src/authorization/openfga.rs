@@ -252,6 +252,7 @@ impl OpenFga {
     pub(super) async fn tuples(&self, about: &About<'_>, id: &StoreId, of: Of<'_>) -> Result<Vec<TupleSeen>, Fault> {
         let meant = match of {
             Of::Store => None,
+            Of::Anyhow(object) => Some(json!({ "object": object })),
             Of::Object(object, relation) => Some(json!({ "object": object, "relation": relation })),
             Of::User(user, relation, kind) => {
                 Some(json!({ "user": user, "relation": relation, "object": format!("{kind}:") }))

@@ -167,7 +167,7 @@ impl Stores {
 
     /// Empties a store, as far as it goes in one call, and deletes it once it is empty: a deleted store still answers whoever has its id.
     async fn empty_and_delete(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
-        self.0.sever(about, &self.0.links(about, id).await?).await?;
+        self.0.shut(about, id).await?;
         for _ in 0..BATCHES_PER_CALL {
             let there = self.0.tuples(about, id, Of::Store).await?;
             if there.is_empty() {

@@ -87,6 +87,8 @@ pub struct TupleSeen {
 pub(crate) enum Of<'a> {
     /// Any: the first hundred.
     Store,
+    /// Those of an object in whatever relation.
+    Anyhow(&'a str),
     /// Those of an object in one relation.
     Object(&'a str, &'a str),
     /// Those by which somebody stands in one relation to anything of a type.

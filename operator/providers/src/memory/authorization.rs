@@ -140,6 +140,7 @@ impl MemoryStores {
         let look = |state: &mut super::State| {
             let fits = |tuple: &Tuple| match of {
                 Of::Store => true,
+                Of::Anyhow(object) => tuple.object == object,
                 Of::Object(object, relation) => (tuple.object.as_str(), tuple.relation.as_str()) == (object, relation),
                 Of::User(user, relation, kind) => {
                     let is_of_kind = tuple.object.split_once(':').is_some_and(|(its, _)| its == kind);

@@ -6,8 +6,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 /// Entries that are no secret: certificates, and where and as whom to connect.
-const PUBLIC: [&str; 20] = [
+const PUBLIC: [&str; 24] = [
     "accessKeyID",
+    "authorization-ca.crt",
+    "authorization-endpoint",
+    "authorization-object",
+    "authorization-store-id",
     "bucket",
     "bucket-ca.crt",
     "bucket-endpoint",

@@ -62,13 +62,21 @@ impl Servers {
     /// its namespace.
     pub async fn start(plane: &Plane) -> Result<Self> {
         build_all(&[Component::OpenBao, Component::Kes, Component::Minio, Component::OpenFga]).await?;
-        let store = async {
-            let kes = Kes::start(plane.authority(), plane.host()).await?;
-            let minio = Minio::start(plane.authority(), plane.host(), &kes).await?;
-            anyhow::Ok((kes, minio))
-        };
         let openfga = OpenFga::start(plane.authority(), plane.host());
-        let (openbao, (kes, minio), openfga) = tokio::try_join!(OpenBao::start(plane), store, openfga)?;
+        let (openbao, store, openfga) = tokio::try_join!(OpenBao::start(plane), store(plane), openfga)?;
+        Self::opened(plane, openbao, store, openfga).await
+    }
+
+    /// The same with an authorization server that knows its callers, by identities that the key server issues.
+    pub async fn start_with_access_control(plane: &Plane) -> Result<Self> {
+        build_all(&[Component::OpenBao, Component::Kes, Component::Minio, Component::OpenFga]).await?;
+        let (openbao, store) = tokio::try_join!(OpenBao::start(plane), store(plane))?;
+        openbao.issue_identities().await?;
+        let openfga = OpenFga::start_with_access_control(plane.authority(), plane.host(), &openbao).await?;
+        Self::opened(plane, openbao, store, openfga).await
+    }
+
+    async fn opened(plane: &Plane, openbao: OpenBao, (kes, minio): (Kes, Minio), openfga: OpenFga) -> Result<Self> {
         let servers = Self { openbao, kes, minio, openfga };
         servers.write_secrets(plane, [STORE_SECRET, KEY_SERVER_SECRET, AUTHORIZATION_SECRET]).await?;
         Ok(servers)
@@ -95,14 +103,22 @@ impl Servers {
                 "credentials": { "secret": STORE_SECRET },
                 "keyServer": { "kes": { "credentials": { "secret": KEY_SERVER_SECRET } } },
             }},
-            "authorization": { "openfga": {
-                "region": REGION,
-                "credentials": { "secret": AUTHORIZATION_SECRET },
-            }},
+            "authorization": { "openfga": self.authorization() },
             "network": { "enforcement": enforcement },
         });
         self.direct_here(plane, &mut spec);
         spec
+    }
+
+    fn authorization(&self) -> Value {
+        match self.openfga.access_control() {
+            None => json!({ "region": REGION, "credentials": { "secret": AUTHORIZATION_SECRET } }),
+            Some(store) => json!({
+                "region": REGION,
+                "credentials": { "identityToken": { "role": openbao::OPENFGA } },
+                "accessControl": { "storeID": store },
+            }),
+        }
     }
 
     /// Puts the addresses and certificates of these servers into the spec of a TenantClass, such as that of an example;
@@ -151,6 +167,13 @@ impl Servers {
         write_secret(plane, key_server, &[("apiKey", self.kes.operator_key())]).await?;
         write_secret(plane, authorization, &[("presharedKey", self.openfga.operator_key())]).await
     }
+}
+
+/// An object store with a key server of its own.
+async fn store(plane: &Plane) -> Result<(Kes, Minio)> {
+    let kes = Kes::start(plane.authority(), plane.host()).await?;
+    let minio = Minio::start(plane.authority(), plane.host(), &kes).await?;
+    Ok((kes, minio))
 }
 
 async fn write_secret(plane: &Plane, name: &str, data: &[(&str, &SecretString)]) -> Result<()> {

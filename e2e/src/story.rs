@@ -21,6 +21,8 @@ mod manifest;
 mod platform;
 mod stage;
 
-pub use manifest::{Manifest, Told, class, condition, openfga, stack_namespace, tenant, workspace};
+pub use manifest::{
+    Manifest, Told, class, condition, openfga, openfga_with_access_control, stack_namespace, tenant, workspace,
+};
 pub use platform::{PATIENCE, Platform};
 pub use stage::{BREAK_GLASS, Stage};

@@ -123,9 +123,10 @@ impl Connections {
         Ok(keep(&self.authorization, class, made))
     }
 
-    /// A provider's fault as the engine knows it. Refused credentials are read anew the next time.
+    /// A provider's fault as the engine knows it. Refused credentials are read anew the next time; where only what they are for was refused,
+    /// and may be allowed by itself, they stay.
     pub fn failed(&self, class: &TenantClass, fault: providers::Fault) -> Fault {
-        if fault.reason == providers::reasons::DENIED {
+        if fault.reason == providers::reasons::DENIED && fault.class == providers::Class::Stalled {
             let version = version(class);
             self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&version);
             self.buckets.lock().unwrap_or_else(PoisonError::into_inner).remove(&version);
@@ -215,6 +216,36 @@ pub fn count<T>(metrics: &Metrics, provider: &str, operation: &str, outcome: &Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn only_refused_credentials_are_read_anew() {
+        let service = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Ok::<_, kube::Error>(http::Response::new(kube::client::Body::empty()))
+        });
+        let client = Client::new(service, "default");
+        let connections = Connections::new(ProviderSource::Real, client, "steading-system".into(), "steading".into());
+        let spec = serde_json::json!({ "spec": {
+            "residency": { "regions": ["site-a"] },
+            "keys": { "openbao": {
+                "region": "site-a", "address": "https://bao.example:8200", "mount": "transit",
+                "auth": { "mount": "kubernetes", "role": "steading", "audience": "openbao" },
+                "rotationPeriod": { "default": "90d", "min": "30d", "max": "365d" },
+            }},
+            "buckets": { "s3": {
+                "region": "site-a", "endpoint": "https://s3.example:9000", "credentials": { "secret": "store" },
+            }},
+            "network": { "enforcement": "Assumed" },
+        }, "metadata": { "name": "onprem", "uid": "u1", "generation": 1 } });
+        let class: TenantClass = serde_json::from_value(spec).unwrap();
+        connections.keys(&class).unwrap();
+        let are_kept = || fresh(&connections.keys, &class).is_some();
+
+        let busy = providers::Fault::waiting(names::DENIED, Duration::from_secs(20), "could not look in time");
+        connections.failed(&class, busy);
+        assert!(are_kept(), "a refusal that may heal by itself costs nobody a new session");
+        connections.failed(&class, providers::Fault::denied("unknown"));
+        assert!(!are_kept(), "refused credentials were kept");
+    }
 
     #[test]
     fn every_reason_of_a_provider_is_documented() {

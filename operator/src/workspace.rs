@@ -36,6 +36,7 @@ use crate::{
     },
 };
 
+pub(crate) use authorize::knows_callers;
 pub(crate) use provision::spec as bucket_spec;
 
 /// What the report needs beside the parts; what is `None` stays as it was.

@@ -23,6 +23,8 @@ use crate::ports::Port;
 
 mod identities;
 
+pub(super) use identities::OPENFGA;
+
 /// Mount of the transit engine.
 pub(super) const TRANSIT_MOUNT: &str = "transit";
 

@@ -233,6 +233,8 @@ impl OpenFga {
                 // Each call is two for it, and a refusal is what it answers when the first takes too long.
                 .env("OPENFGA_REQUEST_TIMEOUT", "25s")
                 .env("OPENFGA_LIST_OBJECTS_DEADLINE", "20s")
+                // As with more tenants than it lists.
+                .env("OPENFGA_LIST_OBJECTS_MAX_RESULTS", "1")
                 .env("SSL_CERT_FILE", self.nursery.directory().join("authority.crt"))
                 .env("OPENFGA_AUTHN_METHOD", "oidc")
                 .env("OPENFGA_AUTHN_OIDC_ISSUER", issuer)

@@ -95,6 +95,16 @@ pub fn openfga() -> Value {
     }})
 }
 
+/// The same at a server that knows its callers, by this access control store.
+pub fn openfga_with_access_control(store: &str) -> Value {
+    let mut place = openfga();
+    if let Some(Value::Object(server)) = place.get_mut("openfga") {
+        server.insert("credentials".to_owned(), json!({ "identityToken": { "role": "openfga" } }));
+        server.insert("accessControl".to_owned(), json!({ "storeID": store }));
+    }
+    place
+}
+
 /// A Tenant that still needs a class. Its control namespace has its name.
 pub fn tenant(name: &str) -> TenantWithoutClass {
     TenantWithoutClass { name: name.to_owned() }

@@ -1,14 +1,15 @@
 //! What remains, and who gets it.
 
 use anyhow::{Context as _, Result};
-use e2e::story::{Stage, class, openfga, tenant, workspace};
+use e2e::story::{Stage, class, openfga, openfga_with_access_control, tenant, workspace};
 use e2e::{Tier, unique};
 use kube::ResourceExt as _;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use providers::memory::Operation;
 use providers::owner::tags;
 use serde_json::json;
 
-use super::{Customer, OBJECTS, calls, namespaces};
+use super::{Customer, OBJECTS, calls, namespaces, until_namespace_is_gone};
 
 #[test]
 fn retained_data_is_marked_kept_and_handed_only_to_whoever_asks_for_its_identity() -> Result<()> {
@@ -97,6 +98,52 @@ fn rights_of_members_end_with_their_workspace_whatever_is_kept_of_it() -> Result
         platform.delete(&finance).await?;
         platform.until_gone(&finance, &seen).await?;
         assert_eq!(users(), ["user:anna"], "the Tenant's owner alone");
+        Ok(())
+    })
+}
+
+#[test]
+fn rights_end_with_a_workspace_also_where_its_stack_and_what_status_knew_are_gone_already() -> Result<()> {
+    Stage::shared(Tier::Two, async |stage| {
+        let (platform, access) = (&stage.platform, "01JZ8Q5W3N8M4T6R2V9X7B1C0D");
+        let place = openfga_with_access_control(access);
+        let onprem = platform.applied(class(&unique("onprem")).with("authorization", place)).await?;
+        let acme = platform.applied(tenant(&unique("acme")).of_class(&onprem)).await?;
+        let shop = unique("shop");
+        platform.control_namespace(&shop).await?;
+        let consent =
+            json!({ "metadata": { "annotations": { api::labels::CONSUMES: format!("{}/finance", acme.name()) } } });
+        namespaces(stage).patch(&shop, &PatchParams::default(), &Patch::Merge(consent)).await?;
+        let billing = json!([{ "namespace": shop, "serviceAccount": "billing", "authorization": "readWrite" }]);
+        let ben = json!([{ "kind": "User", "name": "ben", "role": "editor" }]);
+        let finance = workspace("finance").of_tenant(&acme).with("members", ben).with("consumers", billing);
+        let seen = platform.until_ready(&platform.applied(finance.clone()).await?).await?;
+        let told = seen.status.clone().and_then(|status| status.authorization).context("no store")?;
+        let about = |store: &str| {
+            let about = |it: &&providers::authorization::Tuple| it.object == told.object || it.user == told.object;
+            stage.world.all_stores()[store].tuples.keys().filter(about).count()
+        };
+        assert_eq!(
+            (about(access), about(&told.store_id)),
+            (2, 2),
+            "an application and its way; a member and the Tenant"
+        );
+
+        let stack = platform.stack_of(&finance).await?;
+        platform.apply(&finance.clone().with("paused", true)).await?;
+        platform.until_reason(&finance, api::conditions::PAUSED).await?;
+        let glass = stage.break_glass()?;
+        kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(glass.clone())
+            .delete(&stack, &DeleteParams::default())
+            .await?;
+        until_namespace_is_gone(stage, &stack).await?;
+        let forgotten = Patch::Merge(json!({ "status": { "authorization": null } }));
+        let steading = stage.plane.service_account_client("steading-system", "steading").await?;
+        finance.api(&steading).patch_status(finance.name(), &PatchParams::default(), &forgotten).await?;
+        platform.delete(&finance).await?;
+        platform.apply(&finance.clone().with("paused", false)).await?;
+        platform.until_gone(&finance, &seen).await?;
+        assert_eq!((about(access), about(&told.store_id)), (0, 0));
         Ok(())
     })
 }

@@ -121,6 +121,16 @@ impl World {
         json!({ "schema_version": newest["schema_version"], "type_definitions": newest["type_definitions"] })
     }
 
+    /// All that access control says of a store.
+    async fn entries(&self, store: &StoreId) -> Vec<Value> {
+        let token = self.keys.identity_tokens("openfga").token().await.unwrap();
+        let path = format!("/{}/read", self.openfga.access_control().unwrap());
+        let body = json!({ "tuple_key": { "object": format!("store:{store}") } });
+        let (status, answer) = self.openfga.call_as(&token, Method::POST, &path, Some(&body)).await.unwrap();
+        assert!(status.is_success(), "{answer}");
+        answer["tuples"].as_array().unwrap().clone()
+    }
+
     /// Writes or deletes a tuple of access control, as whoever runs the server.
     async fn tamper(&self, what: &str, (user, relation, object): (&str, &str, &str)) {
         let token = self.keys.identity_tokens("openfga").token().await.unwrap();
@@ -223,6 +233,7 @@ async fn steading_does_there_all_that_it_does_with_a_preshared_key() {
     // As after a change from a preshared key: access control knows nothing of the store.
     let (object, known) = (format!("store:{}", seen.id), StoreSpec { known: Some(seen.id.clone()), ..want.clone() });
     world.tamper("deletes", ("system:fga", "system", &object)).await;
+    world.tamper("deletes", (&tuples::tenant(&tenant), "tenant", &object)).await;
     let other = world.ensure(&store_of(&identity(), &[])).await;
     assert_eq!(world.ensure(&known).await, seen.id, "no second one is made");
     assert_eq!(world.ensure(&want).await, seen.id, "it is entered again");
@@ -239,6 +250,64 @@ async fn steading_does_there_all_that_it_does_with_a_preshared_key() {
         json!({ "tuple_key": { "user": "user:anna", "relation": "owner", "object": tuples::tenant(&tenant) } });
     let asked = world.call(&token, Method::POST, &format!("/{}/check", seen.id), Some(&question)).await;
     assert_eq!(asked, DENIED, "a deleted store answers nobody's application any more");
+}
+
+#[tokio::test]
+async fn a_tenant_has_one_store_however_many_others_have_and_however_few_the_server_lists() {
+    let world = World::start().await;
+    let wanted: Vec<StoreSpec> = (0..4).map(|_| store_of(&identity(), &[user("anna")])).collect();
+    let mut made = Vec::new();
+    for want in &wanted {
+        made.push(world.ensure(want).await);
+    }
+    for (want, id) in wanted.iter().zip(&made) {
+        assert_eq!(world.ensure(want).await, *id, "found though status knows nothing of it");
+    }
+    let token = world.keys.identity_tokens("openfga").token().await.unwrap();
+    let (_, listed) = world.openfga.call_as(&token, Method::GET, "?page_size=50", None).await.unwrap();
+    assert_eq!(listed["stores"].as_array().map(Vec::len), Some(1), "the server lists no more: {listed}");
+
+    // As two leaders may do: the one that nobody knows goes.
+    let name = json!({ "name": wanted[0].name() });
+    let (_, twin) = world.openfga.call_as(&token, Method::POST, "", Some(&name)).await.unwrap();
+    let twin = StoreId::new(twin["id"].as_str().unwrap()).unwrap();
+    let object = format!("store:{twin}");
+    world.tamper("writes", (&tuples::tenant(&wanted[0].tenant), "tenant", &object)).await;
+    let known = StoreSpec { known: Some(made[0].clone()), ..wanted[0].clone() };
+    let seen = ensure(&Stores(world.server()), &known).await.unwrap();
+    assert_eq!((seen.id, seen.twins), (made[0].clone(), vec![]));
+    let (status, _) = world.openfga.call_as(&token, Method::GET, &format!("/{twin}"), None).await.unwrap();
+    assert_eq!(status, reqwest::StatusCode::NOT_FOUND, "the twin is deleted");
+}
+
+#[tokio::test]
+async fn of_a_store_that_is_deleted_access_control_says_nothing_more_whoever_wrote_it() {
+    let world = World::start().await;
+    let [left, other] = [store_of(&identity(), &[user("anna")]), store_of(&identity(), &[])];
+    let (store, others) = (world.ensure(&left).await, world.ensure(&other).await);
+    let (consumer, _) = world.application().await;
+    let spec = by_workspace(&store, &identity(), &[(&consumer, Reach::ReadWrite)]);
+    ensure(&Applications(world.server()), &spec).await.unwrap();
+    let (stranger, token) = world.application().await;
+    let known_as = stranger.to_string();
+    for id in [&store, &others] {
+        world.tamper("writes", (&known_as, "reader", &format!("store:{id}"))).await;
+    }
+    assert_eq!((world.entries(&store).await.len(), world.entries(&others).await.len()), (4, 3));
+    assert!(allowed(&world.tried(&token, &store).await).contains(&"check"));
+
+    let going = StoreSpec { going: true, ..left };
+    ensure_gone(&Stores(world.server()), &going).await.unwrap();
+    assert_eq!(world.entries(&store).await, [""; 0]);
+    let seen = providers::External::observe(&Applications(world.server()), &spec).await.unwrap();
+    assert_eq!(seen, None, "nor of the workspace that led to it");
+    assert_eq!(world.entries(&others).await.len(), 3, "another store's were taken");
+
+    // As where Steading was cut off right after the store was marked as deleted.
+    let operator = world.keys.identity_tokens("openfga").token().await.unwrap();
+    assert_eq!(world.call(&operator, Method::DELETE, &format!("/{others}"), None).await, "allowed");
+    ensure_gone(&Stores(world.server()), &StoreSpec { going: true, ..other }).await.unwrap();
+    assert_eq!(world.entries(&others).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod access;
 mod authorization;
 mod buckets;
+mod chain;
 mod identities;
 mod keys;
 mod world;

@@ -108,6 +108,22 @@ pub struct ConsumerStatus {
     /// What it has for the bucket, if it uses that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<ConsumerBucketStatus>,
+    /// What its Secret says of the Tenant's store of authorization, if it comes to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<ConsumerAuthorizationStatus>,
+}
+
+/// What a consumer's Secret says of the store of authorization. Who may call for it stands in `status.authorization.applications`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerAuthorizationStatus {
+    /// The store that it names.
+    #[serde(default, rename = "storeID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 26))]
+    pub store_id: Option<String>,
+    /// When the Secret was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
 }
 
 /// A consumer's credentials for the bucket. Nothing here lets anybody in.

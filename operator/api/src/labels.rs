@@ -37,6 +37,8 @@ pub const CLEANUP_FINALIZER: &str = "steading.dev/cleanup";
 pub const MANAGER_WORKSPACE: &str = "steading/workspace";
 /// Field manager for what a consumer's Secret says of the bucket, beside what it says of the database.
 pub const MANAGER_CONSUMER_BUCKET: &str = "steading/consumer-bucket";
+/// Field manager for what a consumer's Secret says of the store of authorization, beside all else.
+pub const MANAGER_CONSUMER_AUTHORIZATION: &str = "steading/consumer-authorization";
 /// Field manager for status.
 pub const MANAGER_STATUS: &str = "steading/status";
 /// Field manager for finalizers.

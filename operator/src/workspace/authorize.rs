@@ -2,6 +2,8 @@
 
 mod applications;
 
+pub use applications::knows_callers;
+
 use std::time::Duration;
 
 use api::{
@@ -146,15 +148,20 @@ fn intended(spec: &MembershipSpec) -> MembershipStatus {
     }
 }
 
-/// Takes the members' rights away, whatever is kept of the Workspace. Status names the store before anything is written to it.
+/// Takes the rights of members and applications away, whatever is kept of the Workspace. Status names the store before anything is written
+/// to it. Where it names none, as after a restore that brought no status back, the Tenant's is looked into; but who never had anything there
+/// does not wait for a server that does not answer, and what is missed the Tenant's next look finds.
 pub async fn revoke(context: &Context, workspace: &Workspace, identity: &Identity) -> Result<(), Fault> {
-    let Some(known) = workspace.status.as_ref().and_then(|status| status.authorization.as_ref()) else { return Ok(()) };
     // Without its Tenant nobody knows where the store is; it went with it, or stays as it is.
     let Some(tenant) = context.tenant(&workspace.namespace().unwrap_or_default()) else { return Ok(()) };
-    let Some(owner) = tenant.status.as_ref().and_then(|status| status.identity.as_ref()) else { return Ok(()) };
-    let class = observe::class(context, &tenant)?;
+    let Some(status) = tenant.status.as_ref() else { return Ok(()) };
+    let Some(owner) = status.identity.as_ref() else { return Ok(()) };
+    let known = workspace.status.as_ref().and_then(|status| status.authorization.as_ref());
+    let of_tenant = status.authorization.as_ref().and_then(|store| store.store_id.as_ref());
     // What is no id names no store.
-    let Ok(store) = StoreId::new(&known.store_id) else { return Ok(()) };
+    let Some(store) = known.map(|known| &known.store_id).or(of_tenant).and_then(|id| StoreId::new(id).ok()) else {
+        return Ok(());
+    };
     let spec = MembershipSpec {
         store,
         model: String::new(), // nothing is written
@@ -162,9 +169,20 @@ pub async fn revoke(context: &Context, workspace: &Workspace, identity: &Identit
         workspace: connections::identity(identity)?,
         members: std::collections::BTreeSet::new(),
     };
+    match remove(context, &tenant, &spec).await {
+        Err(fault) if known.is_none() => {
+            tracing::info!(workspace = %workspace.name_any(), %fault, "what it may have in the store is not looked for longer");
+            Ok(())
+        }
+        removed => removed,
+    }
+}
+
+async fn remove(context: &Context, tenant: &Tenant, spec: &MembershipSpec) -> Result<(), Fault> {
+    let class = &*observe::class(context, tenant)?;
     // First: one that may write could keep the members' tuples from ever being gone.
-    applications::ensure(context, &class, &spec, &[]).await?;
-    let gone = external::ensure_gone(&context.connections.memberships(&class).await?, &spec).await;
+    applications::ensure(context, class, spec, &[]).await?;
+    let gone = external::ensure_gone(&context.connections.memberships(class).await?, spec).await;
     connections::count(&context.engine.metrics, "authorization", "remove", &gone);
-    gone.map_err(|fault| context.connections.failed(&class, fault))
+    gone.map_err(|fault| context.connections.failed(class, fault))
 }

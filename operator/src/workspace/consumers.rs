@@ -1,5 +1,5 @@
-//! The Workspace's consumers: who may use its database and its bucket from elsewhere, and gets a role and a certificate, credentials, and a
-//! Secret for that.
+//! The Workspace's consumers: who may use its database, its bucket and the Tenant's store of authorization from elsewhere, and gets a role and
+//! a certificate, credentials, and a Secret for that.
 //!
 //! In: what the spec asks for, what namespaces consent to, what status remembers. Out: for each consumer a `DatabaseRole` in the stack,
 //! credentials at the store and a Secret in its own namespace, and the part `ConsumersReady`; and all of it taken back from whoever is one
@@ -10,6 +10,7 @@ mod grant;
 mod plan;
 mod revoke;
 mod sessions;
+mod store;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -88,6 +89,7 @@ pub async fn consumers(
     let waiting = plan.waiting.iter().filter_map(|consumer| find(workspace, consumer).cloned());
     ledger.consumers.extend(waiting);
     let served = scene.serve(&had, is_isolated, &mut ledger, round).await;
+    let served = scene.stores(served, &mut ledger, round).await;
     let ends = sessions::end(context, plan.class, ledger.ending, round).await;
     ledger.ending = ends.left;
     // A store that issues and does not revoke any more goes on issuing.
@@ -207,8 +209,9 @@ impl Scene<'_> {
         };
         let mut served = Vec::new();
         for (consumer, known) in begun {
-            let is_new =
-                known.observed_at.is_none() && known.bucket.as_ref().is_none_or(|bucket| bucket.observed_at.is_none());
+            let is_new = known.observed_at.is_none()
+                && known.bucket.as_ref().is_none_or(|bucket| bucket.observed_at.is_none())
+                && known.authorization.as_ref().is_none_or(|store| store.observed_at.is_none());
             let loses_something = consumer.uses.database.is_none() && known.role.is_some();
             if !is_isolated && is_new && !loses_something {
                 ledger.consumers.push(known);
@@ -233,8 +236,10 @@ impl Scene<'_> {
             sessions::add(&mut ledger.ending, known, ended);
             None
         });
+        // What its Secret says of the store of authorization is taken out of that before status forgets it.
+        let authorization = known.authorization.clone();
         let known = if served.uses.database.is_some() { known.clone() } else { forgotten(known) };
-        Some(ConsumerStatus { bucket, ..known })
+        Some(ConsumerStatus { bucket, authorization, ..known })
     }
 
     /// Everybody with all that is about to be made for them, once status says so.
@@ -270,7 +275,11 @@ impl Scene<'_> {
             certificate_expires_at: None,
             observed_at: None,
             bucket: None,
+            authorization: None,
         });
+        if uses.authorization {
+            now.authorization.get_or_insert_default();
+        }
         if uses.database.is_some() {
             now.role = Some(consumer.role());
         }
@@ -358,7 +367,7 @@ impl Scene<'_> {
             .map(|consumer| format!("{}/{}", consumer.namespace, consumer.secret(self.facts)))
             .collect::<Vec<_>>();
         match secrets.as_slice() {
-            [] => "nobody uses the database or the bucket from elsewhere".to_owned(),
+            [] => "nobody uses any of it from elsewhere".to_owned(),
             [one] => format!("Secret {one} says how to connect"),
             [first, others @ ..] => format!("Secrets {first} and {} more say how to connect", others.len()),
         }
@@ -378,7 +387,13 @@ fn find<'a>(workspace: &'a Workspace, consumer: &Consumer) -> Option<&'a Consume
 
 /// A consumer of whom everything is taken back, which is needed anew by whoever is let in again.
 fn forgotten(known: &ConsumerStatus) -> ConsumerStatus {
-    ConsumerStatus { certificate_expires_at: None, observed_at: None, bucket: None, ..known.clone() }
+    ConsumerStatus {
+        certificate_expires_at: None,
+        observed_at: None,
+        bucket: None,
+        authorization: None,
+        ..known.clone()
+    }
 }
 
 /// Whether what status remembers was made in a namespace that had the same name.

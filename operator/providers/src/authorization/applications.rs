@@ -4,18 +4,18 @@
 //! the store: so two workspaces that name the same application never take it away from each other, and no application gets to a store but
 //! by a workspace of that tenant.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     Server, StoreId, Tuple, TupleSeen,
     access::{self, OF_WORKSPACE},
     server::About,
-    tuples::{self, Changes},
+    tuples::{self, Changes, Of},
 };
 use crate::{external::External, fault::Fault, owner::Identity};
 
 /// Relations of a workspace in access control; what else stands in them is removed.
-const RELATIONS: [&str; 2] = ["reader", "writer"];
+pub(super) const RELATIONS: [&str; 2] = ["reader", "writer"];
 
 /// What an application may do in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,13 @@ impl Reach {
 /// An application as its tokens name it: the namespace and name of its ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Application(String);
+
+impl fmt::Display for Application {
+    /// As access control calls it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Application {
     /// Checks both names.
@@ -113,7 +120,7 @@ impl External for Applications {
         let Some(access) = self.0.access_control() else { return Ok(None) };
         let object = want.object();
         let mut seen = self.0.tuples_of(&about, access, &object, &RELATIONS).await?;
-        let links = self.0.tuples(&about, access, Some((&access::object(&want.store), OF_WORKSPACE))).await?;
+        let links = self.0.tuples(&about, access, Of::Object(&access::object(&want.store), OF_WORKSPACE)).await?;
         seen.extend(links.into_iter().filter(|link| link.tuple.user == object));
         Ok((!seen.is_empty()).then_some(seen))
     }

@@ -12,13 +12,14 @@ use serde_json::{Map, Value, json};
 use super::{
     Model, StoreId,
     server::About,
-    tuples::{BATCH, Changes, Tuple, TupleSeen},
+    tuples::{BATCH, Changes, Of, Tuple, TupleSeen},
 };
 use crate::{
     fault::{Fault, reasons},
     wire::{self, Answer},
 };
 
+mod belief;
 mod sign_in;
 
 pub use sign_in::OpenFgaCredentials;
@@ -30,7 +31,10 @@ const PAGES_MAX: usize = 100;
 /// How many of the newest models are looked at.
 const MODELS: usize = 10;
 
-/// When a server with access control is asked again that refused us.
+/// After what pauses a server with access control that refuses is asked once more, before that is believed.
+const ASKED_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+/// When a server with access control is asked again whose refusal was believed.
 const REFUSED_AGAIN: Duration = Duration::from_secs(20);
 
 /// Where the server is and how to sign in.
@@ -141,7 +145,17 @@ impl OpenFga {
 
     async fn send(&self, request: RequestBuilder, about: &About<'_>) -> Result<Answer, Fault> {
         let authorization = self.sign_in.header().await?;
-        wire::send(request.header("authorization", authorization), about.what).await
+        let request = request.header("authorization", authorization);
+        let pauses: &[Duration] = if self.access_control.is_some() { &ASKED_AGAIN } else { &[] };
+        // Whoever is refused has changed nothing, so what writes is repeated as well.
+        belief::once_believed(pauses, || {
+            let request = request.try_clone();
+            async move {
+                let again = || format!("{}: the request cannot be repeated; it is tried again", about.what);
+                wire::send(request.ok_or_else(|| Fault::transient(again()))?, about.what).await
+            }
+        })
+        .await
     }
 
     /// Sends what changes something.
@@ -235,24 +249,27 @@ impl OpenFga {
         Ok(answer.json::<WrittenModel>(about.what)?.authorization_model_id)
     }
 
-    pub(super) async fn tuples(
-        &self,
-        about: &About<'_>,
-        id: &StoreId,
-        of: Option<(&str, &str)>,
-    ) -> Result<Vec<TupleSeen>, Fault> {
+    pub(super) async fn tuples(&self, about: &About<'_>, id: &StoreId, of: Of<'_>) -> Result<Vec<TupleSeen>, Fault> {
+        let meant = match of {
+            Of::Store => None,
+            Of::Anyhow(object) => Some(json!({ "object": object })),
+            Of::Object(object, relation) => Some(json!({ "object": object, "relation": relation })),
+            Of::User(user, relation, kind) => {
+                Some(json!({ "user": user, "relation": relation, "object": format!("{kind}:") }))
+            }
+        };
         let list = |token: &str| {
             let mut body = Map::new();
             body.insert("page_size".into(), json!(BATCH));
             body.insert("consistency".into(), json!("HIGHER_CONSISTENCY"));
             body.insert("continuation_token".into(), json!(token));
-            if let Some((object, relation)) = of {
-                body.insert("tuple_key".into(), json!({ "object": object, "relation": relation }));
+            if let Some(meant) = &meant {
+                body.insert("tuple_key".into(), meant.clone());
             }
             let body = Value::Object(body);
             self.request(Method::POST, &[id.as_str(), "read"], &[], Some(&body))
         };
-        let most = if of.is_some() { PAGES_MAX } else { 1 };
+        let most = if meant.is_some() { PAGES_MAX } else { 1 };
         let found: Vec<TupleAnswer> = self.pages(about, most, list).await?;
         let seen = |TupleAnswer { key }: TupleAnswer| TupleSeen {
             tuple: Tuple { user: key.user, relation: key.relation, object: key.object },
@@ -301,8 +318,8 @@ impl OpenFga {
             _ => "see the health of that server",
         };
         let fault = answer.fault(about.what, format!("{code} {message}").trim(), remedy);
-        // Access control says the same where it could not look in time: that heals by itself.
-        if self.access_control.is_some() && fault.reason == reasons::DENIED {
+        // Access control says the same where it could not look in time: that heals by itself. Who is not known at all must sign in anew.
+        if self.access_control.is_some() && belief::is_refusal(answer) {
             return Fault::waiting(reasons::DENIED, REFUSED_AGAIN, fault.message);
         }
         fault

@@ -7,7 +7,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{openfga::OpenFga, tuples::Changes, tuples::TupleSeen};
+use super::{
+    openfga::OpenFga,
+    tuples::{Changes, Of, TupleSeen},
+};
 use crate::{fault::Fault, memory::MemoryStores};
 
 /// Id of a store: a ULID, 26 digits and capitals without I, L, O and U, growing with time.
@@ -129,13 +132,8 @@ impl Server {
         delegate!(self, inner => inner.write_model(about, id, model).await)
     }
 
-    /// The tuples of an object in one relation, 10,000 at most, or without those the first 100 of the store.
-    pub(super) async fn tuples(
-        &self,
-        about: &About<'_>,
-        id: &StoreId,
-        of: Option<(&str, &str)>,
-    ) -> Result<Vec<TupleSeen>, Fault> {
+    /// The tuples that are meant, 10,000 at most.
+    pub(super) async fn tuples(&self, about: &About<'_>, id: &StoreId, of: Of<'_>) -> Result<Vec<TupleSeen>, Fault> {
         delegate!(self, inner => inner.tuples(about, id, of).await)
     }
 
@@ -161,7 +159,7 @@ impl Server {
     ) -> Result<Vec<TupleSeen>, Fault> {
         let mut all = Vec::new();
         for relation in relations {
-            all.extend(self.tuples(about, store, Some((object, relation))).await?);
+            all.extend(self.tuples(about, store, Of::Object(object, relation)).await?);
         }
         Ok(all)
     }

@@ -6,8 +6,9 @@
 //! 2. the others, if nothing of anybody else's stands in them, are deleted;
 //! 3. if several have content and status names none of them, a person has to choose.
 //!
-//! A server with access control lists only stores that its access control store names, so each of ours is entered there as one of the
-//! system's. If we are cut off between making and entering a store, it stays behind: empty, in no list, and open to nobody else.
+//! A server with access control lists only stores that its access control store names, and of those not all. So each of ours is entered there,
+//! as one of the system's and as that of its tenant, and found by that. If we are cut off between making and entering a store, it stays
+//! behind: empty, in no list, and open to nobody else. One that cannot be entered is deleted again, or each round would leave another.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,7 +18,7 @@ use super::{
     Model, Server, StoreId, Subject, Tuple, TupleSeen,
     model::{self, Plan, TENANT_RELATIONS},
     server::About,
-    tuples::{self, Changes, is_all_there, writable},
+    tuples::{self, Changes, Of, is_all_there, writable},
 };
 use crate::{
     external::{External, ROUNDS},
@@ -69,6 +70,15 @@ pub struct StoreObserved {
     pub owners: Vec<TupleSeen>,
     /// Whether the server's access control, if it has one, knows the store as one of the system's.
     pub entered: bool,
+    /// By which workspaces applications come to it.
+    pub links: Vec<TupleSeen>,
+}
+
+impl StoreObserved {
+    /// The workspaces by which applications come to it, as objects.
+    pub fn linked(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(|link| link.tuple.user.as_str())
+    }
 }
 
 /// Stores of tenants at one server.
@@ -76,6 +86,18 @@ pub struct StoreObserved {
 pub struct Stores(pub Server);
 
 impl Stores {
+    /// Shuts the applications of workspaces that are no more out of a store. Such links are left where a workspace vanished without its
+    /// story, as when somebody takes its finalizer off by hand.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn sweep(&self, want: &StoreSpec, have: &StoreObserved, dead: &BTreeSet<String>) -> Result<(), Fault> {
+        let what = self.name(want);
+        let about = About { what: &what, identity: want.tenant.as_str() };
+        let links: Vec<TupleSeen> = have.links.iter().filter(|link| dead.contains(&link.tuple.user)).cloned().collect();
+        self.0.sever(&about, &links).await
+    }
+
     /// The store among those of its name, and its twins.
     async fn choose(&self, want: &StoreSpec, about: &About<'_>) -> Result<Option<(StoreId, Vec<StoreId>)>, Fault> {
         let listed = self.listed(want, about).await?;
@@ -87,15 +109,21 @@ impl Stores {
         Ok(Some((known.unwrap_or(oldest).clone(), Vec::new())))
     }
 
-    /// The stores of its name. Where a list can be incomplete, the known one is asked for by its id: or it would be made a second time.
+    /// The stores of its name, oldest first. At a server with access control those that are entered for the tenant, and the known one, which
+    /// may not be entered yet. One that goes is there until it is struck off, also if it is marked as deleted.
     async fn listed(&self, want: &StoreSpec, about: &About<'_>) -> Result<Vec<StoreId>, Fault> {
-        let mut listed = self.0.stores(about, &want.name()).await?;
-        let unlisted = want.known.as_ref().filter(|known| !listed.contains(known));
-        if let Some(known) = unlisted.filter(|_| self.0.access_control().is_some())
-            && self.0.name_of(about, known).await? == Some(want.name())
-        {
-            listed.push(known.clone());
-            listed.sort();
+        let Some(entered) = self.0.entries(about, &tuples::tenant(&want.tenant)).await? else {
+            return self.0.stores(about, &want.name()).await;
+        };
+        let mut listed = Vec::new();
+        for id in entered.iter().chain(&want.known).collect::<BTreeSet<_>>() {
+            let is_there = match self.0.name_of(about, id).await? {
+                Some(name) => name == want.name(),
+                None => want.going && entered.contains(id),
+            };
+            if is_there {
+                listed.push(id.clone());
+            }
         }
         Ok(listed)
     }
@@ -131,7 +159,7 @@ impl Stores {
             return Ok(false);
         }
         let ours = tuples::tenant(&want.tenant);
-        let there = self.0.tuples(about, id, None).await?;
+        let there = self.0.tuples(about, id, Of::Store).await?;
         Ok(there
             .iter()
             .all(|seen| seen.tuple.object == ours && TENANT_RELATIONS.contains(&seen.tuple.relation.as_str())))
@@ -141,7 +169,7 @@ impl Stores {
     async fn empty_and_delete(&self, about: &About<'_>, id: &StoreId) -> Result<(), Fault> {
         self.0.shut(about, id).await?;
         for _ in 0..BATCHES_PER_CALL {
-            let there = self.0.tuples(about, id, None).await?;
+            let there = self.0.tuples(about, id, Of::Store).await?;
             if there.is_empty() {
                 self.0.delete_store(about, id).await?;
                 return self.0.strike_off(about, id).await;
@@ -222,8 +250,9 @@ impl External for Stores {
         let Some((id, twins)) = self.choose(want, &about).await? else { return Ok(None) };
         let models = self.0.models(&about, &id).await?;
         let owners = self.0.tuples_of(&about, &id, &tuples::tenant(&want.tenant), &TENANT_RELATIONS).await?;
-        let entered = self.0.is_entered(&about, &id).await?;
-        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered }))
+        let entered = self.0.is_entered(&about, &id, &tuples::tenant(&want.tenant)).await?;
+        let links = self.0.links(&about, &id).await?;
+        Ok(Some(StoreObserved { id, model: models.into_iter().next(), twins, owners, entered, links }))
     }
 
     async fn create(&self, want: &StoreSpec) -> Result<(), Fault> {
@@ -232,7 +261,11 @@ impl External for Stores {
         if self.listed(want, &about).await?.is_empty() {
             self.0.can_enter(&about).await?;
             let made = self.0.create_store(&about, &want.name()).await?;
-            self.0.enter(&about, &made).await?;
+            if let Err(fault) = self.0.enter(&about, &made, &tuples::tenant(&want.tenant)).await {
+                // If this fails too, an empty store stays behind.
+                self.0.delete_store(&about, &made).await.ok();
+                return Err(fault);
+            }
         }
         Ok(())
     }
@@ -247,7 +280,8 @@ impl External for Stores {
             }
         }
         if !have.entered {
-            self.0.enter(&about, &have.id).await?;
+            self.0.can_enter(&about).await?;
+            self.0.enter(&about, &have.id, &tuples::tenant(&want.tenant)).await?;
         }
         let (wanted, unwritable) = want.tuples();
         let Changes { deletes, writes } = Changes::between(&wanted, &have.owners);
@@ -263,10 +297,12 @@ impl External for Stores {
         unwritable.map_or(Ok(()), Err)
     }
 
-    /// Takes the owners out. The store itself has nothing to bear a mark, and holds what applications wrote.
+    /// Takes the owners out, and shuts out whoever came by a workspace: it is gone by now. The store itself has nothing to bear a mark, and
+    /// holds what applications wrote.
     async fn release(&self, want: &StoreSpec, have: &StoreObserved) -> Result<(), Fault> {
         let what = self.name(want);
         let about = About { what: &what, identity: want.tenant.as_str() };
+        self.0.sever(&about, &have.links).await?;
         self.0.put_right(&about, &have.id, "", &Changes::between(&BTreeSet::new(), &have.owners)).await
     }
 
@@ -284,6 +320,6 @@ impl External for Stores {
     }
 
     fn is_released(have: &StoreObserved) -> bool {
-        have.owners.is_empty()
+        have.owners.is_empty() && have.links.is_empty()
     }
 }

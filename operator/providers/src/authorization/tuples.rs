@@ -82,6 +82,19 @@ pub struct TupleSeen {
     pub conditional: bool,
 }
 
+/// Which tuples of a store are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of<'a> {
+    /// Any: the first hundred.
+    Store,
+    /// Those of an object in whatever relation.
+    Anyhow(&'a str),
+    /// Those of an object in one relation.
+    Object(&'a str, &'a str),
+    /// Those by which somebody stands in one relation to anything of a type.
+    User(&'a str, &'a str, &'a str),
+}
+
 /// The object that stands for a tenant.
 pub fn tenant(identity: &Identity) -> String {
     format!("tenant:{identity}")

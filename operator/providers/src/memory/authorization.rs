@@ -9,7 +9,11 @@ use serde_json::Value;
 
 use super::{Operation, World};
 use crate::{
-    authorization::{Model, StoreId, Tuple, TupleSeen, server::About, tuples::Changes},
+    authorization::{
+        Model, StoreId, Tuple, TupleSeen,
+        server::About,
+        tuples::{Changes, Of},
+    },
     fault::Fault,
 };
 
@@ -132,15 +136,18 @@ impl MemoryStores {
         self.world.call(Operation::WriteModel, about.identity, store.as_str(), Vec::new(), add).await
     }
 
-    pub(crate) async fn tuples(
-        &self,
-        about: &About<'_>,
-        id: &StoreId,
-        of: Option<(&str, &str)>,
-    ) -> Result<Vec<TupleSeen>, Fault> {
+    pub(crate) async fn tuples(&self, about: &About<'_>, id: &StoreId, of: Of<'_>) -> Result<Vec<TupleSeen>, Fault> {
         let look = |state: &mut super::State| {
-            let fits = |tuple: &Tuple| of.is_none_or(|of| (tuple.object.as_str(), tuple.relation.as_str()) == of);
-            let most = if of.is_some() { usize::MAX } else { 100 };
+            let fits = |tuple: &Tuple| match of {
+                Of::Store => true,
+                Of::Anyhow(object) => tuple.object == object,
+                Of::Object(object, relation) => (tuple.object.as_str(), tuple.relation.as_str()) == (object, relation),
+                Of::User(user, relation, kind) => {
+                    let is_of_kind = tuple.object.split_once(':').is_some_and(|(its, _)| its == kind);
+                    is_of_kind && (tuple.user.as_str(), tuple.relation.as_str()) == (user, relation)
+                }
+            };
+            let most = if of == Of::Store { 100 } else { usize::MAX };
             let all = state.stores.get(id.as_str()).into_iter().flat_map(|store| &store.tuples);
             let seen = all.filter(|(tuple, _)| fits(tuple)).take(most);
             Ok(seen.map(|(tuple, conditional)| TupleSeen { tuple: tuple.clone(), conditional: *conditional }).collect())

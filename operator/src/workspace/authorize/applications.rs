@@ -51,7 +51,8 @@ pub fn wanted(context: &Context, workspace: &Workspace, class: &TenantClass) -> 
     Ok(wanted)
 }
 
-fn knows_callers(class: &TenantClass) -> bool {
+/// Whether the server of the class lets in whom it knows, and nobody else.
+pub fn knows_callers(class: &TenantClass) -> bool {
     let openfga = class.spec.authorization.as_ref().and_then(|place| place.openfga.as_ref());
     openfga.is_some_and(|openfga| openfga.access_control.is_some())
 }

@@ -11,7 +11,7 @@ use api::{
 use desired::consumer::{Consumer, Standing};
 use kube::ResourceExt;
 
-use super::{find, is_of_another, known};
+use super::{super::authorize::knows_callers, find, is_of_another, known};
 use crate::{consents::Answer, context::Context, engine::fault::Fault};
 
 /// What a consumer may use.
@@ -21,6 +21,8 @@ pub struct Uses {
     pub database: Option<Standing>,
     /// The bucket.
     pub bucket: Option<BucketUse>,
+    /// The store of authorization.
+    pub authorization: bool,
 }
 
 /// Somebody who is a consumer.
@@ -64,7 +66,7 @@ impl<'a> Plan<'a> {
         plan.invalid = nothing_to_consume(workspace, class);
         for asked in &workspace.spec.consumers {
             let uses = uses(workspace, class, asked);
-            let has_any = uses.database.is_some() || uses.bucket.is_some();
+            let has_any = uses.database.is_some() || uses.bucket.is_some() || uses.authorization;
             if !has_any && asked.authorization.is_none() {
                 continue;
             }
@@ -77,7 +79,7 @@ impl<'a> Plan<'a> {
             };
             match context.consents.of(&consumer.namespace, &owner, &name) {
                 Answer::No => plan.refused.push(consumer),
-                // Who comes to the store of authorization alone gets nothing here.
+                // Of a store that does not know its callers there is nothing to say.
                 _ if !has_any => {}
                 // What a namesake had is taken back first, with its certificate.
                 Answer::Yes { uid } if is_of_another(workspace, &consumer, &uid) => plan.renewed.push(consumer),
@@ -113,6 +115,7 @@ fn uses(workspace: &Workspace, class: &TenantClass, asked: &consumer::Consumer) 
     Uses {
         database: asked.database.filter(|_| has_database(workspace, class)).map(Into::into),
         bucket: asked.bucket.filter(|_| workspace.spec.wants_bucket()),
+        authorization: asked.authorization.is_some() && knows_callers(class),
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn taken_back(
         ))
     };
     let (secret, packet, login, row, object) =
-        show.during("what the application has is tried until it fails", measured).await?;
+        Box::pin(show.during("what the application has is tried until it fails", measured)).await?;
     told(show, "its Secret is gone", secret);
     told(show, "no packet gets from its namespace to the database", packet);
     told(show, "a copy of its certificate opens nothing, where packets arrive too", login);

@@ -12,6 +12,7 @@ fn consumer() -> ConsumerStatus {
         certificate_expires_at: None,
         observed_at: None,
         bucket: None,
+        authorization: None,
     }
 }
 

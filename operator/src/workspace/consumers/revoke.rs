@@ -9,7 +9,10 @@ use desired::{
     fields::Kind,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::DeleteParams};
+use kube::{
+    Api,
+    api::{DeleteParams, Preconditions},
+};
 
 use super::{
     super::{Facts, WOKEN_ANYWAY, isolate},
@@ -103,9 +106,10 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
         return Ok(());
     }
     let api: Api<Secret> = Api::namespaced(context.engine.client.clone(), namespace);
-    match api.delete(secret, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+    match delete_that_one(&api, secret).await {
+        Ok(()) => Ok(()),
+        // A conflict means that another object has the name by now; ours is gone.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains(FENCE) => {
             tracing::warn!(
                 namespace,
@@ -117,6 +121,18 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
         }
         Err(error) => Err(Fault::api(&error, &format!("delete Secret {namespace}/{secret}"))),
     }
+}
+
+/// Deletes the Secret that has this name now, and no other that comes to have it until the request arrives: one that was on its way for long
+/// would else take what was given anew. Which one it is tells a trial that deletes nothing: the fence lets us neither read there, nor write
+/// without consent.
+async fn delete_that_one(api: &Api<Secret>, name: &str) -> kube::Result<()> {
+    let trial = api.delete(name, &DeleteParams::background().dry_run()).await?;
+    let uid = trial
+        .either(|secret| secret.metadata.uid, |status| status.details.map(|it| it.uid).filter(|uid| !uid.is_empty()));
+    let preconditions = Preconditions { uid, resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    api.delete(name, &params).await.map(drop)
 }
 
 /// Gives the right to write Secrets there back, after the last of them.

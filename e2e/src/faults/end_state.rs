@@ -145,8 +145,9 @@ fn without_status(object: DynamicObject, name: &str) -> Result<Value> {
     object["metadata"]["name"] = name.into();
     object["status"] = Value::Null;
     // Whoever plays writes nothing but status.
-    let entries = object["metadata"]["managedFields"].as_array_mut();
-    entries.into_iter().for_each(|all| all.retain(|entry| entry["subresource"].is_null()));
+    if let Some(entries) = object["metadata"]["managedFields"].as_array_mut() {
+        entries.retain(|entry| entry["subresource"].is_null());
+    }
     Ok(object)
 }
 

@@ -95,6 +95,11 @@ pub async fn consumers(
     });
 }
 
+/// A consumer of whom something is left to be taken back.
+fn with_nothing(known: &ConsumerStatus) -> ConsumerStatus {
+    ConsumerStatus { certificate_expires_at: None, observed_at: None, bucket: None, ..known.clone() }
+}
+
 fn not_isolated() -> Fault {
     let message = "nobody new is let in before the stack is isolated: see the condition Isolated";
     Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message)
@@ -127,12 +132,7 @@ impl Scene<'_> {
             }
             if let Err(fault) = self.revoke(consumer).await {
                 // What was written once is gone or going: whoever is let in again needs it anew.
-                ledger.consumers.extend(known.cloned().map(|known| ConsumerStatus {
-                    certificate_expires_at: None,
-                    observed_at: None,
-                    bucket: None,
-                    ..known
-                }));
+                ledger.consumers.extend(known.map(with_nothing));
                 ledger.faults.push(fault);
             }
         }
@@ -145,7 +145,12 @@ impl Scene<'_> {
         let unused: Vec<&str> = ended.into_iter().filter(|namespace| !is_in_use(namespace)).collect();
         for namespace in unused {
             let stack = self.facts.namespace();
-            ledger.faults.extend(revoke::unbind(self.context, stack.as_str(), namespace).await.err());
+            if let Err(fault) = revoke::unbind(self.context, stack.as_str(), namespace).await {
+                // One of them is remembered until the right is given back.
+                let mut known = self.plan.ended.iter().filter_map(|ended| find(self.workspace, ended));
+                ledger.consumers.extend(known.find(|known| known.namespace == namespace).map(with_nothing));
+                ledger.faults.push(fault);
+            }
         }
     }
 

@@ -108,8 +108,7 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
     let api: Api<Secret> = Api::namespaced(context.engine.client.clone(), namespace);
     match delete_that_one(&api, secret).await {
         Ok(()) => Ok(()),
-        // A conflict means that another object has the name by now; ours is gone.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains(FENCE) => {
             tracing::warn!(
                 namespace,

@@ -196,7 +196,7 @@ cluster-down: ## End the cluster that cluster-up started.
 fence-negate: ## Show for each rule of the fence that a test fails without it.
 	@cargo run --locked -q -p e2e --bin fence-negate
 
-# About 17 min on 2 cores. SEED is a point to do again, as a failure names it, or a number from which pairs of faults are drawn.
+# Takes long. SEED is a point to do again, as a failure names it, a story such as equip/, or a number from which pairs of faults are drawn.
 faults: tools ## Break the operator at every write of every story.
 	@cargo run --locked -q -p e2e --bin cluster -- build
 	@cargo run --locked -q -p e2e --bin faults -- "$(SEED)"

@@ -1,4 +1,5 @@
-//! Breaks the operator at every write that it makes. In: the stories of a Tenant with one Workspace (it is created, changed, deleted).
+//! Breaks the operator at every write that it makes. In: the stories of a Tenant with one Workspace (it is created, changed, deleted; it gets
+//! a database and an application that uses it, loses that again and rests, goes with both).
 //! Out: for each write and each fault, whether all that was promised held; for what failed, the one command that does it again.
 //!
 //! A fault-free run tells which writes a story has, at the API server and outside the cluster. Then the story is told once for each
@@ -9,6 +10,7 @@
 
 mod cast;
 mod end_state;
+mod hidden;
 pub mod oracles;
 mod outside;
 pub mod panics;

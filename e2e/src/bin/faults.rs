@@ -1,10 +1,10 @@
 //! `make faults`: breaks the operator at every write of every story, and says how many points held. In: `SEED`, which is a point to do
-//! again, or a number from which pairs of faults are drawn. Out: `points=… leftovers=0 duplicates=0 disagreements=0`, or what failed.
+//! again, a story with all its points such as `equip/`, or a number from which pairs of faults are drawn. Out: `points=… leftovers=0 duplicates=0 disagreements=0`, or what failed.
 
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use e2e::faults::{Outside, OutsidePoint, PENDING, Scope, panics, walk, walk_outside};
+use e2e::faults::{Outside, OutsidePoint, PENDING, Point, Scope, panics, walk, walk_outside};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// Planes that are walked beside each other: a point waits more than it computes.
@@ -47,6 +47,9 @@ fn asked_for(argument: &str) -> Result<(Option<Scope>, Option<Outside>)> {
     if let Ok(seed) = seed {
         say(&format!("pairs are drawn with SEED={seed}"));
         return Ok((Some(Scope::All { seed }), Some(Outside::All)));
+    }
+    if let Some(story) = argument.strip_suffix('/') {
+        return Ok((Some(Scope::Story(story.parse::<Point>()?.story)), None));
     }
     if let Ok(point) = argument.parse::<OutsidePoint>() {
         return Ok((None, Some(Outside::One(point))));

@@ -97,6 +97,12 @@ impl Keeper {
         self.says("barmancloud.cnpg.io", "ObjectStore", "database-backup", status).await
     }
 
+    /// No full backup was ever complete, and one failed at this moment.
+    pub async fn failed_to_back_up(&self, server: &str, at: Timestamp) -> Result<()> {
+        let status = json!({ "serverRecoveryWindow": { server: { "lastFailedBackupTime": at } } });
+        self.says("barmancloud.cnpg.io", "ObjectStore", "database-backup", status).await
+    }
+
     /// The role is in the database as it stands now, and has this certificate, if it may sign in.
     pub async fn has_role(&self, role: &str, certificate: &str, expires: &str) -> Result<()> {
         let object = self.roles().get(role).await?;

@@ -7,11 +7,15 @@
 //! - No write went astray, no deletion was at random, isolation came first, no secret was written down: the watchman again.
 //! - The operator did not panic.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 use api::labels;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use providers::memory::{MemoryBucket, MemoryIdentity, MemoryKey};
 use providers::owner::tags;
 use serde_json::Value;
 
@@ -19,6 +23,7 @@ use super::cast::Cast;
 use super::end_state;
 use super::point::Story;
 use super::scene::Scene;
+use crate::databases::objects;
 use crate::history::{Write, judge};
 
 /// What was found; all empty if all is well.
@@ -67,7 +72,7 @@ pub(super) async fn ask(
     expected: Option<&Value>,
 ) -> Result<(Value, Findings)> {
     let end = end_state::of(cast, scene.client(), &scene.world).await?;
-    let belongs = |write: &Write| write.namespace() == cast.name || write.namespace() == cast.stack;
+    let belongs = |write: &Write| cast.namespaces().any(|own| own == write.namespace());
     let history = scene.recorder.history_of(belongs)?;
     scene.recorder.forget(belongs);
     let mut findings = Findings {
@@ -75,9 +80,14 @@ pub(super) async fn ask(
         disagreements: judge(&history).disagreements,
         differences: expected.map(|expected| end_state::differences(&end, expected)).unwrap_or_default(),
         complaints: scene.watchman.complaints(cast),
-        leftovers: if story == Story::Delete { leftovers(scene, cast).await? } else { Vec::new() },
+        leftovers: match story {
+            Story::Delete => leftovers(scene, cast).await?,
+            Story::Leave => left_by_workspace(scene, cast).await?,
+            Story::Withdraw => left_by_application(scene, cast).await?,
+            Story::Create | Story::Change | Story::Equip => Vec::new(),
+        },
     };
-    findings.duplicates.extend(two_at_once(&history));
+    findings.duplicates.extend(twice_over_time(&history));
     if history.is_empty() {
         findings.complaints.push("nothing was recorded, so nothing was judged".to_owned());
     }
@@ -87,33 +97,72 @@ pub(super) async fn ask(
     Ok((end, findings))
 }
 
-/// What of the cast is still there although all of it should be gone.
+/// What of the cast is still there although all of it should be gone, but for data that is to stay.
 pub(super) async fn leftovers(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
-    let mut found: Vec<String> =
-        stacks(scene, cast).await?.into_iter().map(|name| format!("namespace {name}")).collect();
-    if scene.world.buckets().contains_key(&cast.bucket) {
-        found.push(format!("bucket {}", cast.bucket));
-    }
-    // Keys are never destroyed: disabled, and no longer rotated, is as gone as they get.
-    if scene.world.keys().get(&cast.key).is_some_and(|key| key.enabled || key.rotation_period.is_some()) {
+    let mut found = left_by_workspace(scene, cast).await?;
+    // Keys are never destroyed: disabled, and no longer rotated, is as gone as they get. One that is needed to read what stays rotates no more.
+    let is_in_use = |key: &MemoryKey| key.rotation_period.is_some() || (key.enabled && !cast.keeps_data());
+    if scene.world.keys().get(&cast.key).is_some_and(is_in_use) {
         found.push(format!("key {} in use", cast.key));
     }
-    found.extend(cast.stores(&scene.world).into_keys().map(|id| format!("store {id}")));
+    if !cast.keeps_data() {
+        found.extend(cast.stores(&scene.world).into_keys().map(|id| format!("store {id}")));
+    }
+    Ok(found)
+}
+
+/// The same of what the Workspace stood for.
+async fn left_by_workspace(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
+    let mut found: Vec<String> =
+        stacks(scene, cast).await?.into_iter().map(|name| format!("namespace {name}")).collect();
+    let buckets = scene.world.buckets();
+    for name in [&cast.bucket, &cast.backups] {
+        let stays = |bucket: &MemoryBucket| cast.keeps_data() && bucket.tags.contains_key(tags::RELEASED);
+        if buckets.get(name).is_some_and(|bucket| !stays(bucket)) {
+            found.push(format!("bucket {name}"));
+        }
+    }
+    found.extend(left_by_application(scene, cast).await?);
+    Ok(found)
+}
+
+/// What an application still has of what it used.
+async fn left_by_application(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
+    let Some(shop) = &cast.shop else { return Ok(Vec::new()) };
+    let (client, mine) = (scene.client(), ListParams::default());
+    let secrets = Api::<Secret>::namespaced(client.clone(), shop).list_metadata(&mine).await?;
+    let bindings = Api::<RoleBinding>::namespaced(client.clone(), shop).list_metadata(&mine).await?;
+    let mut found: Vec<String> = secrets.items.iter().map(|it| format!("Secret {shop}/{}", it.name_any())).collect();
+    found.extend(bindings.items.iter().map(|it| format!("RoleBinding {shop}/{}", it.name_any())));
+    let lives = |it: &&MemoryIdentity| it.revocable_as.is_some() && !it.is_revoked;
+    let living = cast.identities(&scene.world);
+    found.extend(living.iter().filter(lives).map(|it| format!("credentials for bucket {}", it.bucket)));
     Ok(found)
 }
 
 async fn duplicates(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let (stacks, buckets, keys) = (stacks(scene, cast).await?, scene.world.buckets(), scene.world.keys());
-    let owned =
-        |tags: &std::collections::BTreeMap<String, String>| tags.get(tags::OWNER) == Some(&cast.workspace_identity);
-    let buckets: Vec<&String> = buckets.iter().filter(|(_, it)| owned(&it.tags)).map(|(name, _)| name).collect();
+    let owned = |tags: &BTreeMap<String, String>| tags.get(tags::OWNER) == Some(&cast.workspace_identity);
+    let mut buckets: Vec<&String> = buckets.iter().filter(|(_, it)| owned(&it.tags)).map(|(name, _)| name).collect();
+    buckets.retain(|name| **name != cast.backups);
     let keys: Vec<&String> = keys.keys().filter(|name| name.ends_with(&cast.tenant_identity)).collect();
     if stacks.len() > 1 {
         found.push(format!("stacks {stacks:?}"));
     }
     if buckets.len() > 1 {
         found.push(format!("buckets {buckets:?}"));
+    }
+    // What was issued and whose answer was lost ends with the session of which it is.
+    let identities = cast.identities(&scene.world).into_iter().filter(|it| !it.is_revoked);
+    let sessions: BTreeSet<String> = identities.filter_map(|it| it.revocable_as).collect();
+    if sessions.len() > 1 {
+        found.push(format!("sessions {sessions:?}"));
+    }
+    let backups = objects(scene.client(), &cast.stack, "postgresql.cnpg.io", "Backup");
+    let backups = backups.list_metadata(&ListParams::default()).await?.items.len();
+    if backups > 1 {
+        found.push(format!("{backups} full backups out of turn"));
     }
     let stores: Vec<String> = cast.stores(&scene.world).into_keys().collect();
     if stores.len() > 1 {
@@ -131,13 +180,20 @@ async fn stacks(scene: &Scene, cast: &Cast) -> Result<Vec<String>> {
     Ok(namespaces.list_metadata(&mine).await?.items.iter().map(kube::ResourceExt::name_any).collect())
 }
 
-/// Whether two stacks were there at the same time, be it for a moment, or one was made twice.
-fn two_at_once(history: &[Write]) -> Vec<String> {
-    let stacks = history
-        .iter()
-        .filter(|write| write.kind == "Namespace" && write.object["metadata"]["labels"][labels::STACK].is_string());
-    let mut uids: Vec<&str> = stacks.filter_map(|write| write.object["metadata"]["uid"].as_str()).collect();
-    uids.sort_unstable();
-    uids.dedup();
-    if uids.len() > 1 { vec![format!("stacks over time: {uids:?}")] } else { Vec::new() }
+/// Whether two of what must be one were there at the same time, be it for a moment, or one was made twice: stacks, databases, and what a
+/// restore drill makes.
+fn twice_over_time(history: &[Write]) -> Vec<String> {
+    let mut uids = BTreeMap::<String, BTreeSet<&str>>::new();
+    for write in history {
+        let metadata = &write.object["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default();
+        let what = match write.kind.as_str() {
+            "Namespace" if metadata["labels"][labels::STACK].is_string() => "stack".to_owned(),
+            kind @ ("Cluster" | "DatabaseRole" | "Deployment" | "Job") => format!("{kind} {name}"),
+            _ => continue,
+        };
+        uids.entry(what).or_default().extend(metadata["uid"].as_str());
+    }
+    let twice = uids.into_iter().filter(|(_, uids)| uids.len() > 1);
+    twice.map(|(what, uids)| format!("{what} over time: {uids:?}")).collect()
 }

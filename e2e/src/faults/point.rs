@@ -16,6 +16,28 @@ pub enum Story {
     Change,
     /// Both go, and their data with them.
     Delete,
+    /// A Workspace that stands gets a database, and an application of another team that uses all there is; a restore drill proves backups.
+    Equip,
+    /// The application's namespace consents no more, and the Workspace is suspended.
+    Withdraw,
+    /// The Workspace goes with all that, and its backups stay.
+    Leave,
+}
+
+impl Story {
+    /// What has come about before it begins.
+    pub(super) fn follows(self) -> Option<Self> {
+        match self {
+            Self::Create => None,
+            Self::Change | Self::Delete | Self::Equip => Some(Self::Create),
+            Self::Withdraw | Self::Leave => Some(Self::Equip),
+        }
+    }
+
+    /// Whether it is one of a database and its consumer.
+    pub(super) fn is_of_database(self) -> bool {
+        matches!(self, Self::Equip | Self::Withdraw | Self::Leave)
+    }
 }
 
 /// One write of a story: what is written, and the how-manieth of these it is.
@@ -71,8 +93,14 @@ pub struct Point {
     pub blows: Vec<Blow>,
 }
 
-pub(super) const STORIES: [(Story, &str); 3] =
-    [(Story::Create, "create"), (Story::Change, "change"), (Story::Delete, "delete")];
+pub(super) const STORIES: [(Story, &str); 6] = [
+    (Story::Create, "create"),
+    (Story::Change, "change"),
+    (Story::Delete, "delete"),
+    (Story::Equip, "equip"),
+    (Story::Withdraw, "withdraw"),
+    (Story::Leave, "leave"),
+];
 
 const FAULTS: [(Fault, &str); 20] = [
     (Fault::CrashBefore, "crash-before"),
@@ -97,7 +125,10 @@ const FAULTS: [(Fault, &str); 20] = [
     (Fault::Denied, "denied"),
 ];
 
-pub(super) const OPERATIONS: [(Operation, &str); 12] = [
+/// Credentials that a store issues for backups; all others are a consumer's.
+pub(super) const ISSUE_FOR_BACKUPS: &str = "provider.issue-for-backups";
+
+pub(super) const OPERATIONS: [(Operation, &str); 15] = [
     (Operation::CreateKey, "provider.create-key"),
     (Operation::UpdateKey, "provider.update-key"),
     (Operation::ReleaseKey, "provider.release-key"),
@@ -106,6 +137,9 @@ pub(super) const OPERATIONS: [(Operation, &str); 12] = [
     (Operation::UpdateBucket, "provider.update-bucket"),
     (Operation::ReleaseBucket, "provider.release-bucket"),
     (Operation::DeleteBucket, "provider.delete-bucket"),
+    (Operation::IssueIdentity, ISSUE_FOR_BACKUPS),
+    (Operation::IssueIdentity, "provider.issue-for-consumer"),
+    (Operation::RevokeIdentities, "provider.revoke-identities"),
     (Operation::CreateStore, "provider.create-store"),
     (Operation::WriteModel, "provider.write-model"),
     (Operation::WriteTuples, "provider.write-tuples"),

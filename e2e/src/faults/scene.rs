@@ -9,13 +9,15 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
 use providers::memory::{Injection, Operation, World};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::cast::Cast;
-use super::point::{Blow, Fault, Story};
+use super::point::{Blow, Fault, OPERATIONS, Story};
 use super::undertaker::Undertaker;
 use super::watchman::Watchman;
-use crate::history::Recorder;
+use crate::databases::{Player, install_kinds};
+use crate::history::{Recorder, record};
 use crate::install::{InProcess, Installation};
 use crate::plane::{Plane, PlaneOptions, Tier};
 use crate::story::{BREAK_GLASS, Manifest, Platform, class, openfga};
@@ -39,12 +41,29 @@ pub(super) struct Scene {
     pub(super) recorder: Recorder,
     pub(super) watchman: Watchman,
     _undertaker: Undertaker,
+    _player: Player,
     wire: Wire,
     pub(super) world: World,
     pub(super) platform: Platform,
     pub(super) class: Manifest<TenantClass>,
     pub(super) installation: Installation,
     plane: Plane,
+}
+
+/// A class with all there is: databases with backups that are tried, and a server of authorization that knows its callers.
+fn offers() -> Manifest<TenantClass> {
+    let database = json!({
+        "image": "registry.example/postgresql:18.4", "instances": 1, "storage": { "size": "20Gi" },
+        "resources": { "cpu": "1", "memory": "2Gi" }, "rpo": "15m", "rto": "1h",
+        "backup": { "fullEvery": "2h", "retention": "30d" },
+    });
+    let mut authorization = openfga();
+    authorization["openfga"]["credentials"] = json!({ "identityToken": { "role": "openfga" } });
+    authorization["openfga"]["accessControl"] = json!({ "storeID": "01JZ8Q5W3N8M4T6R2V9X7B1C0D" });
+    class("onprem")
+        .with("authorization", authorization)
+        .with("buckets.s3.cidrs", json!(["192.0.2.0/24"]))
+        .with("database", database)
 }
 
 /// How a wait ended.
@@ -64,6 +83,7 @@ pub(super) enum Strike {
 impl Scene {
     pub(super) async fn set() -> Result<Self> {
         let plane = Plane::start(Tier::One, PlaneOptions::default()).await?;
+        install_kinds(&plane).await?;
         let values = serde_json::json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
         let installation = Installation::install(&plane, "faults", &values).await?;
         let (world, wire) = (World::new(), Wire::to(&plane).await?);
@@ -71,12 +91,14 @@ impl Scene {
         let judge = watchman.clone();
         wire.judge(move |asked| judge.judge(asked));
         let platform = Platform::new(plane.admin()?);
-        let class = platform.applied(class("onprem").with("authorization", openfga())).await?;
+        let class = platform.applied(offers()).await?;
+        let keeper = plane.client_for("bettina", &["system:masters", BREAK_GLASS])?;
         let scene = Self {
             operator: Mutex::new(None),
-            recorder: Recorder::start(&platform.client, &world).await?,
+            recorder: Recorder::start_with(&platform.client, &world, &record::OF_DATABASES).await?,
             watchman,
-            _undertaker: Undertaker::start(plane.client_for("bettina", &["system:masters", BREAK_GLASS])?),
+            _player: Player::start(&keeper),
+            _undertaker: Undertaker::start(keeper),
             wire,
             world,
             platform,
@@ -131,7 +153,8 @@ impl Scene {
             return Strike::OnWire(self.watchman.arm(cast, blow));
         };
         let nth = u64::try_from(blow.write.nth).unwrap_or(u64::MAX);
-        let injection = Injection::on(operation).identity(cast.identity_of(operation)).nth(nth);
+        let identity = cast.identity_of(operation, &blow.write.what, &self.world);
+        let injection = Injection::on(operation).identity(&identity).nth(nth);
         self.world.inject(match blow.fault {
             Fault::CrashBefore => injection.hangs(),
             Fault::CrashAfter => injection.after_commit().hangs(),
@@ -141,7 +164,6 @@ impl Scene {
             Fault::Denied => injection.denied(),
             _ => injection,
         });
-        let identity = cast.identity_of(operation).to_owned();
         let count = self.world.calls_for(operation, &identity) + nth;
         Strike::Outside { operation, identity, count }
     }
@@ -149,8 +171,9 @@ impl Scene {
     /// No blow falls on this cast any more.
     pub(super) fn disarm(&self, cast: &Cast) {
         self.watchman.disarm(cast);
-        self.world.heal_only(&cast.tenant_identity);
-        self.world.heal_only(&cast.workspace_identity);
+        for (operation, name) in OPERATIONS {
+            self.world.heal_only(&cast.identity_of(operation, name, &self.world));
+        }
     }
 
     fn fell(&self, strike: &Strike) -> bool {

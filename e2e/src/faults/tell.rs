@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::cast::Cast;
 use super::oracles::{self, Findings};
-use super::point::{OPERATIONS, Point, Story, WriteName};
+use super::point::{OPERATIONS, Point, WriteName};
 use super::scene::{Ended, Scene, Strike};
 
 /// A story that was told.
@@ -21,11 +21,12 @@ pub(super) struct Told {
 
 /// Tells it with a cast of this name, and asks the oracles; `expected` is what a run without blows leaves behind.
 pub(super) async fn tell(scene: &Scene, point: &Point, name: &str, expected: Option<&Value>) -> Result<Told> {
-    let cast = Cast::new(&scene.class, scene.installation.name(), name.to_owned())?;
+    let is_of_database = point.story.is_of_database();
+    let cast = Cast::new(&scene.class, scene.installation.name(), name.to_owned(), is_of_database)?;
     scene.watchman.enter(&cast);
-    if point.story != Story::Create {
-        cast.act(Story::Create, &scene.platform, &scene.world).await?;
-        scene.settle(&cast, Story::Create, None).await?;
+    if let Some(before) = point.story.follows() {
+        cast.act(before, &scene.platform, &scene.world).await?;
+        scene.settle(&cast, before, None).await?;
     }
     scene.watchman.begin(&cast, false);
     let before = outside(scene, &cast);
@@ -41,7 +42,10 @@ pub(super) async fn tell(scene: &Scene, point: &Point, name: &str, expected: Opt
 
 /// The calls outside the cluster so far, by operation.
 fn outside(scene: &Scene, cast: &Cast) -> Vec<(&'static str, u64)> {
-    let calls = |(operation, name)| (name, scene.world.calls_for(operation, cast.identity_of(operation)));
+    let calls = |(operation, name)| {
+        let identity = cast.identity_of(operation, name, &scene.world);
+        (name, scene.world.calls_for(operation, &identity))
+    };
     OPERATIONS.into_iter().map(calls).collect()
 }
 

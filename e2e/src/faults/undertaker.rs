@@ -5,17 +5,31 @@
 
 use anyhow::Result;
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, ListParams};
-use kube::core::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+/// What may lie in a namespace here, in the order in which it goes; kinds that the plane does not know lie nowhere.
+const CONTENT: [(&str, &str); 15] = [
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("postgresql.cnpg.io", "Cluster"),
+    ("postgresql.cnpg.io", "DatabaseRole"),
+    ("postgresql.cnpg.io", "ScheduledBackup"),
+    ("postgresql.cnpg.io", "Backup"),
+    ("barmancloud.cnpg.io", "ObjectStore"),
+    ("apps", "Deployment"),
+    ("batch", "Job"),
+    ("", "Pod"),
+    ("", "Secret"),
+    ("", "ServiceAccount"),
+    ("", "ResourceQuota"),
+    ("", "LimitRange"),
+    ("events.k8s.io", "Event"),
+];
 
 /// At work until it is dropped.
 #[must_use = "it stops when it is dropped"]
@@ -46,11 +60,9 @@ impl Drop for Undertaker {
 }
 
 async fn bury(client: &Client, name: &str) -> Result<()> {
-    empty::<RoleBinding>(client, name).await?;
-    empty::<NetworkPolicy>(client, name).await?;
-    empty::<ResourceQuota>(client, name).await?;
-    empty::<LimitRange>(client, name).await?;
-    empty::<Event>(client, name).await?;
+    for (group, kind) in CONTENT {
+        empty(client, name, group, kind).await?;
+    }
     let uri = format!("/api/v1/namespaces/{name}");
     let mut namespace: Value = client.request(http::Request::get(&uri).body(Vec::new())?).await?;
     if let Some(spec) = namespace.get_mut("spec") {
@@ -61,11 +73,11 @@ async fn bury(client: &Client, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn empty<K>(client: &Client, namespace: &str) -> Result<()>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
-    Ok(())
+async fn empty(client: &Client, namespace: &str, group: &str, kind: &str) -> Result<()> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    match api.delete_collection(&DeleteParams::default(), &ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        emptied => Ok(emptied.map(drop)?),
+    }
 }

@@ -50,6 +50,8 @@ pub enum Scope {
         /// From the first point on: on a busy machine it takes a while to learn where they are.
         limit: Duration,
     },
+    /// All of one story, and its share of the pairs.
+    Story(Story),
     /// This one.
     One(Point),
 }
@@ -94,7 +96,7 @@ struct Course {
 pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
     let scenes = try_join_all((0..lanes).map(|_| Scene::set())).await?;
     let Some(first) = scenes.first() else { return Ok(Tally::default()) };
-    let (learned, expected) = learn(first, say).await?;
+    let (learned, expected) = learn(first, scope, say).await?;
     let (errors, crashes, until) = plan(scope, &learned);
     let total = errors.len() + crashes.len();
     say(&format!("{total} points on {lanes} planes"));
@@ -118,28 +120,45 @@ pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Tells each story without faults, and again, and says which writes it has and what it leaves behind.
-async fn learn(scene: &Scene, say: fn(&str)) -> Result<(Learned, BTreeMap<Story, Value>)> {
+/// Tells each story of the scope without faults, and again, and says which writes it has and what it leaves behind. The stories are told
+/// beside each other.
+async fn learn(scene: &Scene, scope: &Scope, say: fn(&str)) -> Result<(Learned, BTreeMap<Story, Value>)> {
+    let only = match scope {
+        Scope::Story(only) | Scope::One(Point { story: only, .. }) => Some(*only),
+        Scope::All { .. } | Scope::Spread { .. } => None,
+    };
+    let stories = STORIES.into_iter().filter(|(story, _)| only.is_none_or(|only| only == *story));
+    let lessons = stories.map(async |(story, name)| anyhow::Ok((story, name, lessons(scene, story, name).await?)));
     let (mut learned, mut expected) = (Learned::new(), BTreeMap::new());
-    for (story, name) in STORIES {
-        let mut writes: Option<Vec<WriteName>> = None;
-        for lesson in 0..LESSONS {
-            let point = Point { story, blows: Vec::new() };
-            let told = tell(scene, &point, &format!("{name}-{lesson}"), expected.get(&story)).await?;
-            let found = told.findings.all();
-            ensure!(found.is_empty(), "the story {name} fails without any fault:\n{}", found.join("\n"));
-            writes = Some(match writes {
-                None => told.writes,
-                Some(before) => points::common(&before, &told.writes),
-            });
-            expected.insert(story, told.end);
-        }
-        let writes = writes.unwrap_or_default();
+    for (story, name, (writes, end)) in try_join_all(lessons).await? {
         let outside = writes.iter().filter(|write| write.operation().is_some()).count();
         say(&format!("{name}: {} writes at the API server, {outside} outside", writes.len() - outside));
         learned.insert(story, writes);
+        expected.insert(story, end);
     }
     Ok((learned, expected))
+}
+
+/// Tells one story without faults, and again. Returns the writes that come each time, and what it leaves behind.
+async fn lessons(scene: &Scene, story: Story, name: &str) -> Result<(Vec<WriteName>, Value)> {
+    let mut known: Option<(Vec<WriteName>, Value)> = None;
+    for lesson in 0..LESSONS {
+        let point = Point { story, blows: Vec::new() };
+        let expected = known.as_ref().map(|(_, end)| end);
+        let told = tell(scene, &point, &format!("{name}-{lesson}"), expected).await?;
+        let found = told.findings.all();
+        ensure!(found.is_empty(), "the story {name} fails without any fault:\n{}", found.join("\n"));
+        let writes = match &known {
+            None => told.writes,
+            Some((before, _)) => points::common(before, &told.writes),
+        };
+        known = Some((writes, told.end));
+        scene.watchman.begin(&told.cast, false);
+        told.cast.go(&scene.platform).await?;
+        scene.settle(&told.cast, Story::Delete, None).await?;
+        told.cast.close_shop(&scene.platform).await?;
+    }
+    Ok(known.unwrap_or_default())
 }
 
 /// What is walked: errors, then crashes, then until when.
@@ -151,6 +170,7 @@ fn plan(scope: &Scope, learned: &Learned) -> (Vec<Point>, Vec<Point>, Option<Ins
             return if point.has_crash() { (Vec::new(), alone, None) } else { (alone, Vec::new(), None) };
         }
         Scope::All { seed } => (*seed, PAIRS, None),
+        Scope::Story(_) => (rand::random(), PAIRS / STORIES.len(), None),
         Scope::Spread { seed, counts: [_, _, pairs], limit } => (*seed, *pairs, Some(Instant::now() + *limit)),
     };
     let mut random = StdRng::seed_from_u64(seed);
@@ -240,12 +260,13 @@ impl Course {
     async fn remove(&self, scene: &Scene, point: &Point, cast: &Cast) {
         let removed = async {
             scene.watchman.begin(cast, false);
-            if point.story == Story::Delete {
-                return oracles::leftovers(scene, cast).await;
+            if point.story != Story::Delete {
+                cast.go(&scene.platform).await?;
+                scene.settle(cast, Story::Delete, None).await?;
             }
-            cast.act(Story::Delete, &scene.platform, &scene.world).await?;
-            scene.settle(cast, Story::Delete, None).await?;
-            oracles::leftovers(scene, cast).await
+            let leftovers = oracles::leftovers(scene, cast).await?;
+            cast.close_shop(&scene.platform).await?;
+            anyhow::Ok(leftovers)
         };
         let findings = match removed.await {
             Ok(leftovers) => Findings { leftovers, complaints: scene.watchman.complaints(cast), ..Findings::default() },

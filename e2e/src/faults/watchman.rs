@@ -5,8 +5,10 @@
 //!
 //! - a write to something that belongs to no cast, or to one whose story is over;
 //! - a deletion that does not name the very object it means;
-//! - a part of the isolation that is first written when the bucket is there already, or after rights were given;
-//! - the operator's own token in a body.
+//! - a part of the isolation that is first written when the bucket is there already, or after rights were given or anything was run;
+//! - a stack that goes before its database was told to stop, or after what it writes to was given up;
+//! - anything but a Secret and a right to write it where an application is at home;
+//! - the operator's own token in a body, or what a Secret hides in the body of anything else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use providers::memory::{Injection, World};
+use providers::owner::tags;
 use serde_json::Value;
 
 use super::cast::Cast;
+use super::hidden::Hidden;
 use super::point::{Blow, Fault, WriteName};
 use crate::wire::{Asked, Fate, Gate, Refusal, Verdict};
 
@@ -34,6 +38,11 @@ const ISOLATION: [&str; 6] = [
     "resourcequotas/steading",
     "limitranges/steading",
 ];
+
+/// A Workspace's database.
+const DATABASE: &str = "clusters/database";
+/// What gives rights in a stack, or runs there.
+const RUNS: [&str; 4] = ["rolebindings", "clusters", "deployments", "jobs"];
 
 /// See the module. Clones are the same.
 #[derive(Clone)]
@@ -54,7 +63,12 @@ struct State {
 struct Watched {
     name: String,
     stack: String,
+    shop: Option<String>,
     bucket: String,
+    backups: String,
+    /// Whether its database was told to stop.
+    rests: bool,
+    hidden: Hidden,
     counts: BTreeMap<String, usize>,
     order: Vec<WriteName>,
     armed: Option<(Blow, Gate)>,
@@ -73,13 +87,17 @@ impl Watchman {
     /// From now on the cast is known.
     pub(super) fn enter(&self, cast: &Cast) {
         let mut state = self.state();
-        for namespace in [&cast.name, &cast.stack] {
+        for namespace in cast.namespaces() {
             state.whose.insert(namespace.clone(), cast.name.clone());
         }
         let watched = Watched {
             name: cast.name.clone(),
             stack: cast.stack.clone(),
+            shop: cast.shop.clone(),
+            hidden: Hidden::default(),
             bucket: cast.bucket.clone(),
+            backups: cast.backups.clone(),
+            rests: false,
             counts: BTreeMap::new(),
             order: Vec::new(),
             armed: None,
@@ -181,9 +199,9 @@ impl State {
             }
             return Verdict::Pass;
         };
-        let has_bucket = self.world.has_bucket(&watched.bucket);
-        let about = |complaint| (Some(watched.name.clone()), complaint);
-        self.complaints.extend(watched.complaints_about(asked, has_bucket).into_iter().map(about));
+        let mut complaints = watched.complaints_about(asked);
+        complaints.extend(watched.out_of_order(asked, &self.world));
+        self.complaints.extend(complaints.into_iter().map(|complaint| (Some(watched.name.clone()), complaint)));
         let (verdict, deadly) = watched.judge(asked);
         if deadly {
             self.die();
@@ -225,7 +243,12 @@ impl Watched {
     }
 
     fn let_through(&mut self, asked: &Asked) {
-        self.stands.insert(format!("{}/{}", asked.resource(), asked.name()));
+        let thing = format!("{}/{}", asked.resource(), asked.name());
+        if thing == DATABASE {
+            let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+            self.rests = body.pointer("/metadata/annotations/cnpg.io~1hibernation").is_some_and(|it| it == "on");
+        }
+        self.stands.insert(thing);
     }
 
     /// Such as `patch.tenants-status.tenant`.
@@ -234,18 +257,18 @@ impl Watched {
         if !asked.subresource().is_empty() {
             what = format!("{what}-{}", asked.subresource());
         }
-        if asked.resource() == "events" {
-            return what; // their names are random
+        if ["events", "backups"].contains(&asked.resource()) {
+            return what; // their names are random, or tell the time
         }
-        let name = match asked.name() {
-            name if name == self.name => "tenant".to_owned(),
-            name if name == self.stack => "stack".to_owned(),
-            name => name,
-        };
+        let roles = [(Some(&self.stack), "stack"), (self.shop.as_ref(), "shop"), (Some(&self.name), "tenant")];
+        let name = roles.into_iter().fold(asked.name(), |name, (own, role)| match own {
+            Some(own) => name.replace(own.as_str(), role),
+            None => name,
+        });
         format!("{what}.{name}")
     }
 
-    fn complaints_about(&self, asked: &Asked, has_bucket: bool) -> Vec<String> {
+    fn complaints_about(&mut self, asked: &Asked) -> Vec<String> {
         let mut found = Vec::new();
         let what = format!("{} {}", asked.method, asked.uri.path());
         if self.over {
@@ -259,15 +282,40 @@ impl Watched {
         if asked.token().is_some_and(|token| text.contains(token)) {
             found.push(format!("{what} holds the operator's token"));
         }
+        if asked.resource() == "secrets" {
+            self.hidden.learn(&body);
+        } else if let Some(entry) = self.hidden.is_in(&text) {
+            found.push(format!("{what} holds {entry} of a Secret"));
+        }
+        if self.shop.as_deref() == Some(asked.namespace()) && !["secrets", "rolebindings"].contains(&asked.resource()) {
+            found.push(format!("{what} is nothing that the operator has to do there"));
+        }
+        found
+    }
+
+    /// What is made before what must stand first, or removed before what stands on it.
+    fn out_of_order(&self, asked: &Asked, world: &World) -> Vec<String> {
+        let mut found = Vec::new();
+        let what = format!("{} {}", asked.method, asked.uri.path());
         let thing = format!("{}/{}", asked.resource(), asked.name());
         if asked.namespace() == self.stack && !self.stands.contains(&thing) {
             let isolates = ISOLATION.contains(&thing.as_str());
-            if isolates && has_bucket {
+            if isolates && world.has_bucket(&self.bucket) {
                 found.push(format!("{what} is first written when the bucket is there already"));
             }
             let missing = ISOLATION.iter().find(|part| !self.stands.contains(**part));
-            if let (Some(missing), "rolebindings") = (missing, asked.resource()) {
-                found.push(format!("{what} gives rights where {missing} does not stand yet"));
+            if let Some(missing) = missing.filter(|_| RUNS.contains(&asked.resource())) {
+                found.push(format!("{what} gives rights, or runs, where {missing} does not stand yet"));
+            }
+        }
+        if self.shop.is_some() && asked.method == Method::DELETE && thing == format!("namespaces/{}", self.stack) {
+            if self.stands.contains(DATABASE) && !self.rests {
+                found.push(format!("{what} comes before its database was told to stop, so its last log is lost"));
+            }
+            let buckets = world.buckets();
+            let is_released = |name| buckets.get(name).is_some_and(|it| it.tags.contains_key(tags::RELEASED));
+            if is_released(&self.bucket) || is_released(&self.backups) {
+                found.push(format!("{what} comes after a bucket was released that it still writes to"));
             }
         }
         found

@@ -11,6 +11,8 @@ use super::kstatus::{Status, compute};
 use super::lua::health;
 use super::record::Write;
 
+mod of_database;
+
 /// What each stack must hold, by kind and name.
 const STACK: [(&str, &str); 8] = [
     ("NetworkPolicy", "deny-all"),
@@ -189,6 +191,7 @@ fn missing(write: &Write, present: &Present) -> Vec<String> {
     if spec["bucket"]["disabled"] != true && !write.outside.contains(bucket) {
         missing.push(format!("its bucket {bucket:?}"));
     }
+    missing.extend(of_database::missing(write, stack, &get));
     missing
 }
 

@@ -27,6 +27,15 @@ const KINDS: [(&str, &str, &str); 7] = [
     ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
 ];
 
+/// The same of databases and those who use them, where the plane knows these kinds.
+pub const OF_DATABASES: [(&str, &str, &str); 5] = [
+    ("postgresql.cnpg.io", "v1", "Cluster"),
+    ("postgresql.cnpg.io", "v1", "DatabaseRole"),
+    ("apps", "v1", "Deployment"),
+    ("batch", "v1", "Job"),
+    ("", "v1", "Secret"),
+];
+
 /// One write.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -66,9 +75,18 @@ pub struct Recorder {
 impl Recorder {
     /// Begins to record; what is written from now on is not missed.
     pub async fn start(client: &Client, world: &World) -> Result<Self> {
+        Self::start_with(client, world, &[]).await
+    }
+
+    /// The same, of these kinds too.
+    pub async fn start_with(
+        client: &Client,
+        world: &World,
+        more: &[(&'static str, &'static str, &'static str)],
+    ) -> Result<Self> {
         let record = Arc::<Mutex<Record>>::default();
         let mut watches = JoinSet::new();
-        for (group, version, kind) in KINDS {
+        for (group, version, kind) in KINDS.iter().chain(more).copied() {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
             let list = api.list(&ListParams::default()).await?;

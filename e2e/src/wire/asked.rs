@@ -67,9 +67,15 @@ impl Asked {
     pub fn is_write(&self) -> bool {
         let reviews = ["leases", "events", "selfsubjectaccessreviews", "selfsubjectreviews"];
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
-            && !self.query().contains("dryRun")
+            && !self.is_trial()
             && !reviews.contains(&self.resource())
             && self.subresource() != "token"
+    }
+
+    /// Whether nothing is to be kept of it: a deletion says so in its body.
+    fn is_trial(&self) -> bool {
+        let asked = || serde_json::from_slice::<Value>(&self.body).ok()?.get("dryRun")?.as_array().map(Vec::is_empty);
+        self.query().contains("dryRun") || (self.method == Method::DELETE && asked() == Some(false))
     }
 
     /// Whether its answer is a stream of events.
@@ -167,6 +173,8 @@ mod tests {
         ] {
             assert!(!asked(method, path, "").is_write(), "{method} {path}");
         }
+        assert!(!asked("DELETE", "/api/v1/namespaces/a", r#"{"dryRun":["All"]}"#).is_write());
+        assert!(asked("DELETE", "/api/v1/namespaces/a", r#"{"dryRun":[]}"#).is_write());
     }
 
     #[test]

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use api::{Workspace, conditions as names};
 use e2e::Tier;
-use e2e::databases::DRILL;
+use e2e::databases::{DRILL, ago, good};
 use e2e::story::{condition, workspace};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 pub use scene::Drilled;
-use scene::{RTO, ago, drill_of, good};
+use scene::{RTO, drill_of};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,14 +120,14 @@ impl Applier<'_> {
         self.api(key).get_opt(&key.name).await.map_err(|error| Fault::api(&error, &format!("read {}", told(key))))
     }
 
-    /// Deletes exactly this object. One that is gone is no fault.
+    /// Deletes exactly this object. One that is gone is no fault. One whose name another has by now may be, if what is known here is late: whoever
+    /// forgot it then would leave that other for ever, so it is looked at anew.
     pub async fn delete(&self, key: &Key, uid: &str) -> Result<(), Fault> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         match self.api(key).delete(&key.name, &params).await {
             Ok(_) => Ok(()),
-            // A conflict means that another object has the name by now; ours is gone.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(Fault::api(&error, &format!("delete {}", told(key)))),
         }
     }

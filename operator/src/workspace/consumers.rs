@@ -12,7 +12,7 @@ mod revoke;
 mod sessions;
 mod store;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use api::{
     Workspace, conditions as names,
@@ -35,6 +35,7 @@ use crate::{
 use bucket::Outcome;
 pub use plan::Plan;
 use plan::Served;
+use revoke::forgotten;
 pub use revoke::revoke_all;
 pub use sessions::end_all;
 
@@ -129,24 +130,6 @@ impl Scene<'_> {
         }
     }
 
-    /// Has status forget what is about to be taken back, before it is: whoever is let in again gets all of it anew, whatever becomes of this
-    /// round.
-    async fn forget(&self, had: &[Had<'_>], ledger: &mut Ledger, round: &mut Round<Facts>) -> Result<(), Fault> {
-        let ended = self.plan.ended.iter().filter_map(|consumer| find(self.workspace, consumer));
-        for known in ended.clone() {
-            if let Some(session) = known.bucket.clone() {
-                sessions::add(&mut ledger.ending, known, session);
-            }
-        }
-        let waiting = self.plan.waiting.iter().filter_map(|consumer| find(self.workspace, consumer).cloned());
-        let served = had.iter().filter_map(|(_, had)| had.clone());
-        let left = sorted(ended.map(forgotten).chain(waiting).chain(served).collect());
-        if left == known(self.workspace) {
-            return Ok(());
-        }
-        self.note(left, ledger, round, "what consumers had is being taken back").await
-    }
-
     /// Writes it into status, in the middle of the round.
     async fn note(
         &self,
@@ -160,27 +143,6 @@ impl Scene<'_> {
         let (known, engine) = (&self.context.workspaces, &self.context.engine);
         drive::intend::<Workspaces>(known, engine, self.workspace, round, names::CONSUMERS_READY, doing.to_owned())
             .await
-    }
-
-    /// Takes everything back from those who are to have nothing. Those of whom something is left stay in the ledger.
-    async fn end(&self, ledger: &mut Ledger) {
-        for consumer in &self.plan.ended {
-            if let Err(fault) = self.revoke(consumer).await {
-                ledger.consumers.extend(find(self.workspace, consumer).map(forgotten));
-                ledger.faults.push(fault);
-            }
-        }
-        let is_in_use = |namespace: &str| {
-            let served = self.plan.served.iter().map(|served| &served.consumer).chain(&self.plan.waiting);
-            served.map(|consumer| consumer.namespace.as_str()).any(|used| used == namespace)
-                || ledger.consumers.iter().any(|known| known.namespace == namespace)
-        };
-        let ended: BTreeSet<&str> = self.plan.ended.iter().map(|consumer| consumer.namespace.as_str()).collect();
-        let unused: Vec<&str> = ended.into_iter().filter(|namespace| !is_in_use(namespace)).collect();
-        for namespace in unused {
-            let stack = self.facts.namespace();
-            ledger.faults.extend(revoke::unbind(self.context, stack.as_str(), namespace).await.err());
-        }
     }
 
     /// Lets in all who are to be, as far as that is a matter of the cluster. Status names them before anything is made for them. Returns
@@ -383,17 +345,6 @@ fn find<'a>(workspace: &'a Workspace, consumer: &Consumer) -> Option<&'a Consume
         known.namespace == consumer.namespace.as_str() && known.service_account == consumer.service_account.to_string()
     };
     known(workspace).iter().find(is_it)
-}
-
-/// A consumer of whom everything is taken back, which is needed anew by whoever is let in again.
-fn forgotten(known: &ConsumerStatus) -> ConsumerStatus {
-    ConsumerStatus {
-        certificate_expires_at: None,
-        observed_at: None,
-        bucket: None,
-        authorization: None,
-        ..known.clone()
-    }
 }
 
 /// Whether what status remembers was made in a namespace that had the same name.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use api::drill::RestoreDrillStatus;
 use api::{Tenant, Workspace, conditions as names};
-use e2e::databases::{CANARY, DRILL, Keeper, install_kinds, objects};
+use e2e::databases::{CANARY, DRILL, Keeper, ago, install_kinds, objects};
 use e2e::story::{Manifest, PATIENCE, Platform, Stage, condition, tenant, workspace};
 use e2e::{Tier, unique};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -215,15 +215,4 @@ fn has_ended(job: &Job) -> bool {
 /// What status tells of drills.
 pub fn drill_of(workspace: &Workspace) -> Option<RestoreDrillStatus> {
     workspace.status.as_ref()?.database.as_ref()?.restore_drill.clone()
-}
-
-/// What a Job tells that has found everything, the newest row as old as this.
-pub fn good(newest: Timestamp) -> String {
-    json!({ "newestRow": newest, "rows": 12, "size": 30 << 20, "tables": 7, "unread": 0 }).to_string()
-}
-
-/// A moment so many minutes ago, in whole seconds.
-pub fn ago(minutes: u64) -> Timestamp {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
-    now - Duration::from_mins(minutes)
 }

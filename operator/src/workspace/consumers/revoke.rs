@@ -1,7 +1,7 @@
 //! Taking everything back from who is a consumer no more: first its role in the database, so that neither its certificate nor a session
-//! that is open is of use any longer, then what it had in its namespace.
+//! that is open is of use any longer, then what it had in its namespace. Status forgets it before.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::{Workspace, conditions as names, consumer::ConsumerStatus};
 use desired::{
@@ -9,11 +9,14 @@ use desired::{
     fields::Kind,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::DeleteParams};
+use kube::{
+    Api,
+    api::{DeleteParams, Preconditions},
+};
 
 use super::{
     super::{Facts, WOKEN_ANYWAY, isolate},
-    Scene, find, known,
+    Had, Ledger, Scene, find, known, sessions, sorted,
 };
 use crate::{
     context::Context,
@@ -28,6 +31,55 @@ use crate::{
 const FENCE: &str = "ValidatingAdmissionPolicy";
 
 impl Scene<'_> {
+    /// Has status forget what is about to be taken back, before it is: whoever is let in again gets all of it anew, whatever becomes of this
+    /// round.
+    pub(super) async fn forget(
+        &self,
+        had: &[Had<'_>],
+        ledger: &mut Ledger,
+        round: &mut Round<Facts>,
+    ) -> Result<(), Fault> {
+        let ended = self.plan.ended.iter().filter_map(|consumer| find(self.workspace, consumer));
+        for known in ended.clone() {
+            if let Some(session) = known.bucket.clone() {
+                sessions::add(&mut ledger.ending, known, session);
+            }
+        }
+        let waiting = self.plan.waiting.iter().filter_map(|consumer| find(self.workspace, consumer).cloned());
+        let served = had.iter().filter_map(|(_, had)| had.clone());
+        let left = sorted(ended.map(forgotten).chain(waiting).chain(served).collect());
+        if left == known(self.workspace) {
+            return Ok(());
+        }
+        self.note(left, ledger, round, "what consumers had is being taken back").await
+    }
+
+    /// Takes everything back from those who are to have nothing. Those of whom something is left stay in the ledger.
+    pub(super) async fn end(&self, ledger: &mut Ledger) {
+        for consumer in &self.plan.ended {
+            if let Err(fault) = self.revoke(consumer).await {
+                ledger.consumers.extend(find(self.workspace, consumer).map(forgotten));
+                ledger.faults.push(fault);
+            }
+        }
+        let is_in_use = |namespace: &str| {
+            let served = self.plan.served.iter().map(|served| &served.consumer).chain(&self.plan.waiting);
+            served.map(|consumer| consumer.namespace.as_str()).any(|used| used == namespace)
+                || ledger.consumers.iter().any(|known| known.namespace == namespace)
+        };
+        let ended: BTreeSet<&str> = self.plan.ended.iter().map(|consumer| consumer.namespace.as_str()).collect();
+        let unused: Vec<&str> = ended.into_iter().filter(|namespace| !is_in_use(namespace)).collect();
+        for namespace in unused {
+            let stack = self.facts.namespace();
+            if let Err(fault) = unbind(self.context, stack.as_str(), namespace).await {
+                // One of them is remembered until the right is given back.
+                let mut known = self.plan.ended.iter().filter_map(|ended| find(self.workspace, ended));
+                ledger.consumers.extend(known.find(|known| known.namespace == namespace).map(forgotten));
+                ledger.faults.push(fault);
+            }
+        }
+    }
+
     /// Takes everything back but the right to do so; done when nothing is left.
     pub(super) async fn revoke(&self, consumer: &Consumer) -> Result<(), Fault> {
         let known = find(self.workspace, consumer);
@@ -109,8 +161,8 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
         return Ok(());
     }
     let api: Api<Secret> = Api::namespaced(context.engine.client.clone(), namespace);
-    match api.delete(secret, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
+    match delete_that_one(&api, secret).await {
+        Ok(()) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains(FENCE) => {
             tracing::warn!(
@@ -122,6 +174,29 @@ async fn take_away(context: &Context, stack: &str, consumer: &ConsumerStatus) ->
             Ok(())
         }
         Err(error) => Err(Fault::api(&error, &format!("delete Secret {namespace}/{secret}"))),
+    }
+}
+
+/// Deletes the Secret that has this name now, and no other that comes to have it until the request arrives: one that was on its way for long
+/// would else take what was given anew. Which one it is tells a trial that deletes nothing: the fence lets us neither read there, nor write
+/// without consent.
+async fn delete_that_one(api: &Api<Secret>, name: &str) -> kube::Result<()> {
+    let trial = api.delete(name, &DeleteParams::background().dry_run()).await?;
+    let uid = trial
+        .either(|secret| secret.metadata.uid, |status| status.details.map(|it| it.uid).filter(|uid| !uid.is_empty()));
+    let preconditions = Preconditions { uid, resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    api.delete(name, &params).await.map(drop)
+}
+
+/// A consumer of whom everything is taken back, which is needed anew by whoever is let in again.
+pub(super) fn forgotten(known: &ConsumerStatus) -> ConsumerStatus {
+    ConsumerStatus {
+        certificate_expires_at: None,
+        observed_at: None,
+        bucket: None,
+        authorization: None,
+        ..known.clone()
     }
 }
 

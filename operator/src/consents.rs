@@ -21,6 +21,7 @@ use crate::{
     client,
     engine::{
         children::Parent,
+        patience::Patience,
         watches::{self, Change, Mirror},
     },
     wakes::Wakes,
@@ -51,6 +52,7 @@ pub struct Consents(Arc<Inner>);
 struct Inner {
     known: RwLock<Known>,
     is_wanted: channel::Sender<bool>,
+    patience: Patience,
 }
 
 #[derive(Default)]
@@ -67,6 +69,12 @@ struct Consenting {
 }
 
 impl Consents {
+    /// Waits for a moment until all namespaces were listed. From here on they are followed.
+    pub async fn listed(&self) {
+        self.0.is_wanted.send_if_modified(|is_wanted| !std::mem::replace(is_wanted, true));
+        self.0.patience.until(|| self.read().is_complete).await;
+    }
+
     /// What a namespace says. From the first question on, namespaces are followed.
     #[must_use]
     pub fn of(&self, namespace: &ConsumerNamespace, tenant: &TenantName, workspace: &WorkspaceName) -> Answer {

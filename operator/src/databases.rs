@@ -29,7 +29,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::watch as channel, time::Instant};
 
-use crate::engine::fault::Fault;
+use crate::engine::{fault::Fault, patience::Patience};
 pub use seen::{Cluster, ClusterStatus, DatabaseRoleStatus, ObjectStoreStatus};
 pub use watch::follow;
 
@@ -57,6 +57,7 @@ struct Inner {
     known: RwLock<Known>,
     stage: channel::Sender<Stage>,
     namespace: String,
+    patience: Patience,
 }
 
 /// How far watching has come. It never goes back.
@@ -131,7 +132,7 @@ impl Databases {
     #[must_use]
     pub fn new(namespace: String) -> Self {
         let (known, stage) = (RwLock::default(), channel::Sender::new(Stage::Idle));
-        Self(Arc::new(Inner { known, stage, namespace }))
+        Self(Arc::new(Inner { known, stage, namespace, patience: Patience::default() }))
     }
 
     /// The namespace of CloudNativePG.
@@ -164,6 +165,13 @@ impl Databases {
         match installed {
             Some(installed) => lacks(installed).map_or(Ok(()), Err),
             None => self.look(client).await,
+        }
+    }
+
+    /// Waits for a moment until all is known that stands of databases, and where the API server is. From here on they are followed.
+    pub async fn listed(&self, client: &Client) {
+        if self.usable(client).await.is_ok() {
+            self.0.patience.until(|| self.synced().is_ok() && !self.api_server().is_empty()).await;
         }
     }
 

@@ -97,13 +97,19 @@ impl Story for Workspaces {
         let identity = context.identity_of_workspace(workspace)?;
         round.facts.identity = Some(identity);
         let class = observe::class(context, &tenant)?;
+        let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
+        if wants_database {
+            context.databases.listed(&context.engine.client).await;
+        }
+        if !workspace.spec.consumers.is_empty() {
+            context.consents.listed().await;
+        }
         let Some(grant) = observe::grant(context, &tenant, workspace, round)? else { return Ok(()) };
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
         let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
         let plan = consumers::Plan::of(context, &tenant, workspace, &class);
-        let wants_database = class.spec.database.is_some() && workspace.spec.wants_database();
         match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),
             Err(fault) => {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::cast::Cast;
 use super::oracles::{self, Findings};
-use super::point::{Point, STORIES, Story, WriteName};
+use super::point::{Point, SETTLED, STORIES, Story, WriteName};
 use super::points::{self, Learned};
 use super::scene::Scene;
 use super::tell::{Told, tell};
@@ -123,11 +123,12 @@ pub async fn walk(scope: &Scope, lanes: usize, say: fn(&str)) -> Result<Tally> {
 /// Tells each story of the scope without faults, and again, and says which writes it has and what it leaves behind. The stories are told
 /// beside each other.
 async fn learn(scene: &Scene, scope: &Scope, say: fn(&str)) -> Result<(Learned, BTreeMap<Story, Value>)> {
-    let only = match scope {
-        Scope::Story(only) | Scope::One(Point { story: only, .. }) => Some(*only),
-        Scope::All { .. } | Scope::Spread { .. } => None,
+    let is_told = |story: Story| match scope {
+        Scope::Story(only) | Scope::One(Point { story: only, .. }) => *only == story,
+        Scope::Spread { .. } => SETTLED.contains(&story),
+        Scope::All { .. } => true,
     };
-    let stories = STORIES.into_iter().filter(|(story, _)| only.is_none_or(|only| only == *story));
+    let stories = STORIES.into_iter().filter(|(story, _)| is_told(*story));
     let lessons = stories.map(async |(story, name)| anyhow::Ok((story, name, lessons(scene, story, name).await?)));
     let (mut learned, mut expected) = (Learned::new(), BTreeMap::new());
     for (story, name, (writes, end)) in try_join_all(lessons).await? {

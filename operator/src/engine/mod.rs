@@ -13,5 +13,6 @@ pub mod finalize;
 pub mod gate;
 pub mod known;
 pub mod lease;
+pub mod patience;
 pub mod round;
 pub mod watches;

@@ -13,6 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::point::{ISSUE_FOR_BACKUPS, Story};
+use crate::databases::{DRILL, objects};
 use crate::story::{Manifest, Platform, Told, condition, stack_namespace, tenant, workspace};
 
 /// Objects in a bucket that goes: more than one call removes.
@@ -186,16 +187,24 @@ impl Cast {
         let finance = self.finance.api(client).get_opt(self.finance.name()).await?;
         match story {
             Story::Delete => return Ok(tenant.is_none() && finance.is_none()),
-            Story::Leave => return Ok(finance.is_none()),
+            Story::Leave => {
+                return Ok(finance.is_none() && tenant.is_some_and(|it| is_settled(&it) && reserves_nothing(&it)));
+            }
             _ => {}
         }
         let (Some(tenant), Some(finance)) = (tenant, finance) else { return Ok(false) };
         Ok(is_settled(&tenant)
             && match story {
-                Story::Equip => is_settled(&finance) && is_proven(&finance),
+                Story::Equip => is_settled(&finance) && is_proven(&finance) && self.drill_is_over(client).await?,
                 Story::Withdraw => is_at_rest(&finance),
                 _ => is_settled(&finance),
             })
+    }
+
+    /// What was restored beside the database is gone, which is the last to go of what a drill makes.
+    async fn drill_is_over(&self, client: &Client) -> Result<bool> {
+        let clusters = objects(client, &self.stack, "postgresql.cnpg.io", "Cluster");
+        Ok(clusters.get_opt(DRILL).await?.is_none())
     }
 
     /// What both say of themselves, for a story that does not come to its end.
@@ -244,6 +253,12 @@ fn is_settled<K: Told>(object: &K) -> bool {
 fn is<K: Told>(object: &K, kind: &str, status: &str, reason: Option<&str>) -> bool {
     let found = condition(object, kind);
     found.is_some_and(|it| it.status == status && reason.is_none_or(|reason| it.reason == reason))
+}
+
+/// Nothing of the Tenant's quota is kept for a Workspace.
+fn reserves_nothing(tenant: &Tenant) -> bool {
+    let quota = tenant.status.as_ref().and_then(|status| status.quota.as_ref());
+    quota.is_none_or(|quota| quota.reservations.is_empty())
 }
 
 /// A drill has shown that its backups are good, the application has all that it uses, and nobody else is let in any more.

@@ -93,9 +93,6 @@ pub struct Point {
     pub blows: Vec<Blow>,
 }
 
-/// Those of which a spread is walked in each `make test`. The others are walked by `make faults`, until all of their points hold.
-pub(super) const SETTLED: [Story; 3] = [Story::Create, Story::Change, Story::Delete];
-
 pub(super) const STORIES: [(Story, &str); 6] = [
     (Story::Create, "create"),
     (Story::Change, "change"),

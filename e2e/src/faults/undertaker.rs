@@ -3,6 +3,8 @@
 //!
 //! Deletion with the real controller is what `tests/deletion` is about.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
@@ -26,6 +28,10 @@ const LAST: [(&str, &str); 6] = [
     ("events.k8s.io", "Event"),
 ];
 
+/// How often a namespace is tried to be removed, and the time between two.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// At work until it is dropped.
 #[must_use = "it stops when it is dropped"]
 pub struct Undertaker(JoinHandle<()>);
@@ -35,13 +41,22 @@ impl Undertaker {
     pub fn start(client: Client) -> Self {
         Self(tokio::spawn(async move {
             let namespaces: Api<Namespace> = Api::all(client.clone());
-            let mut seen = watcher(namespaces, watcher::Config::default()).default_backoff().applied_objects().boxed();
+            let mut seen =
+                watcher(namespaces.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
             while let Some(event) = seen.next().await {
                 let Ok(namespace) = event else { continue };
-                if namespace.metadata.deletion_timestamp.is_some()
-                    && let Err(error) = bury(&client, &namespace.name_any()).await
-                {
-                    tracing::warn!(%error, namespace = namespace.name_any(), "a namespace could not be removed");
+                if namespace.metadata.deletion_timestamp.is_none() {
+                    continue;
+                }
+                let name = namespace.name_any();
+                for _ in 0..TRIES {
+                    let Err(error) = bury(&client, &name).await else { break };
+                    if matches!(namespaces.get_opt(&name).await, Ok(None)) {
+                        break;
+                    }
+                    // On a busy machine the API server may refuse for a moment, and nobody would tell of the namespace again.
+                    tracing::warn!(%error, name, "a namespace could not be removed");
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }))
@@ -71,7 +86,8 @@ async fn bury(client: &Client, name: &str) -> Result<()> {
 async fn empty(client: &Client, namespace: &str, group: &str, kind: &str) -> Result<()> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    match api.delete_collection(&DeleteParams::default(), &ListParams::default()).await {
+    // Jobs would else wait for somebody who lets go of their pods.
+    match api.delete_collection(&DeleteParams::background(), &ListParams::default()).await {
         // Where a whole group is unknown, the answer is no Status.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         emptied => Ok(emptied.map(drop)?),

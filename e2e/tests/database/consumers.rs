@@ -1,5 +1,5 @@
 //! Applications that use what a Workspace has from namespaces of their own: `examples/consumer/billing.yaml`, which writes into the database, one
-//! that only reads there, and `examples/consumer/archive.yaml`, which writes into the bucket. In: a customer with a database. Out: that all
+//! that only reads there, and `examples/consumer/archive.yaml`, which writes into the bucket and may ask the store of authorization. In: a customer with a database. Out: that all
 //! get what they were promised, that nobody else does, and that nothing of it is left once it is taken back.
 
 mod refused;
@@ -63,7 +63,9 @@ impl Shop {
         let consent = json!({ CONSENT: reports.workspace });
         apply(&admin, "", namespace(&reports.namespace, &consent)).await?;
         apply(&admin, "", namespace(&outside, &json!({}))).await?;
-        let listed = json!([billing.listed(), reports.listed(), archive.listed()]);
+        let mut of_archive = archive.listed();
+        of_archive["authorization"] = json!("readWrite");
+        let listed = json!([billing.listed(), reports.listed(), of_archive]);
         let workspace = platform.applied(acme.workspace.clone().with("consumers", listed)).await?;
         let ready = platform.until_ready(&workspace).await?;
 
@@ -109,6 +111,11 @@ impl Shop {
     pub async fn holder(&self) -> Result<Holder> {
         let certificate = self.billing.given(&self.admin).await?.context("the Secret is gone")?;
         Ok(Holder { what: "application's certificate", certificate, role: self.billing.role() })
+    }
+
+    /// Namespace and ServiceAccount of the application that has the store of authorization, and the bucket.
+    pub fn asker(&self) -> (&str, &str) {
+        (&self.archive.namespace, self.archive.account)
     }
 
     /// What the application was given that has the bucket.

@@ -9,17 +9,22 @@ use aws_sdk_s3::primitives::ByteStream;
 use e2e::databases::{ANOTHER_AUTHORITY, with_credentials, with_what_was_given};
 use e2e::servers::Minio;
 use e2e::show;
+use e2e::wait::until;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use providers::identities::SHORTEST_LIFE;
 use providers::{Access, IdentitySpec, Purpose};
+use serde_json::{Value, json};
 
 use crate::consumers::Shop;
-use crate::world::{Customer, World};
+use crate::database::PATIENCE;
+use crate::world::{Customer, Questions, World};
 
 /// What stands in the table where something is let through, and the store's code where it is not.
 const ALLOWED: &str = "allowed";
 const DENIED: &str = "AccessDenied";
+/// The same of the server of authorization.
+const UNKNOWN_THERE: &str = "forbidden";
 
 /// What is written.
 const NOTE: &str = "note";
@@ -51,6 +56,7 @@ pub async fn of_one_is_closed_to_another(
 ) -> Result<usize> {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     at_buckets(world, acme, globex, shop, &mut rows, &mut wrong).await?;
+    at_stores(world, acme, globex, shop.asker(), &mut rows, &mut wrong).await?;
     for holder in holders {
         at_databases(holder, acme, globex, &mut rows, &mut wrong).await?;
     }
@@ -149,6 +155,40 @@ async fn versions_stay(client: &Client, own: &Place<'_>) -> Result<()> {
     let removed = client.delete_object().bucket(own.bucket).key(&own.object).version_id(version).send().await;
     let removed = verdict(removed)?;
     ensure!(removed == DENIED, "removing a version: {removed}");
+    Ok(())
+}
+
+/// The token of an application at both tenants' stores of authorization.
+async fn at_stores(
+    world: &World,
+    acme: &Customer,
+    globex: &Customer,
+    asker: (&str, &str),
+    rows: &mut Vec<Row>,
+    wrong: &mut Vec<String>,
+) -> Result<()> {
+    for (what, customer, wanted) in [("its store", acme, ALLOWED), ("the other's store", globex, UNKNOWN_THERE)] {
+        let Questions { store, object } = &customer.questions;
+        let question = json!({ "tuple_key": { "user": customer.owner, "relation": "editor", "object": object } });
+        let tuple = json!({ "user": "user:x", "relation": "member", "object": "group:x" });
+        let written = json!({ "writes": { "tuple_keys": [tuple], "on_duplicate": "ignore" } });
+        let tried = async |action: &str, body: &Value| {
+            let (status, answer) = world.asks_as(asker, &format!("/{store}/{action}"), body).await?;
+            let code = answer["code"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+            anyhow::Ok(if status.is_success() { ALLOWED.to_owned() } else { code })
+        };
+        if wanted == ALLOWED {
+            // OpenFGA refuses also where it is too busy to look.
+            let may =
+                async || Ok(tried("check", &question).await? == ALLOWED && tried("write", &written).await? == ALLOWED);
+            until("the application may ask its store", PATIENCE, may).await?;
+        }
+        let (read, write) = (tried("check", &question).await?, tried("write", &written).await?);
+        if read != wanted || write != wanted {
+            wrong.push(format!("the application's token at {what}: {read}, {write}, not {wanted}"));
+        }
+        rows.push(["application's token".to_owned(), what.to_owned(), String::new(), read, write]);
+    }
     Ok(())
 }
 

@@ -125,7 +125,7 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
         suspended::and_its_log_goes_on(&globex).await?;
         anyhow::Ok((took, full::is_told_and_the_way_out_is_one(&world, &globex).await?))
     };
-    let ((took, told), ()) = tokio::try_join!(suspended, shop.is_taken_back(&world))?;
+    let ((took, told), ()) = tokio::try_join!(suspended, shop.is_taken_back(&world, &acme))?;
     steps.end(&format!(
         "consent taken back, nothing left of it; another customer's database, suspended, back after {:.0} s; its volume full, and larger \
          then: {told}",

@@ -10,7 +10,8 @@ use e2e::story::{Manifest, Platform, Stage, class, tenant, workspace};
 use e2e::{Plane, Servers, Tier, show, unique};
 use kube::Client;
 use operator::config::{Config, ProviderSource};
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::database::Database;
 
@@ -22,6 +23,9 @@ pub const RPO: Duration = Duration::from_mins(3);
 
 /// Longest wait for a Workspace that is deleted: its database is given ten minutes to stop.
 const STOPPED: Duration = Duration::from_mins(12);
+
+/// Seconds for which the API server gives tokens at least.
+const SHORTEST_TOKEN: i64 = 600;
 
 /// What the store puts before the names of keys.
 const KEYS: &str = "arn:aws:kms:";
@@ -82,7 +86,7 @@ impl World {
         let stage = Stage::set(Tier::Three, settings).await?;
         let (postgres, servers, ()) = tokio::try_join!(
             CloudNativePg::install(&stage.plane),
-            Servers::start(&stage.plane),
+            Servers::start_with_access_control(&stage.plane),
             import_programs(&stage.plane)
         )?;
         show(&format!("database: {}", postgres.times));
@@ -158,6 +162,19 @@ impl World {
         let platform = self.stage.platform.patient(STOPPED);
         platform.delete(&customer.workspace).await?;
         platform.until_gone(&customer.workspace, &customer.shown).await
+    }
+
+    /// What the server of authorization answers to whoever has the token of this ServiceAccount: `path` begins behind `/stores`.
+    pub async fn asks_as(
+        &self,
+        (namespace, account): (&str, &str),
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Value)> {
+        let openbao = &self.servers.openbao;
+        let own = self.plane().token_for(namespace, account, &[openbao.audience()], SHORTEST_TOKEN).await?;
+        let token = openbao.identity_token(&own).await?;
+        self.servers.openfga.call_as(&token, Method::POST, path, Some(body)).await
     }
 
     /// Ends all of it.

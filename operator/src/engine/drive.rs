@@ -44,7 +44,7 @@ use super::{
 use crate::{clock, http::Health, metrics::Metrics};
 
 /// How long a refusal may be a matter of role bindings that are still spreading.
-const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
+pub(crate) const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
 /// What all controllers share.
 pub struct Engine {

@@ -192,21 +192,22 @@ impl Scene<'_> {
         }
         tracing::info!(workspace = self.name(), name, "a full backup failed or was not made, and another is asked for");
         let backup = desired_database::another_backup(self.facts, &name);
-        match self.create(&backup).await {
-            // By whoever led before.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            made => drop(made.map_err(|error| Fault::api(&error, &format!("create Backup {namespace}/{name}")))?),
-        }
+        let created = self.create(&backup).await;
+        created.map_err(|error| Fault::api(&error, &format!("create Backup {namespace}/{name}")))?;
         context.databases.has_asked(&namespace, name);
         Ok(())
     }
 
-    async fn create(&self, backup: &Value) -> kube::Result<DynamicObject> {
+    /// Creates a Backup, unless whoever led before has. That one has is believed if a trial that makes nothing says so too: we may not read them.
+    async fn create(&self, backup: &Value) -> kube::Result<()> {
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Backup"));
         let namespace = self.facts.namespace();
         let backups = Api::namespaced_with(self.context.engine.client.clone(), namespace.as_str(), &kind);
+        let backup: DynamicObject = serde_json::from_value(backup.clone()).map_err(kube::Error::SerdeError)?;
         let params = PostParams { field_manager: Some(labels::MANAGER_WORKSPACE.to_owned()), ..PostParams::default() };
-        backups.create(&params, &serde_json::from_value(backup.clone()).map_err(kube::Error::SerdeError)?).await
+        let made = backups.create(&params, &backup).await;
+        let trial = PostParams { dry_run: true, ..params };
+        if is_there(&made) && is_there(&backups.create(&trial, &backup).await) { Ok(()) } else { made.map(drop) }
     }
 
     fn full_backups(&self, round: &Round<Facts>) -> FullBackups {
@@ -314,6 +315,11 @@ impl Scene<'_> {
     fn name(&self) -> String {
         format!("{}/{}", self.workspace.namespace().unwrap_or_default(), self.workspace.name_any())
     }
+}
+
+/// Whether it could not be made because one of its name exists.
+fn is_there(made: &kube::Result<DynamicObject>) -> bool {
+    matches!(made, Err(kube::Error::Api(status)) if status.is_already_exists())
 }
 
 /// What was seen of the log at the store.

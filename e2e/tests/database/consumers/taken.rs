@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::Shop;
-use crate::world::World;
+use crate::world::{Customer, World};
 
 /// The condition that tells of consumers, and its reason where a namespace does not consent.
 const CONSUMERS_READY: &str = "ConsumersReady";
@@ -28,7 +28,7 @@ impl Shop {
     ///
     /// The open session acts as itself. One that has become another role by `SET ROLE` stays so until it ends: PostgreSQL asks for the right to it
     /// at that moment only.
-    pub async fn is_taken_back(&self, world: &World) -> Result<()> {
+    pub async fn is_taken_back(&self, world: &World, acme: &Customer) -> Result<()> {
         let (writes, reads) = (self.way_of(&self.billing), self.way_of(&self.reports));
         // From the desk, packets arrive also afterwards: there PostgreSQL itself has to refuse.
         self.from_reports.is_let_in(&writes).await.context("the control fails: a saved certificate")?;
@@ -41,6 +41,11 @@ impl Shop {
         let opens = async || lists(&store, &bucket.name).await;
         ensure!(opens().await?, "the control fails: saved credentials for the bucket");
 
+        let asked = json!({ "tuple_key": { "user": "user:x", "relation": "editor", "object": acme.questions.object } });
+        let question = format!("/{}/check", acme.questions.store);
+        let answered = async || anyhow::Ok(world.asks_as(self.asker(), &question, &asked).await?.0.is_success());
+        until("the control: the store of authorization answers", PATIENCE, answered).await?;
+
         self.withdraw_consent().await?;
         let begun = Instant::now();
         let measured = tokio::try_join!(
@@ -52,9 +57,10 @@ impl Shop {
             time(begun, "no DatabaseRole", async || Ok(!self.has_role(&self.billing).await?)),
             time(begun, "no Secret for the bucket", async || Ok(!self.has_secret(&self.archive).await?)),
             time(begun, "no object by saved credentials", async || Ok(!opens().await?)),
+            time(begun, "no answer of the store of authorization", async || Ok(!answered().await?)),
         )?;
-        let (secret, binding, packet, login, row, role, no_more, object) = measured;
-        let told = [secret, binding, packet, login, row, role, no_more, object].join(", ");
+        let (secret, binding, packet, login, row, role, no_more, object, answer) = measured;
+        let told = [secret, binding, packet, login, row, role, no_more, object, answer].join(", ");
         show(&format!("database: consent taken back: {told}"));
 
         self.all_else_is_as_before().await?;

@@ -1,7 +1,7 @@
 //! Taking everything back from who is a consumer no more: first its role in the database, so that neither its certificate nor a session
 //! that is open is of use any longer, then what it had in its namespace. Status forgets it before.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{Workspace, conditions as names, consumer::ConsumerStatus};
 use desired::{
@@ -19,9 +19,11 @@ use super::{
     Had, Ledger, Scene, find, known, sessions, sorted,
 };
 use crate::{
+    clock,
     context::Context,
     engine::{
         children::{Child, Key},
+        drive::FORBIDDEN_GRACE,
         fault::{Class, Fault},
         round::Round,
     },
@@ -127,7 +129,8 @@ pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Ro
     for consumer in known(workspace) {
         let taken = take_away(context, &stack.name, consumer).await;
         // Whoever owns the namespace may have taken the right away. The database goes, so nothing there is of use to anybody.
-        if let Err(fault) = taken.or_else(|fault| if fault.class == Class::Forbidden { Ok(()) } else { Err(fault) }) {
+        let is_believed = |fault: &Fault| fault.class == Class::Forbidden && refusals_count(workspace);
+        if let Err(fault) = taken.or_else(|fault| if is_believed(&fault) { Ok(()) } else { Err(fault) }) {
             left.push(nothing_of_bucket(consumer));
             failed = failed.or(Some(fault));
         }
@@ -143,6 +146,13 @@ pub async fn revoke_all(context: &Context, workspace: &Workspace, round: &mut Ro
     }
     round.facts.consumers = Some(left);
     failed.map_or(Ok(()), Err)
+}
+
+/// Whether the Workspace has been going for so long that a refusal is not of rights that are only on their way.
+fn refusals_count(workspace: &Workspace) -> bool {
+    let since = workspace.metadata.deletion_timestamp.as_ref();
+    let lasts = since.and_then(|since| Duration::try_from(clock::now().duration_since(since.0)).ok());
+    lasts.is_some_and(|lasts| lasts >= FORBIDDEN_GRACE)
 }
 
 /// The RoleBinding by which we may write Secrets in the namespace of a consumer.

@@ -205,9 +205,9 @@ async fn an_application_comes_to_the_store_of_its_tenant_by_its_own_token_and_fo
     // With a token that has ended, until the kubelet renews it.
     let (ended, own) = (SecretString::from("one-that-has-ended".to_owned()), world.own_token().await?);
     let mut example = world.example(&acme, &ended).await?;
-    let refuses = |address: String| [format!("{} answers 4", address.trim_start_matches("https://"))];
+    let refuses = |address: String, how: &str| [format!("{} answers {how}", address.trim_start_matches("https://"))];
     if let Some(example) = &mut example {
-        example.prints(&refuses(world.servers.openbao.address())).await?;
+        example.prints(&refuses(world.servers.openbao.address(), "")).await?;
         example.renew(&own)?;
         let [anna, ben] = PEOPLE;
         example.prints(&[format!("{anna} allowed"), format!("{ben} denied")]).await?;
@@ -221,7 +221,7 @@ async fn an_application_comes_to_the_store_of_its_tenant_by_its_own_token_and_fo
     .await?;
     show(&format!("access ended {} ms after the consent to it", since.elapsed().as_millis()));
     if let Some(example) = &mut example {
-        example.prints(&refuses(world.servers.openfga.endpoint())).await?;
+        example.prints(&refuses(world.servers.openfga.endpoint(), "401")).await?;
         example.told_nothing_of(&[&ended, &own])?;
     }
     until("its Secret is gone", PATIENCE, async || Ok(world.told(&acme, "authorization-endpoint").await?.is_none()))

@@ -185,6 +185,42 @@ fn a_workspace_that_vanished_leads_nobody_to_the_store_any_more_and_those_beside
 }
 
 #[test]
+fn a_workspace_that_has_lost_its_status_takes_its_members_and_consumers_along_all_the_same() -> Result<()> {
+    Stage::shared(Tier::One, async |stage| {
+        let platform = &stage.platform;
+        let acme = known(stage).await?;
+        let shop = unique("shop");
+        platform.control_namespace(&shop).await?;
+        consents(stage, &shop, Some(&format!("{}/finance", acme.name()))).await?;
+        let ben = json!([{ "kind": "User", "name": "ben", "role": "editor" }]);
+        let finance = workspace("finance").of_tenant(&acme).with("members", ben);
+        let finance = platform.applied(finance.with("consumers", billing(&shop, "read"))).await?;
+        let place = |seen: &Workspace| seen.status.as_ref().and_then(|status| status.authorization.clone());
+        let lets_in = |seen: &Workspace| place(seen).is_some_and(|place| !place.applications.is_empty());
+        let seen = platform.until(&finance, "lets its consumer in", lets_in).await?;
+        let place_before = place(&seen).context("no store")?;
+        let members = || {
+            let store = stage.world.all_stores().remove(&place_before.store_id).unwrap_or_default();
+            store.tuples.keys().filter(|it| it.object == place_before.object).count()
+        };
+        assert_eq!((members(), standing(stage, &place_before.object).len()), (2, 2));
+
+        // As after a restore of the cluster, which brings no status back.
+        platform.apply(&finance.clone().with("paused", true)).await?;
+        platform.until_reason(&finance, names::PAUSED).await?;
+        let bare = Patch::Merge(json!({ "status": { "authorization": null } }));
+        let api = finance.api(&stage.break_glass()?);
+        api.patch_status(finance.name(), &PatchParams::default(), &bare).await?;
+        let seen = platform.until(&finance, "has lost it", |seen| place(seen).is_none()).await?;
+        platform.delete(&finance).await?;
+        platform.apply(&finance).await?;
+        platform.until_gone(&finance, &seen).await?;
+        assert_eq!((members(), standing(stage, &place_before.object).len()), (0, 0));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_server_that_does_not_know_its_callers_opens_its_stores_to_no_consumer_alone_and_that_is_told() -> Result<()> {
     Stage::shared(Tier::One, async |stage| {
         let platform = &stage.platform;

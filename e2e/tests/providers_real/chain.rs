@@ -2,6 +2,7 @@
 //! control, and the token of a ServiceAccount. In: what people apply. Out: what the application is answered, with nothing but its own token
 //! and what its Secret says, and what it is refused at the store of another tenant all the while.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,11 +19,17 @@ use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use crate::documents::{Documents, PEOPLE};
+
 /// Longest wait for what takes several calls at servers that have just started.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long access outlives the consent to it.
 const PROMISED: Duration = Duration::from_mins(1);
+
+/// What the application's Secret says.
+const ENTRIES: [&str; 4] =
+    ["authorization-endpoint", "authorization-store-id", "authorization-object", "authorization-ca.crt"];
 
 struct World {
     stage: Stage,
@@ -112,11 +119,23 @@ impl World {
         Ok(Some(String::from_utf8(told.0.clone())?))
     }
 
-    /// A token that the application gets by itself: that of its ServiceAccount, exchanged at OpenBao.
+    /// A token of its ServiceAccount, as it is mounted.
+    async fn own_token(&self) -> Result<SecretString> {
+        self.stage.plane.token_for(&self.shop, "billing", &[self.servers.openbao.audience()], 600).await
+    }
+
+    /// A token that the application gets by itself: its own, exchanged at OpenBao.
     async fn token(&self) -> Result<SecretString> {
-        let openbao = &self.servers.openbao;
-        let own = self.stage.plane.token_for(&self.shop, "billing", &[openbao.audience()], 600).await?;
-        openbao.identity_token(&own).await
+        self.servers.openbao.identity_token(&self.own_token().await?).await
+    }
+
+    /// The example, with all that the application's Secret says and this token.
+    async fn example(&self, customer: &Customer, token: &SecretString) -> Result<Option<Documents>> {
+        let mut said = BTreeMap::new();
+        for entry in ENTRIES {
+            said.insert(entry, self.told(customer, entry).await?.context("no Secret")?);
+        }
+        Documents::start(&self.servers.openbao, &said, token)
     }
 
     /// What it is answered at a store when it asks whether anna owns what is hers, or writes.
@@ -183,6 +202,17 @@ async fn an_application_comes_to_the_store_of_its_tenant_by_its_own_token_and_fo
     world.may(Doing::Write, &acme).await?;
     world.is_refused_all(&globex, "while it writes").await?;
 
+    // With a token that has ended, until the kubelet renews it.
+    let (ended, own) = (SecretString::from("one-that-has-ended".to_owned()), world.own_token().await?);
+    let mut example = world.example(&acme, &ended).await?;
+    let refuses = |address: String, how: &str| [format!("{} answers {how}", address.trim_start_matches("https://"))];
+    if let Some(example) = &mut example {
+        example.prints(&refuses(world.servers.openbao.address(), "")).await?;
+        example.renew(&own)?;
+        let [anna, ben] = PEOPLE;
+        example.prints(&[format!("{anna} allowed"), format!("{ben} denied")]).await?;
+    }
+
     let since = Instant::now();
     world.consents(None).await?;
     until("the application is refused", PROMISED, async || {
@@ -190,6 +220,10 @@ async fn an_application_comes_to_the_store_of_its_tenant_by_its_own_token_and_fo
     })
     .await?;
     show(&format!("access ended {} ms after the consent to it", since.elapsed().as_millis()));
+    if let Some(example) = &mut example {
+        example.prints(&refuses(world.servers.openfga.endpoint(), "401")).await?;
+        example.told_nothing_of(&[&ended, &own])?;
+    }
     until("its Secret is gone", PATIENCE, async || Ok(world.told(&acme, "authorization-endpoint").await?.is_none()))
         .await?;
     ensure!(world.is_refused(Doing::Check, &acme).await?, "it came back");

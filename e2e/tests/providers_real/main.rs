@@ -8,6 +8,7 @@ mod access;
 mod authorization;
 mod buckets;
 mod chain;
+mod documents;
 mod identities;
 mod keys;
 mod world;

@@ -62,19 +62,19 @@ struct Written {
 }
 
 impl Writer {
-    /// Makes a table and writes into it from now on.
+    /// Makes a table, unless another writer has, and writes into it from now on.
     pub async fn begin(through: Through) -> Result<Self> {
         let begun = Instant::now();
-        let session = loop {
+        let (session, last) = loop {
             match first(&through).await {
-                Ok(session) => break session,
+                Ok(first) => break first,
                 Err(error) if begun.elapsed() > PATIENCE => return Err(error.context("nothing can be written")),
                 // A machine that is busy may lose the input of what it has just started.
                 Err(_) => tokio::time::sleep(PERIOD).await,
             }
         };
         let (stop, stopped) = oneshot::channel();
-        Ok(Self { stop, task: tokio::spawn(write(through, session, stopped)) })
+        Ok(Self { stop, task: tokio::spawn(write(through, session, last, stopped)) })
     }
 
     /// Stops; fails if a row is lost that was acknowledged. Says how many there were, on how many connections, and the longest time between two.
@@ -95,19 +95,21 @@ impl Writer {
     }
 }
 
-/// Connects and makes the table.
-async fn first(through: &Through) -> Result<Session> {
+/// Connects and makes the table; says also which number was written last.
+async fn first(through: &Through) -> Result<(Session, u32)> {
     let mut session = through.open().await?;
     let table = "CREATE TABLE IF NOT EXISTS acknowledged (number bigint PRIMARY KEY)";
     let made = timeout(through.patience(), session.ask(table)).await??;
     ensure!(made.ends_with("CREATE TABLE"), "{made}");
-    Ok(session)
+    let last = "SELECT coalesce(max(number), 0) FROM acknowledged";
+    let last = timeout(through.patience(), session.ask(last)).await??;
+    Ok((session, last.trim().parse().with_context(|| format!("no number: {last}"))?))
 }
 
-async fn write(through: Through, first: Session, mut stopped: oneshot::Receiver<()>) -> Written {
+async fn write(through: Through, first: Session, before: u32, mut stopped: oneshot::Receiver<()>) -> Written {
     let mut written = Written { acknowledged: BTreeSet::new(), sessions: 1, longest: Duration::ZERO };
     let (mut session, mut last) = (Some(first), Instant::now());
-    for number in 1.. {
+    for number in before + 1.. {
         if !matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             break;
         }

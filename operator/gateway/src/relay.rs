@@ -32,6 +32,9 @@ use crate::{
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
 
+/// No connection lives longer than this many seconds, a year, whatever its token says.
+const LONGEST: u64 = 365 * 24 * 60 * 60;
+
 /// Policies as they change; without anybody who could change them nothing is allowed any more.
 pub type Watched = watch::Receiver<Arc<Policies>>;
 
@@ -60,7 +63,7 @@ impl Lease {
     /// Resolves when the connection is no longer allowed.
     pub async fn revoked(&self) -> Reason {
         let mut policies = self.policies.clone();
-        let left = self.passage.who.expires.saturating_sub(self.clock.now());
+        let left = self.passage.who.expires.saturating_sub(self.clock.now()).min(LONGEST);
         let expiry = Instant::now() + Duration::from_secs(left);
         loop {
             tokio::select! {

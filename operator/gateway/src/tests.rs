@@ -7,3 +7,4 @@ mod stage;
 mod tricks;
 mod tunnels;
 mod upstream;
+mod whole;

@@ -80,7 +80,7 @@ impl Audit {
         self.metrics.allowed(trail.pool_name());
         let line = Line::of(trail);
         tracing::info!(target: "audit", decision = "allowed", session = line.session, pool = line.pool, tenant = line.tenant,
-            way = line.way, target = line.target, address = line.address, "allowed");
+            way = line.way, destination = line.target, address = line.address, "allowed");
     }
 
     /// A request was refused.
@@ -93,7 +93,7 @@ impl Audit {
         let Some(left_out) = written else { return self.metrics.line_left_out() };
         let line = Line::of(trail);
         tracing::warn!(target: "audit", decision = "denied", reason = reason.as_str(), session = line.session, pool = line.pool,
-            tenant = line.tenant, way = line.way, target = line.target, address = line.address, left_out, "denied");
+            tenant = line.tenant, way = line.way, destination = line.target, address = line.address, left_out, "denied");
     }
 
     /// A connection that was let through ended.
@@ -101,7 +101,7 @@ impl Audit {
         self.metrics.ended(trail.pool_name(), ended);
         let line = Line::of(trail);
         tracing::info!(target: "audit", decision = "ended", reason = ended.reason.map(Reason::as_str), session = line.session,
-            pool = line.pool, tenant = line.tenant, way = line.way, target = line.target, address = line.address,
+            pool = line.pool, tenant = line.tenant, way = line.way, destination = line.target, address = line.address,
             sent = ended.sent, received = ended.received, "ended");
     }
 }

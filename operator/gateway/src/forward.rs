@@ -26,7 +26,7 @@ use crate::{
 /// What a host may send as the head of its answer.
 const HEAD: usize = 64 * 1024;
 /// What concerns one hop alone, besides what the Connection field names.
-const HOP: [HeaderName; 9] = [
+static HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -1,6 +1,6 @@
 //! The whole program but its process. In: [`Settings`], a future that asks it to end. Out: agents are served until then.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use rustls::{
@@ -38,10 +38,20 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Serves agents until `stop` resolves.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<()> {
+    let bind =
+        async |address: SocketAddr| TcpListener::bind(address).await.with_context(|| format!("listen at {address}"));
+    let (listener, http) = (bind(settings.listen).await?, bind(settings.http).await?);
+    serve(settings, listener, http, stop).await
+}
+
+/// Serves agents at `listener` and the endpoints at `http` until `stop` resolves.
+pub async fn serve(
+    settings: Settings,
+    listener: TcpListener,
+    http: TcpListener,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<()> {
     let tls = tls(&settings)?;
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("listen at {}", settings.listen))?;
-    let http = TcpListener::bind(settings.http).await.with_context(|| format!("listen at {}", settings.http))?;
     let (metrics, clock, ready) = (Metrics::new()?, Clock::system(), Readiness::default());
     let (changes, policies) = watch::channel(Arc::new(Policies::default()));
     let router = Router {
@@ -57,7 +67,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()> + Send) -> R
     let endpoints = tokio::spawn(endpoints::serve(http, ready.clone(), metrics, ended.clone().cancelled_owned()));
     let source = Source::new(settings.policies.clone(), settings.token_keys.clone());
     let mut looking: JoinHandle<Result<()>> = tokio::spawn(look(source, changes, gateway.clone(), ready, clock));
-    tracing::info!(listen = %settings.listen, "serving");
+    tracing::info!("serving");
     let outcome = tokio::select! {
         () = server::serve(&gateway, listener, settings.places(), tls, stop) => Ok(()),
         // Without anybody who looks nothing can be revoked, so it is better to begin anew.

@@ -219,7 +219,7 @@ mod tests {
             one.and(other).unwrap();
         }
         // Ten thousand bytes, of which the first second's worth was there.
-        assert_eq!(begin.elapsed().as_secs_f64().round(), 9.0);
+        assert!((8_900..9_100).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

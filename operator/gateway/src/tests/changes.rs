@@ -34,7 +34,11 @@ async fn cut(change: impl FnOnce(&Stage), reason: Reason) {
 
 #[tokio::test]
 async fn a_session_that_ends_takes_its_tunnels_with_it() {
-    let end = |stage: &Stage| stage.change_pool(|pool| drop(pool.sessions.insert(uid(1).into(), SessionState::Ended)));
+    let end = |stage: &Stage| {
+        stage.change_pool(|pool| {
+            pool.sessions.insert(uid(1).into(), SessionState::Ended);
+        });
+    };
     cut(end, Reason::SessionEnded).await;
     cut(|stage| stage.change_pool(|pool| pool.sessions.clear()), Reason::UnknownSession).await;
 }
@@ -135,16 +139,22 @@ async fn without_anybody_who_could_revoke_nothing_stays_open() {
     assert_eq!((rest(tunnel).await, rest(host).await), (vec![], vec![]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_ends_waits_for_tunnels_and_then_cuts_them_off() {
     let stage = Stage::new().await;
-    let listener = stage.world.listen("93.184.215.14:443").await;
-    let (mut tunnel, mut host) = running(&stage, &listener, "api.example.com:443", "api.example.com").await;
-    let ending = stage.gateway.clone();
-    let ended = tokio::spawn(async move { ending.finish(Duration::from_millis(300)).await });
-    send(&mut tunnel, "still").await;
+    let mut hosts = stage.world.pipe("93.184.215.14:443");
+    let mut agent = stage.near_agent();
+    stage.open(&mut agent, "api.example.com:443").await;
+    let bytes = hello("api.example.com", true);
+    agent.write_all(&bytes).await.unwrap();
+    let mut host = hosts.recv().await.unwrap();
+    read_exactly(&mut host, bytes.len()).await;
+    let (ending, begin) = (stage.gateway.clone(), tokio::time::Instant::now());
+    let ended = tokio::spawn(async move { ending.finish(Duration::from_secs(10)).await });
+    send(&mut agent, "still").await;
     assert_eq!(read_exactly(&mut host, 5).await, b"still");
-    assert_eq!((rest(tunnel).await, rest(host).await), (vec![], vec![]));
+    assert_eq!((rest(agent).await, rest(host).await), (vec![], vec![]));
+    assert_eq!(begin.elapsed().as_secs(), 10);
     ended.await.unwrap();
     assert_eq!(stage.counted(r#"steading_egress_cut_total{pool="acme/desktops",reason="Stopping"}"#), 1);
 }

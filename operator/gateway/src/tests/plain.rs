@@ -155,7 +155,7 @@ async fn audit_lines_say_who_and_where_and_nothing_secret() {
     for line in [of("allowed"), of("ended")] {
         assert_eq!(line["session"], "00000000-0000-0000-0000-000000000001");
         assert_eq!(line["pool"], "acme/desktops");
-        assert_eq!(line["target"], "api.example.com:80");
+        assert_eq!(line["destination"], "api.example.com:80");
         assert_eq!(line["address"], HOST);
     }
     assert_eq!(of("denied")["reason"], "HostNotAllowed");

@@ -59,8 +59,8 @@ async fn what_hides_behind_a_body_is_not_a_request_to_the_host() {
     let hidden = "GET /hidden HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
     send(&mut agent, &format!("{}0\r\n\r\n{hidden}", stage.head(head))).await;
     let answers = [Answer::read(&mut agent).await.status, Answer::read(&mut agent).await.status];
-    // Refusing the contradiction is as good as solving it.
-    assert!(answers == [200, 407] || answers[0] == 400, "{answers:?}");
+    // Refusing the contradiction is as good as solving it; then, or after it, the connection may be closed.
+    assert!(answers[1] != 200 && [200, 400].contains(&answers[0]), "{answers:?}");
     if answers[0] == 200 {
         let seen = host.await.unwrap();
         assert!(!seen.contains("hidden") && !seen.to_ascii_lowercase().contains("content-length"), "{seen}");
@@ -149,7 +149,7 @@ async fn audit_lines_say_who_and_where_and_nothing_secret() {
         .until("the end", |stage| stage.counted(r#"steading_egress_open_connections{pool="acme/desktops"}"#) == 0)
         .await;
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert!(!text.contains("sesame") && !text.contains("ey"), "{text}");
+    assert!(!text.contains("sesame") && !text.contains("eyJ"), "{text}");
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |decision: &str| lines.iter().find(|line| line["decision"] == decision).unwrap();
     for line in [of("allowed"), of("ended")] {

@@ -132,7 +132,7 @@ async fn only_the_session_itself_is_let_in() {
         let answer = Answer::read(&mut agent).await;
         assert!(answer.is(reason), "{trick}: {answer:?}");
         assert_eq!(answer.head.contains("proxy-authenticate: Basic"), answer.status == 407, "{trick}");
-        assert!(!answer.body.contains("ey"), "{trick}: a token is never repeated: {answer:?}");
+        assert!(!answer.body.contains("eyJ"), "{trick}: a token is never repeated: {answer:?}");
     }
     assert_eq!(stage.world.dialled(), [] as [&str; 0]);
 }

@@ -93,15 +93,10 @@ pub fn judge(address: IpAddr, cluster: &[IpNet], listed: &[IpNet]) -> Result<Rea
 /// The address that is reached in the end: a packet to `::ffff:10.0.0.1`, or through NAT64 to `64:ff9b::10.0.0.1`, goes to 10.0.0.1.
 pub fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let mapped = [a, b, c, d, e, f] == [0, 0, 0, 0, 0, 0xffff];
-    let translated = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
-    if mapped || translated {
-        let ([w, x], [y, z]) = (high.to_be_bytes(), low.to_be_bytes());
-        Ipv4Addr::new(w, x, y, z).into()
-    } else {
-        address
-    }
+    let [front @ .., high, low] = v6.segments();
+    let mapped = front == [0, 0, 0, 0, 0, 0xffff];
+    let translated = front == [0x64, 0xff9b, 0, 0, 0, 0];
+    if mapped || translated { Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into() } else { address }
 }
 
 fn of_v4(address: Ipv4Addr) -> AddressClass {

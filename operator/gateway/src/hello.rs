@@ -38,8 +38,8 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), host: &Host) -> Result<
         if !HANDSHAKE.iter().zip(&read).all(|(expected, byte)| expected == byte) {
             return Err(Reason::NotTls);
         }
-        if let Some(name) = feed(&mut acceptor, chunk)? {
-            return agrees(host, name.as_deref()).map(|()| read);
+        if let Some(hello) = feed(&mut acceptor, chunk)? {
+            return agrees(host, hello.name.as_deref()).map(|()| read);
         }
         if read.len() > BYTES {
             return Err(Reason::HelloTooLarge);
@@ -47,15 +47,23 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), host: &Host) -> Result<
     }
 }
 
-/// Gives the acceptor what was read. The name that the client sent, once its message is whole.
-fn feed(acceptor: &mut Acceptor, mut chunk: &[u8]) -> Result<Option<Option<String>>, Reason> {
+/// A ClientHello that is whole.
+struct Hello {
+    /// The name that the client sent.
+    name: Option<String>,
+}
+
+/// Gives the acceptor what was read. The message, once it is whole.
+fn feed(acceptor: &mut Acceptor, mut chunk: &[u8]) -> Result<Option<Hello>, Reason> {
     while !chunk.is_empty() {
         let taken = acceptor.read_tls(&mut chunk).map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::OutOfMemory => Reason::HelloTooLarge,
             _ => Reason::NotTls,
         })?;
         match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(Some(accepted.client_hello().server_name().map(str::to_owned))),
+            Ok(Some(accepted)) => {
+                return Ok(Some(Hello { name: accepted.client_hello().server_name().map(str::to_owned) }));
+            }
             Ok(None) if taken == 0 => return Err(Reason::HelloTooLarge),
             Ok(None) => {}
             Err(_) => return Err(Reason::NotTls),
@@ -165,9 +173,9 @@ pub(crate) mod tests {
             let place = place % bytes.len();
             bytes[place] = byte;
             let mut acceptor = Acceptor::default();
-            if let Ok(Some(name)) = feed(&mut acceptor, &bytes) {
+            if let Ok(Some(hello)) = feed(&mut acceptor, &bytes) {
                 let other = Host::parse("www.example.com").unwrap();
-                prop_assert!(agrees(&other, name.as_deref()).is_err());
+                prop_assert!(agrees(&other, hello.name.as_deref()).is_err());
             }
         }
     }

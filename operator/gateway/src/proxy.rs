@@ -128,10 +128,10 @@ impl Gateway {
             async move { Ok::<_, Infallible>(gateway.answer(request).await) }
         });
         let bounds = &self.0.bounds;
-        let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout);
-        server.max_buf_size(bounds.head_bytes.max(8192)).max_header_size(bounds.head_bytes);
-        let mut connection = pin!(server.serve_connection(TokioIo::new(io), service).with_upgrades());
+        let mut protocol = http1::Builder::new();
+        protocol.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout);
+        protocol.max_buf_size(bounds.head_bytes.max(8192)).max_header_size(bounds.head_bytes);
+        let mut connection = pin!(protocol.serve_connection(TokioIo::new(io), service).with_upgrades());
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = self.0.closing.cancelled() => {

@@ -6,7 +6,7 @@
 //! and counted until it is mended; a file that is gone takes its pool with it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     ffi::OsString,
     fs::{self, File},
     io::{self, Read},
@@ -187,11 +187,14 @@ impl Source {
         let mut pools = HashMap::new();
         self.twice = 0;
         for (file, pool) in self.files.iter().filter_map(|(file, seen)| seen.good.as_ref().map(|pool| (file, pool))) {
-            if pools.contains_key(&pool.uid) {
-                self.twice += 1;
-                tracing::error!(file = %file.display(), pool = %pool.name, "another file has this pool already; this one is not used");
-            } else {
-                pools.insert(pool.uid, Arc::clone(pool));
+            match pools.entry(pool.uid) {
+                Entry::Vacant(free) => {
+                    free.insert(Arc::clone(pool));
+                }
+                Entry::Occupied(_) => {
+                    self.twice += 1;
+                    tracing::error!(file = %file.display(), pool = %pool.name, "another file has this pool already; this one is not used");
+                }
             }
         }
         Policies { keys: self.keys.good.clone().unwrap_or_default(), pools }

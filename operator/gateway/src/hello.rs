@@ -16,8 +16,6 @@ use crate::{
 
 /// Larger than any ClientHello of a browser, with room for the keys of the next years.
 pub const BYTES: usize = 32 * 1024;
-/// The first byte of a TLS record that holds a handshake, and the first of its version.
-const HANDSHAKE: [u8; 2] = [22, 3];
 
 /// A fatal alert `unrecognized_name`, so that the client's error names what was wrong.
 pub const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -34,10 +32,6 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), host: &Host) -> Result<
         };
         let chunk = chunk.get(..count).unwrap_or_default();
         read.extend_from_slice(chunk);
-        // The acceptor would wait for the length of a record that other protocols never send.
-        if !HANDSHAKE.iter().zip(&read).all(|(expected, byte)| expected == byte) {
-            return Err(Reason::NotTls);
-        }
         if let Some(hello) = feed(&mut acceptor, chunk)? {
             return agrees(host, hello.name.as_deref()).map(|()| read);
         }

@@ -106,11 +106,14 @@ mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mu
 
 # What is pure: what should exist, and the decisions of the engine. What survives on purpose stands in .cargo/mutants.toml.
 pure := conditions contest round fault backoff gate children known watches lease/decide
+decisions := host allow address policy policy_file asked credentials token usage
 MUTANTS ?= $(foreach file,$(pure),--file operator/src/engine/$(file).rs) --file operator/src/client/policy.rs
 mutants: $(mutants) ## Change the pure code in every way; a test must notice each.
 	@mkdir -p "$(STEADING_CACHE)/mutants"; export CARGO_TARGET_DIR="$(STEADING_CACHE)/mutants/target"; status=0; \
 	$(mutants) mutants --package desired --output "$(STEADING_CACHE)/mutants/desired" -- --lib --tests || status=$$?; \
 	$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib -- engine client || status=$$?; \
+	$(mutants) mutants --package gateway $(decisions:%=--file operator/gateway/src/%.rs) \
+	  --output "$(STEADING_CACHE)/mutants/gateway" -- --lib || status=$$?; \
 	exit $$status
 
 # `advisories` needs a database that is fetched from outside, so it is not part of the tests: see CONTRIBUTING.md.

@@ -26,7 +26,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{config::Config, engine::lease::Leadership, metrics::Metrics};
+use crate::{
+    config::Config,
+    engine::{lease::Leadership, patience::Patience},
+    metrics::Metrics,
+};
 use expected::{Policy, difference};
 use probes::{Found, Probe};
 
@@ -49,6 +53,7 @@ struct Shared {
     verdict: Mutex<Verdict>,
     /// Whether it stands, for those who wait for that to change.
     turns: watch::Sender<bool>,
+    patience: Patience,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,7 @@ impl Fence {
             policies: expected::policies(&config.namespace, &config.break_glass_groups, &config.cloud_native_pg),
             verdict: Mutex::new(Verdict::NotLooked),
             turns: watch::channel(false).0,
+            patience: Patience::default(),
         };
         let fence = Self(Arc::new(shared));
         // The client holds the metrics, so they must not hold the client through here.
@@ -89,6 +95,7 @@ impl Fence {
             policies: Ok(Vec::new()),
             verdict: Mutex::new(Verdict::Stands { seen: Instant::now() }),
             turns: watch::channel(true).0,
+            patience: Patience::default(),
         }))
     }
 
@@ -102,6 +109,11 @@ impl Fence {
             Verdict::NotLooked => Err("the fence was not looked at yet".to_owned()),
             Verdict::Down { why } => Err(format!("the fence is down: {why}; install the chart of this version again")),
         }
+    }
+
+    /// Waits for a moment until it was looked at, which an operator that has just begun has not yet: it would else call what is well not ready.
+    pub async fn looked(&self) {
+        self.0.patience.until(|| !matches!(&*self.verdict(), Verdict::NotLooked)).await;
     }
 
     /// Tells whenever the fence falls or stands again.

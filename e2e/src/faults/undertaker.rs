@@ -3,6 +3,7 @@
 //!
 //! Deletion with the real controller is what `tests/deletion` is about.
 
+use std::future::ready;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,6 +29,9 @@ const LAST: [(&str, &str); 6] = [
     ("events.k8s.io", "Event"),
 ];
 
+/// So many namespaces are removed beside each other.
+const AT_ONCE: usize = 8;
+
 /// How often a namespace is tried to be removed, and the time between two.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -41,24 +45,13 @@ impl Undertaker {
     pub fn start(client: Client) -> Self {
         Self(tokio::spawn(async move {
             let namespaces: Api<Namespace> = Api::all(client.clone());
-            let mut seen =
-                watcher(namespaces.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
-            while let Some(event) = seen.next().await {
-                let Ok(namespace) = event else { continue };
-                if namespace.metadata.deletion_timestamp.is_none() {
-                    continue;
-                }
-                let name = namespace.name_any();
-                for _ in 0..TRIES {
-                    let Err(error) = bury(&client, &name).await else { break };
-                    if matches!(namespaces.get_opt(&name).await, Ok(None)) {
-                        break;
-                    }
-                    // On a busy machine the API server may refuse for a moment, and nobody would tell of the namespace again.
-                    tracing::warn!(%error, name, "a namespace could not be removed");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+            let seen = watcher(namespaces, watcher::Config::default()).default_backoff().applied_objects();
+            let going = seen.filter_map(|event| {
+                let is_going = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+                ready(event.ok().filter(is_going).map(|namespace| namespace.name_any()))
+            });
+            // Beside each other: on a busy machine they would wait for each other for minutes.
+            going.for_each_concurrent(AT_ONCE, |name| bury_patiently(&client, name)).await;
         }))
     }
 }
@@ -66,6 +59,19 @@ impl Undertaker {
 impl Drop for Undertaker {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Tries again what the API server refuses for a moment: nobody would tell of the namespace again.
+async fn bury_patiently(client: &Client, name: String) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for _ in 0..TRIES {
+        let Err(error) = bury(client, &name).await else { return };
+        if matches!(namespaces.get_opt(&name).await, Ok(None)) {
+            return;
+        }
+        tracing::warn!(%error, name, "a namespace could not be removed");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

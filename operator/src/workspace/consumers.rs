@@ -155,6 +155,7 @@ impl Scene<'_> {
         ledger: &mut Ledger,
         round: &mut Round<Facts>,
     ) -> Vec<(&'a Served, ConsumerStatus)> {
+        self.context.fence.looked().await;
         let fence = self.context.fence.stands();
         let fence = fence.map_err(|why| Fault::waiting(Duration::from_secs(30), names::FENCE_DOWN, why));
         let ready = match fence {

@@ -25,7 +25,7 @@ rm -rf var/lib/dpkg var/cache/debconf
 
 # Tools to train what reads text, which come with it.
 find usr/bin \( -name '*training' -o -name '*unicharset*' -o -name '*dawg*' -o -name '*wordlist*' \) -delete
-for program in ambiguous_words classifier_tester combine_lang_model combine_tessdata lstmeval merge_unicharsets shapeclustering text2image; do
+for program in ambiguous_words classifier_tester combine_lang_model combine_tessdata lstmeval shapeclustering text2image; do
   rm -f "usr/bin/$program"
 done
 # What checks programs that draw by Vulkan, and starters of a server for people.

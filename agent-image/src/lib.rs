@@ -1,5 +1,6 @@
 //! The image of the desktops that agents drive: an X server, a window manager, Chromium, fonts, and what reads text. In: the packages that
-//! `packages.lock` names, and the files in `root`. Out: an OCI image, the same bytes each time, with a document (SPDX) of what it is made of.
+//! `packages.lock` names, and the files in `root`. Out: an OCI image, the same bytes each time, with a document (SPDX) of what it is
+//! made of.
 //!
 //! Neither an engine nor a registry is needed, and nothing of a package is run as root of the machine but what `rootfs.sh` names, in a
 //! folder of its own.

@@ -141,7 +141,7 @@ fn package(words: &[&str]) -> Result<Package> {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.+-~%:".contains(&byte);
     let within = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')) && path.bytes().all(known);
     ensure!(
-        within && path.ends_with(".deb"),
+        within && path.strip_suffix(".deb").is_some(),
         "{name}: {path:?} is no path in an archive of Debian; write the lock anew"
     );
     Ok(Package {

@@ -129,11 +129,11 @@ impl<W: Write> Layout<W> {
     fn base(&mut self, path: &Path, packing: Packing) -> Result<Layer> {
         let unpacked = digest_of_file(path)?;
         let described = match packing {
-            Packing::Plain => self.blob_of_file(PLAIN_LAYER, path, unpacked.clone())?,
+            Packing::Plain => self.blob_of_file(PLAIN_LAYER, path, &unpacked)?,
             Packing::Small => {
                 let small = path.with_extension("tar.gz.partial");
                 let packed = compress(path, &small)
-                    .and_then(|()| self.blob_of_file(SMALL_LAYER, &small, digest_of_file(&small)?));
+                    .and_then(|()| self.blob_of_file(SMALL_LAYER, &small, &digest_of_file(&small)?));
                 fs::remove_file(&small).with_context(|| format!("cannot remove {}", small.display()))?;
                 packed?
             }
@@ -142,12 +142,12 @@ impl<W: Write> Layout<W> {
     }
 
     /// Adds the blob that a file is, unless it is there, and describes it.
-    fn blob_of_file(&mut self, kind: &str, path: &Path, digest: String) -> Result<Value> {
+    fn blob_of_file(&mut self, kind: &str, path: &Path, digest: &str) -> Result<Value> {
         let failed = || format!("cannot read {}", path.display());
         let file = fs::File::open(path).with_context(failed)?;
         let size = file.metadata().with_context(failed)?.len();
-        if self.blobs.insert(digest.clone()) {
-            self.archive.stream(&path_of(&digest), 0o644, size, file)?;
+        if self.blobs.insert(digest.to_owned()) {
+            self.archive.stream(&path_of(digest), 0o644, size, file)?;
         }
         Ok(json!({ "mediaType": kind, "digest": digest, "size": size }))
     }

@@ -1,5 +1,5 @@
-//! Packs the desktop that agents drive into an image, and chooses its packages. In: the lock, or Debian's archive. Out: an archive of an OCI
-//! image layout with its digest on standard output; a folder for an engine to pack; or a new lock.
+//! Packs the desktop that agents drive into an image, and chooses its packages. In: the lock, or Debian's archive. Out: an archive of an
+//! OCI image layout with its digest on standard output; a folder for an engine to pack; or a new lock.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

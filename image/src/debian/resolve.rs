@@ -25,8 +25,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads one: a line `release NAME`; lines with the names of packages that are wanted; lines with `-` and the names of packages that are
-    /// left out though wanted ones depend on them. What stands behind `#` is for readers.
+    /// Reads one: a line `release NAME`; lines with the names of packages that are wanted; lines with `-` and the names of those that
+    /// are left out though wanted ones depend on them. What stands behind `#` is for readers.
     ///
     /// # Errors
     /// If there is no release, or a word is no name of a package.

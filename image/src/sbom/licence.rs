@@ -1,8 +1,8 @@
-//! Licences of Debian's packages by their names in SPDX. In: the notice that comes with a package. Out: an expression over all licences that
-//! it names, or that it cannot be told.
+//! Licences of Debian's packages by their names in SPDX. In: the notice that comes with a package. Out: an expression over all licences
+//! that it names, or that it cannot be told.
 //!
-//! Format of notices: <https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/>. A notice in another form is for people: then the
-//! document says where it is, and claims nothing.
+//! Format of notices: <https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/>. A notice in another form is for people:
+//! then the document says where it is, and claims nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -30,7 +30,7 @@ TIER ?= 2
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER, DATABASES=1 (cluster-up), KEEP (demo),"
 	@echo "           CLUSTER=current, CLASS, YES=1 (demo: on a cluster of yours),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"

@@ -47,7 +47,7 @@ impl Layer {
         if !layer.folder.is_dir() {
             let partial = layer.folder.with_extension("partial");
             remove(&partial)?;
-            make(lock, cache, &partial, say)?;
+            make(lock, &layer.folder.with_extension("packages"), &partial, say)?;
             fs::rename(&partial, &layer.folder).with_context(|| format!("cannot keep {}", layer.folder.display()))?;
         }
         layer.check(expected)?;
@@ -101,15 +101,14 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Makes all that is kept of a layer in a new folder.
-fn make(lock: &Lock, cache: &Path, folder: &Path, say: impl Fn(&str)) -> Result<()> {
-    let packages = cache.join("images").join("packages");
+/// Makes all that is kept of a layer in a new folder. Packages are kept until it is made.
+fn make(lock: &Lock, packages: &Path, folder: &Path, say: impl Fn(&str)) -> Result<()> {
     say(&format!("getting {} packages of Debian {} for the desktop", lock.packages.len(), lock.release));
-    fetch::fetch(lock, &packages)?;
+    fetch::fetch(lock, packages)?;
     fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let root = folder.join("root");
     say("unpacking and packing them (about a minute, once for each lock)");
-    unpack(lock, &packages, folder, &root)?;
+    unpack(lock, packages, folder, &root)?;
     let document = sbom::spdx(crate::NAME, lock, &root)?;
     fs::write(folder.join("desktop.spdx.json"), document).context("cannot write the document")?;
     let archive = folder.join("layer.tar");
@@ -121,11 +120,7 @@ fn make(lock: &Lock, cache: &Path, folder: &Path, say: impl Fn(&str)) -> Result<
     std::io::copy(&mut file, &mut sum).with_context(|| format!("cannot read {}", archive.display()))?;
     fs::write(folder.join("layer.sha256"), sum.hex() + "\n").context("cannot write the checksum")?;
     remove(&root)?;
-    for package in &lock.packages {
-        let file = packages.join(package.file());
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-    }
-    Ok(())
+    remove(packages)
 }
 
 /// Runs the script. Who is not root becomes it in a namespace, which is enough for changing the root of programs that only look at files.

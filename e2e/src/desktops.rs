@@ -135,6 +135,15 @@ impl Desktop {
         Ok(())
     }
 
+    /// Waits until it has ended, and returns what it said last.
+    pub fn end(&mut self) -> Result<String> {
+        while self.nursery.process(NAME)?.ended()?.is_none() {
+            ensure!(self.started.elapsed() < PATIENCE * 2, "the desktop does not end");
+            std::thread::sleep(POLL_EVERY);
+        }
+        Ok(self.nursery.process(NAME)?.last_lines())
+    }
+
     /// Runs a program in it, as whom the desktop runs, with this on its standard input. Returns what it said and whether it succeeded.
     pub fn run(&mut self, program: &[&str], input: &[u8]) -> Result<(String, bool)> {
         let group = self.nursery.process(NAME)?.id();

@@ -127,6 +127,15 @@ async fn shows_a_page(runtime: Runtime) -> Result<()> {
     the_page_is_in_the_accessibility_tree(&mut desktop)?;
     let lists = desktop.shell("ls -A /home/agent/.cache")?;
     assert!(!lists.contains("fontconfig"), "fonts are listed anew at each start: {lists}");
+    without_its_window_manager_it_ends(&mut desktop)
+}
+
+fn without_its_window_manager_it_ends(desktop: &mut Desktop) -> Result<()> {
+    desktop.shell(
+        "for it in /proc/[0-9]*; do read -r name <$it/comm && [ $name != openbox ] || kill ${it#/proc/}; done",
+    )?;
+    let said = desktop.end()?;
+    assert!(said.contains("desktop: openbox ended"), "{said}");
     Ok(())
 }
 

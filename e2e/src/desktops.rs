@@ -40,7 +40,7 @@ pub async fn layer() -> Result<Layer> {
     let make = || {
         plane::provide(&NEEDS)?;
         Layer::of(&agent_image::lock()?, &cache_root()?, Expected::Sum(LAYER), |text| {
-            crate::show(&format!("e2e: {text}"))
+            crate::show(&format!("e2e: {text}"));
         })
     };
     tokio::task::spawn_blocking(make).await.context("the task ended early")?

@@ -14,7 +14,7 @@ use image::signature::Key;
 /// Packs the desktop that agents drive into an OCI image, without an engine: the same lock always gives the same digest.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example:\n  desktop-image pack --name localhost/steading/desktop:0.1.0 --output steading-desktop.tar --key cosign.pem\n  skopeo copy --all oci-archive:steading-desktop.tar:0.1.0 docker://registry.example/steading/desktop:0.1.0"
+    after_help = "Example:\n  desktop-image pack --name localhost/steading/desktop:0.1.0 --output steading-desktop.tar --key cosign.pem\n  skopeo copy oci-archive:steading-desktop.tar:0.1.0 docker://registry.example/steading/desktop:0.1.0"
 )]
 struct Arguments {
     /// Where what was made is kept.

@@ -120,7 +120,9 @@ fn resolve(cache: &Path) -> Result<Lock> {
 fn tell(newer: &Lock) -> Vec<String> {
     let older = Lock::parse(agent_image::LOCK);
     let differences = older.map(|older| older.differences(newer)).unwrap_or_default();
-    differences.iter().for_each(|line| say(line));
+    for line in &differences {
+        say(line);
+    }
     differences
 }
 

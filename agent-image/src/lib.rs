@@ -65,7 +65,6 @@ pub fn started() -> Image {
     let labels = [
         ("org.opencontainers.image.title", "Steading desktop"),
         ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
-        ("org.opencontainers.image.source", env!("CARGO_PKG_REPOSITORY")),
     ];
     let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     Image {

@@ -1,7 +1,7 @@
 # Every command of the project. `make help` lists them; `make test` is what CI runs.
 #
 # Nothing is kept in the work tree but what is made for people: target/cluster/kubeconfig, target/steading-operator.tar. Compiled
-# code and the programs of the test clusters live in a cache that can be deleted at any time.
+# code and the programs of the test clusters live in a cache that can be deleted at any time; packages of Debian live there, too.
 
 STEADING_CACHE ?= $(HOME)/.cache/steading
 CARGO_TARGET_DIR ?= $(STEADING_CACHE)/target

@@ -1,4 +1,4 @@
-//! The layer of packages. In: a lock and a folder to keep things in. Out: the archive of the layer and the document about it, made once for
+//! The layer of packages. In: a lock and folders to keep things in. Out: the archive of the layer and the document about it, made once for
 //! each lock and script.
 
 use std::fs;
@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use image::debian::{Lock, fetch};
+use image::debian::Lock;
+use image::debian::store::Store;
 use image::{Sum, hex, sbom, tree};
+
+use crate::packages;
 
 const SCRIPT: &str = include_str!("../rootfs.sh");
 /// Raised when the same packages and script become another layer.
@@ -24,6 +27,22 @@ pub enum Expected<'a> {
     Anything,
 }
 
+/// Where things are kept, so that they are not made or got again.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Packages. They are the one thing that cannot always be had again.
+    pub packages: Store,
+    /// Layers, each in a folder of its own.
+    pub layers: PathBuf,
+}
+
+impl Cache {
+    /// Both in one folder.
+    pub fn of(root: &Path) -> Self {
+        Self { packages: Store::new(&root.join("packages")), layers: root.join("images") }
+    }
+}
+
 /// A layer that was made.
 #[derive(Clone, Debug)]
 pub struct Layer {
@@ -35,19 +54,22 @@ impl Layer {
     /// make it once.
     ///
     /// # Errors
-    /// If a package cannot be had or is not what the lock says, a program is missing, or the layer is not what is expected.
-    pub fn of(lock: &Lock, cache: &Path, expected: Expected<'_>, say: impl Fn(&str)) -> Result<Self> {
-        let images = cache.join("images");
-        fs::create_dir_all(&images).with_context(|| format!("cannot create {}", images.display()))?;
+    /// [`crate::Replaced`] if packages can no longer be had because Debian replaced them. Any other if they cannot be had though Debian has
+    /// them, a program is missing, or the layer is not what is expected.
+    pub fn of(lock: &Lock, cache: &Cache, expected: Expected<'_>, say: impl Fn(&str)) -> Result<Self> {
+        let layers = &cache.layers;
+        fs::create_dir_all(layers).with_context(|| format!("cannot create {}", layers.display()))?;
         let key = hex(format!("{FORM}\n{SCRIPT}\n{lock}").as_bytes());
-        let layer = Self { folder: images.join(format!("desktop-{}", key.get(..16).unwrap_or(&key))) };
+        let layer = Self { folder: layers.join(format!("desktop-{}", key.get(..16).unwrap_or(&key))) };
         let guard = layer.folder.with_extension("lock");
         let guard = fs::File::create(&guard).with_context(|| format!("cannot create {}", guard.display()))?;
         guard.lock().context("cannot wait for another process that makes the same layer")?;
         if !layer.folder.is_dir() {
             let partial = layer.folder.with_extension("partial");
             remove(&partial)?;
-            make(lock, &layer.folder.with_extension("packages"), &partial, say)?;
+            let packages = packages::get(lock, &cache.packages, &say, || crate::resolve(layers))?;
+            say("unpacking and packing the desktop's packages (about a minute, once for each lock)");
+            make(lock, &packages, &partial)?;
             fs::rename(&partial, &layer.folder).with_context(|| format!("cannot keep {}", layer.folder.display()))?;
         }
         layer.check(expected)?;
@@ -101,14 +123,11 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Makes all that is kept of a layer in a new folder. Packages are kept until it is made.
-fn make(lock: &Lock, packages: &Path, folder: &Path, say: impl Fn(&str)) -> Result<()> {
-    say(&format!("getting {} packages of Debian {} for the desktop", lock.packages.len(), lock.release));
-    fetch::fetch(lock, packages)?;
+/// Makes all that is kept of a layer in a new folder.
+fn make(lock: &Lock, packages: &[PathBuf], folder: &Path) -> Result<()> {
     fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let root = folder.join("root");
-    say("unpacking and packing them (about a minute, once for each lock)");
-    unpack(lock, packages, folder, &root)?;
+    unpack(packages, folder, &root)?;
     let document = sbom::spdx(crate::NAME, lock, &root)?;
     fs::write(folder.join("desktop.spdx.json"), document).context("cannot write the document")?;
     let archive = folder.join("layer.tar");
@@ -119,12 +138,11 @@ fn make(lock: &Lock, packages: &Path, folder: &Path, say: impl Fn(&str)) -> Resu
     let mut file = fs::File::open(&archive).with_context(|| format!("cannot read {}", archive.display()))?;
     std::io::copy(&mut file, &mut sum).with_context(|| format!("cannot read {}", archive.display()))?;
     fs::write(folder.join("layer.sha256"), sum.hex() + "\n").context("cannot write the checksum")?;
-    remove(&root)?;
-    remove(packages)
+    remove(&root)
 }
 
 /// Runs the script. Who is not root becomes it in a namespace, which is enough for changing the root of programs that only look at files.
-fn unpack(lock: &Lock, packages: &Path, folder: &Path, root: &Path) -> Result<()> {
+fn unpack(packages: &[PathBuf], folder: &Path, root: &Path) -> Result<()> {
     let script = folder.join("rootfs.sh");
     fs::write(&script, SCRIPT).context("cannot write the script")?;
     let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
@@ -132,11 +150,33 @@ fn unpack(lock: &Lock, packages: &Path, folder: &Path, root: &Path) -> Result<()
     if !is_root {
         command.args(["--map-root-user", "/bin/sh"]);
     }
-    command.arg(&script).arg(root).args(lock.packages.iter().map(|package| packages.join(package.file())));
+    command.arg(&script).arg(root).args(packages);
     let output = command.output().context("cannot start /bin/sh or unshare: install the package util-linux")?;
     fs::remove_file(&script).context("cannot remove the script")?;
     if !output.status.success() {
         bail!("rootfs.sh: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn another_layer_than_the_one_that_was_chosen_is_refused() {
+        let folder = std::env::temp_dir().join(format!("steading-layer-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("layer.sha256"), "beef\n").unwrap();
+        let layer = Layer { folder };
+        for expected in [Expected::Sum("beef\n"), Expected::Anything] {
+            layer.check(expected).unwrap();
+        }
+        let refusal = layer.check(Expected::Sum("c0ffee\n")).unwrap_err().to_string();
+        assert!(refusal.contains("SHA-256 beef, and c0ffee is expected"), "{refusal}");
+        assert!(refusal.contains("make agent-image-lock SAME=1"), "{refusal}");
+        remove(&layer.folder).unwrap();
+    }
 }

@@ -7,6 +7,7 @@
 
 mod layer;
 mod own;
+mod packages;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +19,8 @@ use image::Image;
 use image::debian::Lock;
 use image::debian::resolve::{ARCHITECTURE, Request};
 
-pub use layer::{Expected, Layer};
+pub use layer::{Cache, Expected, Layer};
+pub use packages::{Now, Replaced};
 
 /// What is wanted of Debian.
 pub const REQUEST: &str = include_str!("../packages");
@@ -51,13 +53,18 @@ fn read_lock(lock: &str, request: &str) -> Result<Lock> {
     read.context("agent-image/packages.lock: run `make agent-image-lock`")
 }
 
-/// Asks Debian's archive anew, with an empty folder to work in.
+/// Asks Debian's archive what it has now, in a folder beneath this one that is gone afterwards.
 ///
 /// # Errors
 /// If the archive cannot be reached, or does not have what is wanted.
-pub fn resolve(work: &Path) -> Result<Lock> {
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    Request::parse(REQUEST).and_then(|request| request.resolve(work, &now)).context("agent-image/packages")
+pub fn resolve(beneath: &Path) -> Result<Now> {
+    let seen = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let work = beneath.join(format!("resolve-{}", std::process::id()));
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    let answer =
+        Request::parse(REQUEST).and_then(|request| request.resolve(&work, &seen)).context("agent-image/packages");
+    fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    answer.map(|(lock, idle)| Now { lock, idle })
 }
 
 /// How the image is started: program, environment and user, without its files.

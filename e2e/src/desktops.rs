@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agent_image::{Expected, LAYER, Layer};
+use agent_image::{Cache, Expected, LAYER, Layer, Replaced};
 use anyhow::{Context as _, Result, bail, ensure};
+use image::debian::Lock;
 
 use crate::components::{Component, cache_root};
 use crate::nursery::{Nursery, POLL_EVERY};
@@ -35,15 +36,62 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// What the container is called, by its runtime.
 const NAME: &str = "desktop";
 
-/// The layer of packages that the lock names: made first if the cache does not have it, and refused if it is not the one that was chosen.
-pub async fn layer() -> Result<Layer> {
-    let make = || {
-        plane::provide(&NEEDS)?;
-        Layer::of(&agent_image::lock()?, &cache_root()?, Expected::Sum(LAYER), |text| {
-            crate::show(&format!("e2e: {text}"));
+/// The layer of packages that a test looks at, and the lock that it was made of.
+pub struct Made {
+    /// The layer.
+    pub layer: Layer,
+    /// Its lock.
+    pub lock: Lock,
+    /// If the lock is not the one that is checked in: where the layer lies until this is dropped.
+    fresh: Option<Nursery>,
+}
+
+impl Made {
+    /// By the lock that is checked in, or, if Debian has replaced packages of it since, by one that is chosen now; which is said aloud. The
+    /// age of the lock is nobody's fault, so a test must not fail of it. All else that goes wrong is an error.
+    pub async fn of_debian() -> Result<Self> {
+        tokio::task::spawn_blocking(|| {
+            plane::provide(&NEEDS)?;
+            let (lock, cache) = (agent_image::lock()?, Cache::of(&cache_root()?));
+            match Layer::of(&lock, &cache, Expected::Sum(LAYER), say) {
+                Ok(layer) => Ok(Self { layer, lock, fresh: None }),
+                Err(error) => Self::fresh(error.downcast()?, &cache),
+            }
         })
-    };
-    tokio::task::spawn_blocking(make).await.context("the task ended early")?
+        .await
+        .context("the task ended early")?
+    }
+
+    fn fresh(replaced: Replaced, cache: &Cache) -> Result<Self> {
+        say(&format!(
+            "WARNING: the desktop that is tested is not the one of agent-image/packages.lock, and layer.sha256 is not checked. {replaced}"
+        ));
+        let Replaced { now, .. } = replaced;
+        if !now.idle.is_empty() {
+            say(&format!("agent-image/packages leaves out what nothing would bring any more: {}", now.idle.join(" ")));
+        }
+        let nursery = Nursery::on_disk("desktop-layer")?;
+        let cache = Cache { layers: nursery.directory().to_owned(), ..cache.clone() };
+        let layer = Layer::of(&now.lock, &cache, Expected::Anything, say)?;
+        Ok(Self { layer, lock: now.lock, fresh: Some(nursery) })
+    }
+
+    /// Compares with what was made of the same packages at another time: with what is checked in, or, if there is no such, by making it
+    /// once more.
+    pub fn made_again(&self) -> Result<[String; 2]> {
+        let first = self.layer.sum()?;
+        if self.fresh.is_none() {
+            return Ok([first, LAYER.trim_end().to_owned()]);
+        }
+        let nursery = Nursery::on_disk("desktop-layer-again")?;
+        let cache = Cache { layers: nursery.directory().to_owned(), ..Cache::of(&cache_root()?) };
+        let second = Layer::of(&self.lock, &cache, Expected::Anything, say)?;
+        Ok([first, second.sum()?])
+    }
+}
+
+fn say(text: &str) {
+    crate::show(&format!("e2e: {text}"));
 }
 
 /// The files of an image, unpacked.

@@ -2,10 +2,13 @@
 //! archive has it; or why the text is no such lock.
 //!
 //! A lock is made by [`resolve`], checked in, and read ever after: what the archive changes is then seen in a review, and not in a digest
-//! that nobody expected. Packages are got by [`fetch`], which takes nothing but what the lock says.
+//! that nobody expected. Packages are got by [`fetch`], which takes nothing but what the lock says, and kept in a [`store`]; [`gone`] judges
+//! why some cannot be had.
 
 pub mod fetch;
+pub mod gone;
 pub mod resolve;
+pub mod store;
 
 use std::collections::BTreeSet;
 use std::fmt;

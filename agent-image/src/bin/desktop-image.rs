@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use agent_image::{Expected, LAYER, Layer};
-use anyhow::{Context as _, Result, bail};
+use agent_image::{Cache, Expected, LAYER, Layer};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use image::debian::Lock;
 use image::signature::Key;
@@ -17,7 +17,7 @@ use image::signature::Key;
     after_help = "Example:\n  desktop-image pack --name localhost/steading/desktop:0.1.0 --output steading-desktop.tar --key cosign.pem\n  skopeo copy oci-archive:steading-desktop.tar:0.1.0 docker://registry.example/steading/desktop:0.1.0"
 )]
 struct Arguments {
-    /// Where what was made is kept.
+    /// Where packages and layers are kept.
     #[arg(long, env = "STEADING_CACHE")]
     cache: Option<PathBuf>,
     #[command(subcommand)]
@@ -60,6 +60,7 @@ fn main() -> Result<()> {
     let home = || std::env::home_dir().map(|home| home.join(".cache").join("steading"));
     let cache =
         cache.or_else(home).context("no home directory is known: give --cache a folder that may grow by 2 GB")?;
+    let cache = Cache::of(&cache);
     match task {
         Task::Pack { name, output, key, root } => {
             let layer = Layer::of(&agent_image::lock()?, &cache, Expected::Sum(LAYER), say)?;
@@ -107,13 +108,15 @@ fn pack(name: &str, layer: &Layer, output: &Path, key: Option<&Path>) -> Result<
     Ok(())
 }
 
-/// Asks the archive, in a folder that is gone afterwards.
-fn resolve(cache: &Path) -> Result<Lock> {
-    let work = cache.join("images").join(format!("resolve-{}", std::process::id()));
-    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    let lock = agent_image::resolve(&work);
-    fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
-    lock
+/// Asks the archive. What the request leaves out has a reason to be in it.
+fn resolve(cache: &Cache) -> Result<Lock> {
+    let now = agent_image::resolve(&cache.layers)?;
+    ensure!(
+        now.idle.is_empty(),
+        "agent-image/packages: these are left out, but nothing would bring them; remove them there: {}",
+        now.idle.join(" ")
+    );
+    Ok(now.lock)
 }
 
 /// Says what is new in a lock.
@@ -126,7 +129,7 @@ fn tell(newer: &Lock) -> Vec<String> {
     differences
 }
 
-fn check(cache: &Path, folder: &Path) -> Result<()> {
+fn check(cache: &Cache, folder: &Path) -> Result<()> {
     agent_image::lock()?;
     let differences = tell(&resolve(cache)?);
     if !differences.is_empty() {
@@ -140,7 +143,7 @@ fn check(cache: &Path, folder: &Path) -> Result<()> {
 }
 
 /// Makes the layer and writes down what it is.
-fn measure(lock: &Lock, cache: &Path, folder: &Path) -> Result<()> {
+fn measure(lock: &Lock, cache: &Cache, folder: &Path) -> Result<()> {
     let layer = Layer::of(lock, cache, Expected::Anything, say)?;
     write(&folder.join("layer.sha256"), &format!("{}\n", layer.sum()?))
 }

@@ -1,35 +1,80 @@
-//! Gets the packages of a lock. In: the lock and a folder. Out: the files in it, each with the bytes that the lock says and no others.
+//! Gets the packages of a lock. In: the lock and a store. Out: what the lock says in the store, with those bytes and no others; or which
+//! packages could not be had, and why.
 
-use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::resolve::{ARCHIVE, output};
+use super::resolve::ARCHIVE;
+use super::store::Store;
 use super::{Lock, Package};
 
 /// apt's downloader, which can be told the checksum and obeys the proxy that this machine has for apt.
 const HELPER: &str = "/usr/lib/apt/apt-helper";
 /// Every state of the archive that there ever was. Asked for what the archive itself no longer has.
 const SNAPSHOTS: &str = "http://snapshot.debian.org/archive";
+/// So many at once, because each start of the helper costs as much as a small package.
+const AT_ONCE: usize = 50;
 
-/// Gets each package that is not in the folder, and refuses one that is not what the lock says, wherever it came from.
+/// What could not be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// These packages.
+    pub packages: Vec<Package>,
+    /// What the downloader said when it asked the archive.
+    pub said: String,
+}
+
+/// Gets each package that the store does not have. What is not what the lock says is not kept, wherever it came from.
 ///
 /// # Errors
-/// If a package cannot be had any more, or has other bytes.
-pub fn fetch(lock: &Lock, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let missing: Vec<_> = lock.packages.iter().filter(|package| !folder.join(package.file()).exists()).collect();
-    // Many at once, because each start of the helper costs as much as a small package.
-    for some in missing.chunks(50) {
-        let now = |package: &Package| format!("{ARCHIVE}/{}", package.path);
-        if download(some, folder, now).is_err() {
-            let left: Vec<_> = some.iter().copied().filter(|package| !folder.join(package.file()).exists()).collect();
-            download(&left, folder, |package| earlier(lock, package)).with_context(|| gone(&left))?;
-        }
+/// If the store cannot be written, or the downloader not be started. That a package cannot be had is no error here.
+pub fn fetch(lock: &Lock, store: &Store, say: impl Fn(&str)) -> Result<Missing> {
+    fetch_by(lock, store, say, download)
+}
+
+/// A package and the address to get it from.
+pub(super) type Wanted<'a> = (&'a Package, String);
+
+/// The same by this downloader: it puts what it gets into a folder, called as [`Package::file`] says, and returns what went wrong.
+pub(super) fn fetch_by(
+    lock: &Lock,
+    store: &Store,
+    say: impl Fn(&str),
+    download: impl Fn(&[Wanted<'_>], &Path) -> Result<String>,
+) -> Result<Missing> {
+    let lacking = store.lacks(&lock.packages, &say)?;
+    if lacking.is_empty() {
+        return Ok(Missing::default());
     }
-    lock.packages.iter().try_for_each(|package| check(package, folder))
+    let downloads = store.downloads()?;
+    // Somebody else may have got them meanwhile.
+    let mut lacking = store.lacks(lacking, &say)?;
+    say(&format!("getting {} packages of Debian {}", lacking.len(), lock.release));
+    let get = |packages: &[&Package], address: &dyn Fn(&Package) -> String| -> Result<String> {
+        let wanted: Vec<_> = packages.iter().map(|package| (*package, address(package))).collect();
+        let said = download(&wanted, &downloads.folder)?;
+        for package in packages {
+            store.keep(package, &downloads.folder.join(package.file()))?;
+        }
+        Ok(said)
+    };
+    let mut said = String::new();
+    for some in lacking.chunks(AT_ONCE) {
+        said += &get(some, &|package| format!("{ARCHIVE}/{}", package.path))?;
+    }
+    lacking = store.lacks(lacking, &say)?;
+    // Where the first cannot be had, the snapshots cannot be reached: each further one would only wait as long again.
+    if let Some((first, others)) = lacking.split_first() {
+        let earlier = |package: &Package| earlier(lock, package);
+        get(&[first], &earlier)?;
+        if store.path(first).exists() {
+            others.chunks(AT_ONCE).try_for_each(|some| get(some, &earlier).map(drop))?;
+        }
+        lacking = store.lacks(lacking, &say)?;
+    }
+    Ok(Missing { packages: lacking.into_iter().cloned().collect(), said: said.trim_end().to_owned() })
 }
 
 /// Where a package lay when the lock was made.
@@ -38,40 +83,13 @@ fn earlier(lock: &Lock, package: &Package) -> String {
     format!("{SNAPSHOTS}/{archive}/{}/{path}", lock.seen)
 }
 
-fn gone(packages: &[&Package]) -> String {
-    let names: Vec<_> = packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-    format!(
-        "Debian's archive has not all of {}, and the snapshots of it cannot be had either; if newer ones have replaced them, write the \
-         lock anew",
-        names.join(", ")
-    )
-}
-
-fn download(packages: &[&Package], folder: &Path, address: impl Fn(&Package) -> String) -> Result<()> {
+fn download(wanted: &[Wanted<'_>], folder: &Path) -> Result<String> {
     let mut command = Command::new(HELPER);
-    command.args(["-qq", "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=3", "download-file"]);
-    for package in packages {
-        command.arg(address(package)).arg(folder.join(package.file())).arg(format!("SHA256:{}", package.sha256));
+    command.args(["-qq", "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=3", "download-file"]).env("LC_ALL", "C");
+    for (package, address) in wanted {
+        command.arg(address).arg(folder.join(package.file())).arg(format!("SHA256:{}", package.sha256));
     }
-    output(&mut command).map(drop)
-}
-
-/// Refuses a file that is not the package, and removes it so that it is got anew.
-fn check(package: &Package, folder: &Path) -> Result<()> {
-    let path = folder.join(package.file());
-    let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (size, sha256) = (u64::try_from(content.len())?, crate::hex(&content));
-    if (size, &sha256) != (package.size, &package.sha256) {
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    ensure!(
-        (size, &sha256) == (package.size, &package.sha256),
-        "{} {} is not what the lock says: {size} bytes with SHA-256 {sha256} instead of {} with {}; it was removed. Try again; if it stays \
-         so, somebody changes what you download",
-        package.name,
-        package.version,
-        package.size,
-        package.sha256
-    );
-    Ok(())
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot start {HELPER}: install the package apt"))?;
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }

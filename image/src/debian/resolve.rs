@@ -59,11 +59,12 @@ impl Request {
         &self.text
     }
 
-    /// Asks the archive, with an empty folder to work in. `seen` is the time now, as a lock has it.
+    /// Asks the archive, with an empty folder to work in. `seen` is the time now, as a lock has it. Returns the lock, and what is left out
+    /// though nothing depends on it any more.
     ///
     /// # Errors
-    /// If apt is missing or fails, or if something is left out that nothing depends on.
-    pub fn resolve(&self, work: &Path, seen: &str) -> Result<Lock> {
+    /// If apt is missing or fails.
+    pub fn resolve(&self, work: &Path, seen: &str) -> Result<(Lock, Vec<String>)> {
         self.configure(work)?;
         let apt = |program: &str| {
             let mut command = Command::new(program);
@@ -75,18 +76,13 @@ impl Request {
         let found: Vec<Found> = addresses.lines().map(Found::parse).collect::<Result<_>>()?;
         let idle: Vec<_> =
             self.left_out.iter().filter(|name| found.iter().all(|it| it.name != **name)).cloned().collect();
-        ensure!(
-            idle.is_empty(),
-            "these are left out, but nothing would bring them; remove them there: {}",
-            idle.join(" ")
-        );
         let kept: Vec<_> = found.into_iter().filter(|it| !self.left_out.contains(&it.name)).collect();
         let asked = kept.iter().map(|it| format!("{}={}", it.name, it.version));
         let stanzas = output(apt("apt-cache").args(["show", "--"]).args(asked))?;
         let mut packages = kept.iter().map(|it| it.package(&stanzas)).collect::<Result<Vec<_>>>()?;
         packages.sort_by(|one, other| one.name.cmp(&other.name));
         let request = crate::hex(self.text.as_bytes());
-        Ok(Lock { request, release: self.release.clone(), seen: seen.to_owned(), packages })
+        Ok((Lock { request, release: self.release.clone(), seen: seen.to_owned(), packages }, idle))
     }
 
     fn configure(&self, work: &Path) -> Result<()> {
@@ -155,7 +151,7 @@ impl Found {
 }
 
 /// What a program says, or that it failed and why.
-pub(super) fn output(command: &mut Command) -> Result<String> {
+fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("cannot start {program}: install the package apt"))?;
     ensure!(

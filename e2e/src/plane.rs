@@ -192,8 +192,7 @@ impl Plane {
 
     /// Ends the real node of this number as when a machine loses its power: nobody is told, and what lies on its disk stays.
     pub fn lose_node(&mut self, node: u8) -> Result<()> {
-        let way = access::Way { url: &self.url, authority: &self.authority };
-        self.real.as_ref().context(NO_REAL_NODES)?.lose(&mut self.nursery, way, node)
+        self.real.as_ref().context(NO_REAL_NODES)?.lose(&mut self.nursery, node)
     }
 
     /// Starts a node that was lost, with what lies on its disk.

@@ -58,7 +58,7 @@ const MASKED: [&str; 30] = [
 ];
 
 /// What a database and its consumers consist of beside what every stack has. What CloudNativePG says of it is played, and no matter here.
-const OF_DATABASES: [(&str, &str); 7] = [
+pub(super) const OF_DATABASES: [(&str, &str); 7] = [
     ("postgresql.cnpg.io", "Cluster"),
     ("postgresql.cnpg.io", "DatabaseRole"),
     ("postgresql.cnpg.io", "ScheduledBackup"),

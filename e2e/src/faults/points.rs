@@ -16,16 +16,9 @@ pub(super) fn common(first: &[WriteName], second: &[WriteName]) -> Vec<WriteName
     first.iter().filter(|write| second.contains(write)).cloned().collect()
 }
 
-/// Each write with each fault but crashes. A full backup out of turn is told that it is there already only where it is: its name says for which
-/// failure it was asked, so that answer is believed, and whoever gave it falsely would get no other for minutes.
+/// Each write with each fault but crashes.
 pub(super) fn errors(learned: &Learned) -> Vec<Point> {
-    all(learned, |write| match write.operation() {
-        Some(_) => Fault::OUTSIDE.to_vec(),
-        None if write.what == "post.backups" => {
-            Fault::ON_WIRE.into_iter().filter(|fault| *fault != Fault::AlreadyExists).collect()
-        }
-        None => Fault::ON_WIRE.to_vec(),
-    })
+    all(learned, |write| if write.operation().is_some() { Fault::OUTSIDE.to_vec() } else { Fault::ON_WIRE.to_vec() })
 }
 
 /// Each write with the end of the process before and after it.

@@ -20,7 +20,7 @@ use crate::databases::{Player, install_kinds};
 use crate::history::{Recorder, record};
 use crate::install::{InProcess, Installation};
 use crate::plane::{Plane, PlaneOptions, Tier};
-use crate::story::{BREAK_GLASS, Manifest, Platform, class, openfga};
+use crate::story::{BREAK_GLASS, Manifest, Platform, class, openfga_with_access_control};
 use crate::wire::{Gate, Wire};
 
 /// Longest time from an act to its end, all retries included.
@@ -57,11 +57,8 @@ fn offers() -> Manifest<TenantClass> {
         "resources": { "cpu": "1", "memory": "2Gi" }, "rpo": "15m", "rto": "1h",
         "backup": { "fullEvery": "2h", "retention": "30d" },
     });
-    let mut authorization = openfga();
-    authorization["openfga"]["credentials"] = json!({ "identityToken": { "role": "openfga" } });
-    authorization["openfga"]["accessControl"] = json!({ "storeID": "01JZ8Q5W3N8M4T6R2V9X7B1C0D" });
     class("onprem")
-        .with("authorization", authorization)
+        .with("authorization", openfga_with_access_control("01JZ8Q5W3N8M4T6R2V9X7B1C0D"))
         .with("buckets.s3.cidrs", json!(["192.0.2.0/24"]))
         .with("database", database)
 }

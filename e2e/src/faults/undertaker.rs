@@ -12,17 +12,12 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// What may lie in a namespace here, in the order in which it goes; kinds that the plane does not know lie nowhere.
-const CONTENT: [(&str, &str); 15] = [
-    ("rbac.authorization.k8s.io", "RoleBinding"),
-    ("networking.k8s.io", "NetworkPolicy"),
-    ("postgresql.cnpg.io", "Cluster"),
-    ("postgresql.cnpg.io", "DatabaseRole"),
-    ("postgresql.cnpg.io", "ScheduledBackup"),
-    ("postgresql.cnpg.io", "Backup"),
-    ("barmancloud.cnpg.io", "ObjectStore"),
-    ("apps", "Deployment"),
-    ("batch", "Job"),
+use super::end_state::OF_DATABASES;
+
+/// What may lie in a namespace here, in the order in which it goes, with what databases have in between; kinds that the plane does not know lie
+/// nowhere.
+const FIRST: [(&str, &str); 2] = [("rbac.authorization.k8s.io", "RoleBinding"), ("networking.k8s.io", "NetworkPolicy")];
+const LAST: [(&str, &str); 6] = [
     ("", "Pod"),
     ("", "Secret"),
     ("", "ServiceAccount"),
@@ -60,7 +55,7 @@ impl Drop for Undertaker {
 }
 
 async fn bury(client: &Client, name: &str) -> Result<()> {
-    for (group, kind) in CONTENT {
+    for (group, kind) in FIRST.into_iter().chain(OF_DATABASES).chain(LAST) {
         empty(client, name, group, kind).await?;
     }
     let uri = format!("/api/v1/namespaces/{name}");

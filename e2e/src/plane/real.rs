@@ -88,9 +88,9 @@ impl Real {
     }
 
     /// Ends the node of this number as when a machine loses its power.
-    pub(super) fn lose(&self, nursery: &mut Nursery, way: Way<'_>, number: u8) -> Result<()> {
-        let site = Site { ground: &self.ground, way, switch: self.switch };
-        self.node(number)?.lose(nursery, site)
+    pub(super) fn lose(&self, nursery: &mut Nursery, number: u8) -> Result<()> {
+        self.ground.untie(self.switch, number)?;
+        self.node(number)?.lose(nursery)
     }
 
     /// Starts it again.

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use api::Workspace;
-use api::conditions;
+use api::{Workspace, conditions as names};
+use e2e::story::condition;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
@@ -26,10 +26,8 @@ pub async fn is_made_up_for(world: &mut World, customer: &Customer, shop: &Shop)
     let took = lost.elapsed().as_secs_f32();
     shop.reads_on().await?;
     let lacks_one = |told: &Workspace| {
-        let status = told.status.as_ref();
-        let database = status.and_then(|status| status.database.as_ref());
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let ready = conditions.iter().find(|it| it.type_ == conditions::DATABASE_READY);
+        let database = told.status.as_ref().and_then(|status| status.database.as_ref());
+        let ready = condition(told, names::DATABASE_READY);
         database
             .is_some_and(|it| it.ready_instances == 1 && it.primary.as_ref().is_some_and(|primary| *primary != before))
             && ready.is_some_and(|it| it.status == "False" && it.message.contains("1 of 2 instances are ready"))

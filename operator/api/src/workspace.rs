@@ -71,8 +71,9 @@ pub struct WorkspaceSpec {
     /// The database. Left out, there is one as the class says, if the class offers any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
-    /// Who elsewhere in the cluster uses the database, the bucket, or the Tenant's store of authorization, at most 50. For the first two each
-    /// gets a role and a certificate, or credentials, of its own, in a Secret in its namespace; to the third it comes as itself.
+    /// Who elsewhere in the cluster uses the database, the bucket, or the Tenant's store of authorization, at most 50. Each gets a
+    /// Secret in its namespace: of the first two with a role and a certificate, or credentials, of its own; of the third with where it is, because
+    /// there the application comes as itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
@@ -136,7 +137,7 @@ pub struct WorkspaceStatus {
     /// The database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
-    /// Who elsewhere uses the database or the bucket, and whose Secret is still to be taken away.
+    /// Who elsewhere uses the database, the bucket or the store of authorization, and whose Secret is still to be taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]

@@ -1,5 +1,5 @@
-//! Patience with what is listed only once somebody needs it. In: whether it was. Out: a moment's wait, right after the start and no later: an
-//! operator that has just begun would else say of what is well that it is not known.
+//! Patience with what is listed only once somebody needs it. In: whether it was. Out: a moment's wait, when it is
+//! first needed and not again: an operator that has just begun would else say of what is well that it is not known.
 
 use std::{sync::OnceLock, time::Duration};
 

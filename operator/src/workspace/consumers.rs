@@ -9,6 +9,7 @@ mod bucket;
 mod grant;
 mod plan;
 mod revoke;
+mod secret;
 mod sessions;
 mod store;
 
@@ -329,7 +330,7 @@ impl Scene<'_> {
             .map(|consumer| format!("{}/{}", consumer.namespace, consumer.secret(self.facts)))
             .collect::<Vec<_>>();
         match secrets.as_slice() {
-            [] => "nobody uses any of it from elsewhere".to_owned(),
+            [] => "nobody elsewhere uses what the Workspace has".to_owned(),
             [one] => format!("Secret {one} says how to connect"),
             [first, others @ ..] => format!("Secrets {first} and {} more say how to connect", others.len()),
         }

@@ -74,10 +74,9 @@ impl Node {
         site.ground.tie(site.switch, self.process, self.number)
     }
 
-    /// Ends it as when a machine loses its power: the network first, then all that runs, and nobody is told. What it keeps in its directory
-    /// stays, as on a disk.
-    pub(super) fn lose(&self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
-        site.ground.untie(site.switch, self.number)?;
+    /// Ends it as when a machine loses its power: all that runs at once, and nobody is told, once it is off the network. What it keeps in its
+    /// directory stays, as on a disk.
+    pub(super) fn lose(&self, nursery: &mut Nursery) -> Result<()> {
         nursery.kill(&self.name())?;
         for program in [Component::Containerd, Component::Kubelet, Component::KubeProxy, Component::KubeRouter] {
             nursery.kill(&self.process(program))?;

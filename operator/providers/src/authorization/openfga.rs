@@ -151,7 +151,7 @@ impl OpenFga {
         belief::once_believed(pauses, || {
             let request = request.try_clone();
             async move {
-                let again = || format!("{}: the request cannot be repeated; it is tried again", about.what);
+                let again = || format!("{}: the request could not be copied to be sent; it is tried again", about.what);
                 wire::send(request.ok_or_else(|| Fault::transient(again()))?, about.what).await
             }
         })

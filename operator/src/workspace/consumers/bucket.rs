@@ -10,12 +10,7 @@ use api::{
     tenant_class::S3,
 };
 use desired::{consumer::Consumer, hash};
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -26,7 +21,9 @@ use serde_json::json;
 
 use super::{
     super::{Facts, WOKEN_ANYWAY, provision},
-    Scene, sessions,
+    Scene,
+    secret::Entries,
+    sessions,
 };
 use crate::{
     clock, connections,
@@ -139,7 +136,7 @@ impl Scene<'_> {
         lasts(&issued, asked.life, &place.s3.endpoint)?;
         let issued_for = ConsumerBucketStatus { expires_at: Some(Time(whole(issued.expires_at))), ..session };
         let data = place.content(&issued, &issued_for);
-        self.write_bucket(consumer, data, Some(place.digest(&issued_for))).await?;
+        self.write(Entries::BUCKET, consumer, data, Some(place.digest(&issued_for))).await?;
         tracing::info!(
             namespace = known.namespace,
             service_account = known.service_account,
@@ -152,28 +149,7 @@ impl Scene<'_> {
 
     /// Takes what the Secret says of the bucket out of it, where something else stays.
     pub(super) async fn without_bucket(&self, consumer: &Consumer) -> Result<(), Fault> {
-        self.write_bucket(consumer, BTreeMap::new(), None).await
-    }
-
-    async fn write_bucket(
-        &self,
-        consumer: &Consumer,
-        data: BTreeMap<String, ByteString>,
-        digest: Option<String>,
-    ) -> Result<(), Fault> {
-        let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
-        let metadata = ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.to_owned()),
-            labels: Some(self.facts.labels()),
-            annotations: digest.map(|digest| BTreeMap::from([(labels::DESIRED_HASH.to_owned(), digest)])),
-            ..ObjectMeta::default()
-        };
-        let secret = Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() };
-        let api: Api<Secret> = Api::namespaced(self.context.engine.client.clone(), namespace);
-        let params = PatchParams::apply(labels::MANAGER_CONSUMER_BUCKET).force();
-        let written = api.patch(&name, &params, &Patch::Apply(secret)).await;
-        written.map(drop).map_err(|error| Fault::api(&error, &format!("apply Secret {namespace}/{name}")))
+        self.write(Entries::BUCKET, consumer, BTreeMap::new(), None).await
     }
 }
 

@@ -6,26 +6,19 @@ use std::{collections::BTreeMap, time::Duration};
 use api::{
     conditions as names,
     consumer::{ConsumerStatus, EndingCredentials},
-    labels,
 };
 use desired::{
     consumer::{Consumer, DATABASE_CA, Standing},
     fields::Kind,
 };
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use kube::Api;
 
 use super::{
     super::{Facts, isolate},
     Scene, find,
     plan::Served,
+    secret::Entries,
 };
 use crate::{
     clock,
@@ -115,7 +108,7 @@ impl Scene<'_> {
             round.look_again(left);
             return Ok(known.clone());
         }
-        self.write(consumer, self.connection(consumer).await?).await?;
+        self.write(Entries::DATABASE, consumer, self.connection(consumer).await?, None).await?;
         round.look_again(self.context.evidence / 2);
         Ok(ConsumerStatus {
             certificate_expires_at: Some(expires),
@@ -127,7 +120,7 @@ impl Scene<'_> {
     /// Takes the database back from a consumer that goes on using the bucket.
     async fn without_database(&self, consumer: &Consumer, known: &ConsumerStatus) -> Result<ConsumerStatus, Fault> {
         let shut_out = self.shut_out(consumer).await;
-        self.write(consumer, BTreeMap::new()).await?;
+        self.write(Entries::DATABASE, consumer, BTreeMap::new(), None).await?;
         shut_out?;
         Ok(ConsumerStatus { role: None, certificate_expires_at: None, observed_at: None, ..known.clone() })
     }
@@ -168,22 +161,6 @@ impl Scene<'_> {
         let connection = consumer.connection(self.facts).into_iter();
         data.extend(connection.map(|(entry, text)| (entry.to_owned(), ByteString(text.into_bytes()))));
         Ok(data)
-    }
-
-    /// Has the consumer's own Secret say this of the database, and nothing else of it.
-    async fn write(&self, consumer: &Consumer, data: BTreeMap<String, ByteString>) -> Result<(), Fault> {
-        let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
-        let metadata = ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.to_owned()),
-            labels: Some(self.facts.labels()),
-            ..ObjectMeta::default()
-        };
-        let secret = Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() };
-        let api: Api<Secret> = Api::namespaced(self.context.engine.client.clone(), namespace);
-        let params = PatchParams::apply(labels::MANAGER_WORKSPACE).force();
-        let written = api.patch(&name, &params, &Patch::Apply(secret)).await;
-        written.map(drop).map_err(|error| Fault::api(&error, &format!("apply Secret {namespace}/{name}")))
     }
 
     /// These entries of a Secret that CloudNativePG made in the stack.

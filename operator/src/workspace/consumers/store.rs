@@ -1,6 +1,5 @@
 //! What a consumer's Secret says of the Tenant's store of authorization: where it is, which it is, and as what the Workspace is known there.
-//! None of it is secret and none of it lets anybody in, but an application cannot ask without it. Under a field manager of its own, as what
-//! the Secret says of the bucket.
+//! None of it is secret and none of it lets anybody in, but an application cannot ask without it.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +7,14 @@ use api::{
     authorization::OpenFga,
     conditions as names,
     consumer::{ConsumerAuthorizationStatus, ConsumerStatus},
-    labels,
     workspace::MembershipStatus,
 };
-use desired::consumer::Consumer;
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 
 use super::{
     super::{Facts, WOKEN_ANYWAY},
     Ledger, Scene, Served,
+    secret::Entries,
 };
 use crate::{
     clock,
@@ -61,7 +51,7 @@ impl Scene<'_> {
         round: &mut Round<Facts>,
     ) -> Result<Option<ConsumerAuthorizationStatus>, Fault> {
         if !served.uses.authorization {
-            self.write_store(&served.consumer, BTreeMap::new()).await?;
+            self.write(Entries::AUTHORIZATION, &served.consumer, BTreeMap::new(), None).await?;
             return Ok(None);
         }
         let (openfga, members) = self.known_store(round)?;
@@ -71,7 +61,7 @@ impl Scene<'_> {
             round.look_again(left);
             return Ok(Some(before.clone()));
         }
-        self.write_store(&served.consumer, content(openfga, &members)).await?;
+        self.write(Entries::AUTHORIZATION, &served.consumer, content(openfga, &members), None).await?;
         round.look_again(self.context.evidence / 2);
         Ok(Some(ConsumerAuthorizationStatus { store_id, observed_at: Some(Time(clock::now())) }))
     }
@@ -87,34 +77,16 @@ impl Scene<'_> {
             Fault::waiting(WOKEN_ANYWAY, names::PROGRESSING, message)
         })
     }
-
-    async fn write_store(&self, consumer: &Consumer, data: BTreeMap<&str, String>) -> Result<(), Fault> {
-        let (namespace, name) = (consumer.namespace.as_str(), consumer.secret(self.facts));
-        let metadata = ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.to_owned()),
-            labels: Some(self.facts.labels()),
-            ..ObjectMeta::default()
-        };
-        let data = data.into_iter().map(|(entry, text)| (entry.to_owned(), ByteString(text.into_bytes())));
-        let secret =
-            Secret { metadata, data: Some(data.collect()), type_: Some("Opaque".to_owned()), ..Secret::default() };
-        let api: Api<Secret> = Api::namespaced(self.context.engine.client.clone(), namespace);
-        let params = PatchParams::apply(labels::MANAGER_CONSUMER_AUTHORIZATION).force();
-        let written = api.patch(&name, &params, &Patch::Apply(secret)).await;
-        written.map(drop).map_err(|error| Fault::api(&error, &format!("apply Secret {namespace}/{name}")))
-    }
 }
 
 /// What the Secret says of the store.
-fn content(server: &OpenFga, members: &MembershipStatus) -> BTreeMap<&'static str, String> {
-    let mut content = BTreeMap::from([
-        ("authorization-endpoint", server.endpoint.clone()),
-        ("authorization-store-id", members.store_id.clone()),
-        ("authorization-object", members.object.clone()),
-    ]);
-    if let Some(bundle) = &server.ca_bundle {
-        content.insert("authorization-ca.crt", bundle.clone());
-    }
-    content
+fn content(server: &OpenFga, members: &MembershipStatus) -> BTreeMap<String, ByteString> {
+    let content = [
+        ("authorization-endpoint", Some(&server.endpoint)),
+        ("authorization-store-id", Some(&members.store_id)),
+        ("authorization-object", Some(&members.object)),
+        ("authorization-ca.crt", server.ca_bundle.as_ref()),
+    ];
+    let said = content.into_iter().filter_map(|(entry, text)| Some((entry, text?)));
+    said.map(|(entry, text)| (entry.to_owned(), ByteString(text.clone().into_bytes()))).collect()
 }

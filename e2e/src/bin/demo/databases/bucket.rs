@@ -6,7 +6,7 @@ use aws_sdk_s3::Client;
 use e2e::databases::{lists, with_what_was_given};
 
 use super::{Customer, PATIENCE, archive};
-use crate::objects::Stacks;
+use crate::objects::{CUSTOMER, Stacks};
 use crate::scene::Scene;
 use crate::show::{Progress, Show};
 use crate::store::{outcome, refused};
@@ -35,7 +35,7 @@ pub(super) async fn at_work(
     .await?;
     let told = "-o=jsonpath={range .status.consumers[?(@.bucket)]}{.serviceAccount}: {.bucket.access} until \
                 {.bucket.expiresAt}, revocation {.bucket.revocation}{end}";
-    scene.kubectl.shown(show, &["get", "workspace", "finance", "-n", "acme", told]).await?;
+    scene.kubectl.shown(show, &["get", "workspace", "finance", "-n", CUSTOMER, told]).await?;
     let given = application.given(client).await?.context("the application has no Secret")?;
     let client = with_what_was_given(&scene.plane, &scene.servers.minio, &given)?;
     let bucket = stacks.finance.bucket.clone();

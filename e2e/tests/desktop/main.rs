@@ -45,7 +45,7 @@ async fn the_same_packages_become_the_same_layer() -> Result<()> {
     }
     let made = made().await?;
     let _alone = ALONE.lock().await;
-    let [one, other] = tokio::task::spawn_blocking(|| made.made_again()).await??;
+    let [one, other] = tokio::task::spawn_blocking(move || made.made_again()).await??;
     assert_eq!(one, other);
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::slots::{Kind, Slot};
 pub use access::Identity;
 pub use audit::{Calls, Entry, Mark, Object};
 pub(crate) use real::provide;
-pub use real::{GVISOR, MARK, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
+pub use real::{Disks, GVISOR, MARK, METADATA, OUTSIDE, OUTSIDE_PORTS, PACKETS, why_not};
 
 /// How much of a cluster is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +188,11 @@ impl Plane {
     pub async fn start_enforcing(&mut self, node: u8) -> Result<()> {
         let way = access::Way { url: &self.url, authority: &self.authority };
         self.real.as_ref().context(NO_REAL_NODES)?.start_enforcing(&mut self.nursery, way, node).await
+    }
+
+    /// The disks of its real nodes.
+    pub fn disks(&self) -> Result<Disks> {
+        Ok(self.real.as_ref().context(NO_REAL_NODES)?.disks(&self.nursery))
     }
 
     /// Ends the real node of this number as when a machine loses its power: nobody is told, and what lies on its disk stays.

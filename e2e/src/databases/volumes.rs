@@ -1,9 +1,5 @@
-//! Volumes on real nodes. In: claims whose pod has a node. Out: a volume for each, a directory on that node, which goes with its claim.
-//!
-//! The directories lie where the node keeps its files, so that whatever is left of them ends with the plane.
+//! Volumes on real nodes. In: claims whose pod has a node. Out: a volume for each, a disk of that node, which goes with its claim.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
@@ -17,13 +13,13 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::manifests;
-use crate::plane::Plane;
+use crate::plane::{Disks, Plane};
 
 /// A class of volumes that go with their claims. Classes with other rules may name its provisioner too.
-pub const STORAGE_CLASS: &str = "directories";
+pub const STORAGE_CLASS: &str = "disks";
 
 /// What makes the volumes, as a StorageClass names it.
-const PROVISIONER: &str = "steading.test/directories";
+const PROVISIONER: &str = "steading.test/disks";
 
 /// By these the claim says who is to make its volume, and on which node. Controller and scheduler write them.
 const WANTED_OF: &str = "volume.kubernetes.io/storage-provisioner";
@@ -50,13 +46,13 @@ impl Volumes {
             "allowVolumeExpansion": true,
         });
         manifests::apply(&plane.admin()?, &serde_json::from_value(class)?).await?;
-        let (config, nodes) = (plane.config(plane.admin_identity())?, plane.directory().to_owned());
+        let (config, disks) = (plane.config(plane.admin_identity())?, plane.disks()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("volumes".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    outcome = follow(config, &nodes) => {
+                    outcome = follow(config, &disks) => {
                         if let Err(error) = outcome {
                             crate::show(&format!("e2e: no more volumes are made: {error:#}"));
                         }
@@ -77,7 +73,7 @@ impl Drop for Volumes {
 }
 
 /// Looks at every claim and volume when it changes.
-async fn follow(config: Config, nodes: &Path) -> Result<()> {
+async fn follow(config: Config, disks: &Disks) -> Result<()> {
     let client = Client::try_from(config)?;
     let claims = watcher(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default());
     let volumes = watcher(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default());
@@ -87,11 +83,11 @@ async fn follow(config: Config, nodes: &Path) -> Result<()> {
         let outcome = tokio::select! {
             // The watch is opened again after an error.
             Some(claim) = claims.next() => match claim {
-                Ok(claim) => serve(&client, nodes, &claim).await.with_context(|| format!("no volume for {}", claim.name_any())),
+                Ok(claim) => serve(&client, disks, &claim).await.with_context(|| format!("no volume for {}", claim.name_any())),
                 Err(_) => Ok(()),
             },
             Some(volume) = volumes.next() => match volume {
-                Ok(volume) => clear(&client, nodes, &volume).await.with_context(|| format!("{} stays", volume.name_any())),
+                Ok(volume) => clear(&client, disks, &volume).await.with_context(|| format!("{} stays", volume.name_any())),
                 Err(_) => Ok(()),
             },
             else => return Ok(()),
@@ -103,11 +99,11 @@ async fn follow(config: Config, nodes: &Path) -> Result<()> {
 }
 
 /// Makes the volume of a claim that waits for one of ours.
-async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> Result<()> {
+async fn serve(client: &Client, disks: &Disks, claim: &PersistentVolumeClaim) -> Result<()> {
     let spec = claim.spec.clone().unwrap_or_default();
     let Some(node) = claim.annotations().get(WANTED_ON) else { return Ok(()) };
     if let Some(volume) = &spec.volume_name {
-        return grow(client, claim, volume).await;
+        return grow(client, disks, node, claim, volume).await;
     }
     if claim.annotations().get(WANTED_OF).is_none_or(|of| of != PROVISIONER) {
         return Ok(());
@@ -115,10 +111,8 @@ async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> 
     let class = spec.storage_class_name.context("its claim names no class")?;
     let policy = Api::<StorageClass>::all(client.clone()).get(&class).await?.reclaim_policy;
     let name = format!("pvc-{}", claim.uid().context("its claim has no UID")?);
-    let directory = directory(nodes, node, &name);
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    // Whoever the pod runs as.
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777))?;
+    let requests = spec.resources.and_then(|resources| resources.requests).unwrap_or_default();
+    disks.add(node, &name, &requests.get("storage").context("its claim names no size")?.0)?;
     let volume = json!({
         "metadata": { "name": name, "annotations": { MADE_BY: PROVISIONER } },
         "spec": {
@@ -126,12 +120,12 @@ async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> 
             "persistentVolumeReclaimPolicy": policy,
             "accessModes": spec.access_modes,
             "volumeMode": spec.volume_mode,
-            "capacity": spec.resources.and_then(|resources| resources.requests),
+            "capacity": requests,
             "claimRef": {
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "uid": claim.uid(),
                 "namespace": claim.namespace(), "name": claim.name_any(),
             },
-            "local": { "path": format!("/run/node/volumes/{name}") },
+            "local": { "path": Disks::within(&name) },
             "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
                 { "key": "kubernetes.io/hostname", "operator": "In", "values": [node] },
             ]}]}},
@@ -143,14 +137,15 @@ async fn serve(client: &Client, nodes: &Path, claim: &PersistentVolumeClaim) -> 
     }
 }
 
-/// Gives a claim the size that it asks for by now, as what resizes volumes does. Directories have no bounds.
-async fn grow(client: &Client, claim: &PersistentVolumeClaim, volume: &str) -> Result<()> {
+/// Gives a claim the size that it asks for by now, as what resizes volumes does.
+async fn grow(client: &Client, disks: &Disks, node: &str, claim: &PersistentVolumeClaim, volume: &str) -> Result<()> {
     let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.clone()).unwrap_or_default();
     let has = claim.status.as_ref().and_then(|status| status.capacity.clone()).unwrap_or_default();
     let is_ours = claim.annotations().get(WANTED_OF).is_some_and(|of| of == PROVISIONER);
     if !is_ours || has.is_empty() || asked.get("storage") == has.get("storage") {
         return Ok(());
     }
+    disks.resize(node, volume, &asked.get("storage").context("its claim names no size")?.0)?;
     let params = PatchParams::default();
     let larger = Patch::Merge(json!({ "spec": { "capacity": asked } }));
     Api::<PersistentVolume>::all(client.clone()).patch(volume, &params, &larger).await?;
@@ -162,7 +157,7 @@ async fn grow(client: &Client, claim: &PersistentVolumeClaim, volume: &str) -> R
 }
 
 /// Removes a volume of ours whose claim is gone, unless its class keeps it.
-async fn clear(client: &Client, nodes: &Path, volume: &PersistentVolume) -> Result<()> {
+async fn clear(client: &Client, disks: &Disks, volume: &PersistentVolume) -> Result<()> {
     let is_ours = volume.annotations().get(MADE_BY).is_some_and(|by| by == PROVISIONER);
     let spec = volume.spec.as_ref().context("it has no spec")?;
     let is_released = volume.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Released"));
@@ -177,17 +172,9 @@ async fn clear(client: &Client, nodes: &Path, volume: &PersistentVolume) -> Resu
         .flat_map(|term| term.match_expressions.iter().flatten())
         .flat_map(|expression| expression.values.iter().flatten());
     let name = volume.name_any();
-    let directory = directory(nodes, nodes_of.next().context("it is on no node")?, &name);
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
-    }
+    disks.remove(nodes_of.next().context("it is on no node")?, &name)?;
     match Api::<PersistentVolume>::all(client.clone()).delete(&name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         outcome => outcome.map(drop).context("it cannot be deleted"),
     }
-}
-
-/// Where a volume lies on this machine; within the node it lies in `/run/node/volumes`.
-fn directory(nodes: &Path, node: &str, volume: &str) -> PathBuf {
-    nodes.join(node).join("volumes").join(volume)
 }

@@ -5,6 +5,7 @@
 //! nursery, so that they end with it.
 
 mod addons;
+mod disks;
 mod ground;
 mod host;
 mod images;
@@ -24,6 +25,7 @@ use crate::wait::until;
 use ground::Ground;
 use node::{Node, Site};
 
+pub use disks::Disks;
 pub use ground::{MARK, METADATA, OUTSIDE, OUTSIDE_PORTS};
 pub(crate) use host::provide;
 pub use host::why_not;
@@ -65,6 +67,11 @@ impl Real {
     /// The address at which pods, nodes and this host reach the API server.
     pub(super) fn address(&self) -> String {
         self.ground.host()
+    }
+
+    /// The disks of its nodes.
+    pub(super) fn disks(&self, nursery: &Nursery) -> Disks {
+        Disks::new(self.switch, nursery.directory())
     }
 
     /// Gives all nodes the images in this archive, beside each other.

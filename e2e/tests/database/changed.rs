@@ -17,7 +17,7 @@ use crate::world::{Customer, World};
 const ROLLED_OUT_AFTER: Duration = Duration::from_mins(5);
 
 /// The size that volumes are given.
-const LARGER: &str = "2Gi";
+pub const LARGER: &str = "2Gi";
 
 /// The class offers its image by another name, as if it were the next minor version: PostgreSQL itself is the same, rolling it out is not.
 pub async fn to_another_image(world: &World, customers: [&Customer; 2]) -> Result<()> {

@@ -19,6 +19,7 @@ mod consumers;
 mod data;
 mod database;
 mod drilled;
+mod full;
 mod key;
 mod kinds;
 mod log;
@@ -121,12 +122,13 @@ async fn databases_are_apart_survive_their_primary_and_come_back_from_their_back
     ));
     let suspended = async {
         let took = suspended::and_comes_back(&world, &globex).await?;
-        tokio::try_join!(suspended::and_its_log_goes_on(&globex), changed::to_larger_volumes(&world, &globex))?;
-        Ok(took)
+        suspended::and_its_log_goes_on(&globex).await?;
+        anyhow::Ok((took, full::is_told_and_the_way_out_is_one(&world, &globex).await?))
     };
-    let (took, ()) = tokio::try_join!(suspended, shop.is_taken_back(&world))?;
+    let ((took, told), ()) = tokio::try_join!(suspended, shop.is_taken_back(&world))?;
     steps.end(&format!(
-        "consent taken back, nothing left of it; another customer's database, suspended, back after {:.0} s, with larger volumes then",
+        "consent taken back, nothing left of it; another customer's database, suspended, back after {:.0} s; its volume full, and larger \
+         then: {told}",
         took.as_secs_f32()
     ));
 

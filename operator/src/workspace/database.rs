@@ -232,6 +232,10 @@ impl Scene<'_> {
         for (kind, object) in desired_database::objects(self.facts, wanted, place, origin) {
             applier.apply(kind, &object, None).await?;
         }
+        if wanted.suspended {
+            // Or the database would be said to be at rest while somebody still calls it.
+            self.canary(wanted, round).await?;
+        }
         Ok(())
     }
 

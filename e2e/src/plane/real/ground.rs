@@ -103,10 +103,11 @@ impl Ground {
         (MARK, self.number.to_string())
     }
 
-    /// Starts the switch and ties the host to it.
+    /// Starts the switch and ties the host to it. The process that holds it holds the mounts of the nodes' disks too, so that they survive
+    /// their node and end with the ground.
     pub(super) async fn start_switch(&self, nursery: &mut Nursery) -> Result<u32> {
         let mut command = Command::new("unshare");
-        command.args(["--net", "sleep", "infinity"]);
+        command.args(["--net", "--mount", "sleep", "infinity"]);
         let process = nursery.spawn("switch", &mut command)?.id();
         until_apart(process, "net").await?;
         let (host, gateway, interface) = (self.host(), self.gateway(), prefix(self.number));
@@ -118,6 +119,7 @@ impl Ground {
             ip route add "$7" via "$4"
             in_switch() { nsenter --target "$switch" --net "$@"; }
             switch=$1
+            nsenter --target "$switch" --mount mount --make-rshared /
             in_switch ip link set lo up
             in_switch ip link add switch type bridge
             in_switch ip link set host master switch up

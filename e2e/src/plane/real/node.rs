@@ -60,9 +60,11 @@ impl Node {
     async fn boot(&mut self, nursery: &mut Nursery, site: Site<'_>) -> Result<()> {
         let (name, directory) = (self.name(), &self.directory);
         let init = nursery.write("node.sh", INIT)?;
-        let mut command = Command::new("unshare");
+        let mut command = Command::new("nsenter");
         command
-            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "/bin/sh"])
+            .arg(format!("--mount=/proc/{}/ns/mnt", site.switch))
+            .args(["--", "unshare", "--mount", "--propagation=unchanged"])
+            .args(["--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "/bin/sh"])
             .arg(init)
             .arg(&name)
             .arg(directory);

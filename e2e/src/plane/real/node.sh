@@ -3,8 +3,9 @@
 set -eu
 name=$1 directory=$2
 
-# Nothing that is mounted from here on is seen outside; within, the mounts of pods must be seen by containers.
-mount --make-rprivate /
+# Nothing that is mounted from here on is seen outside, but the disks that are mounted there are seen here; within, the mounts of pods must
+# be seen by containers.
+mount --make-rslave /
 mount --make-rshared /
 mount -t proc proc /proc
 

@@ -1,0 +1,175 @@
+//! Desktops of agents, as pods run them but without a cluster: read-only, as nobody, without a right or a network. In: a runtime and what
+//! the browser shows. Out: a desktop that can be looked at and asked; nothing is left of it when it is dropped.
+
+mod bundle;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use agent_image::{Expected, LAYER, Layer};
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::components::{Component, cache_root};
+use crate::nursery::{Nursery, POLL_EVERY};
+use crate::packets::Runtime;
+use crate::plane;
+use view::View;
+
+pub use bundle::VOLUMES;
+pub use view::Picture;
+
+/// What unpacking needs, and the package that has it.
+const NEEDS: [(&str, &str); 7] = [
+    ("dpkg-deb", "dpkg"),
+    ("apt-get", "apt"),
+    ("runc", "runc"),
+    ("tar", "tar"),
+    ("unshare", "util-linux"),
+    ("/usr/lib/apt/apt-helper", "apt"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+];
+/// Longest wait for a desktop to appear. It takes seconds, and minutes where others have both cores.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// What the container is called, by its runtime.
+const NAME: &str = "desktop";
+
+/// The layer of packages that the lock names: made first if the cache does not have it, and refused if it is not the one that was chosen.
+pub async fn layer() -> Result<Layer> {
+    let make = || {
+        plane::provide(&NEEDS)?;
+        Layer::of(&agent_image::lock()?, &cache_root()?, Expected::Sum(LAYER), |text| {
+            crate::show(&format!("e2e: {text}"));
+        })
+    };
+    tokio::task::spawn_blocking(make).await.context("the task ended early")?
+}
+
+/// The files of an image, unpacked.
+pub struct Root(Nursery);
+
+impl Root {
+    /// Unpacks them.
+    pub fn unpack(layer: &Layer) -> Result<Self> {
+        let nursery = Nursery::on_disk("desktop-root")?;
+        agent_image::write_root("steading.test/desktop:1", layer, &nursery.directory().join("root"))?;
+        Ok(Self(nursery))
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> PathBuf {
+        self.0.directory().join("root")
+    }
+}
+
+/// A desktop that runs.
+pub struct Desktop {
+    nursery: Nursery,
+    runtime: Command,
+    started: Instant,
+    view: PathBuf,
+}
+
+impl Desktop {
+    /// Starts one, whose browser opens this address.
+    pub async fn start(runtime: Runtime, root: &Root, address: &str) -> Result<Self> {
+        let mut nursery = Nursery::new("desktop")?;
+        let folders = ["bundle", "state", "view"].map(|name| nursery.subdirectory(name));
+        let [bundle, state, view] = folders;
+        let (bundle, state, view) = (bundle?, state?, view?);
+        bundle::write(&bundle, &root.path(), &view, address)?;
+        let mut command = match runtime {
+            Runtime::Runc => Command::new("runc"),
+            Runtime::Gvisor => {
+                let mut runsc = Command::new(Component::Runsc.path().await?);
+                // Its socket is on a volume that this test looks into; no pod has such a one.
+                runsc.args(["--host-uds=create", "--network=none", "--ignore-cgroups", "--platform=systrap"]);
+                runsc
+            }
+        };
+        command.arg("--root").arg(&state);
+        // In a process namespace of its own, so that all of it ends with what started it.
+        let mut start = Command::new("unshare");
+        start.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        start
+            .arg(command.get_program())
+            .args(command.get_args())
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle)
+            .arg(name_of(&nursery));
+        nursery.remove_at_end(&name_of(&nursery))?;
+        let started = Instant::now();
+        nursery.spawn(NAME, &mut start)?;
+        Ok(Self { nursery, runtime: command, started, view: view.join("view") })
+    }
+
+    /// Waits for a picture that this is true of. Returns it, and how long after the start it came.
+    pub fn wait_for(&mut self, what: &str, is: impl Fn(&Picture) -> bool) -> Result<(Picture, Duration)> {
+        let mut view = loop {
+            match View::open(&self.view) {
+                Ok(view) => break view,
+                Err(error) => self.still(what, &error)?,
+            }
+        };
+        loop {
+            let picture = view.picture()?;
+            if is(&picture) {
+                return Ok((picture, self.started.elapsed()));
+            }
+            self.still(what, &anyhow::anyhow!("it shows something else"))?;
+        }
+    }
+
+    /// Waits a moment, unless the desktop has ended or that took too long.
+    fn still(&mut self, what: &str, error: &anyhow::Error) -> Result<()> {
+        let process = self.nursery.process(NAME)?;
+        if let Some(status) = process.ended()? {
+            bail!("the desktop ended ({status})\n{}", process.last_lines());
+        }
+        if self.started.elapsed() > PATIENCE {
+            bail!("waited {} s in vain until {what}: {error:#}\n{}", PATIENCE.as_secs(), process.last_lines());
+        }
+        std::thread::sleep(POLL_EVERY);
+        Ok(())
+    }
+
+    /// Waits until it has ended, and returns what it said last.
+    pub fn end(&mut self) -> Result<String> {
+        while self.nursery.process(NAME)?.ended()?.is_none() {
+            ensure!(self.started.elapsed() < PATIENCE * 2, "the desktop does not end");
+            std::thread::sleep(POLL_EVERY);
+        }
+        Ok(self.nursery.process(NAME)?.last_lines())
+    }
+
+    /// Runs a program in it, as whom the desktop runs, with this on its standard input. Returns what it said and whether it succeeded.
+    pub fn run(&mut self, program: &[&str], input: &[u8]) -> Result<(String, bool)> {
+        let group = self.nursery.process(NAME)?.id();
+        let children = std::fs::read_to_string(format!("/proc/{group}/task/{group}/children"))?;
+        let first = children.split_whitespace().next().context("the desktop has no process")?;
+        let file = self.nursery.write("input", input)?;
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", first, "--pid", "--mount"])
+            .arg(self.runtime.get_program())
+            .args(self.runtime.get_args());
+        command.arg("exec").arg(name_of(&self.nursery)).args(program);
+        let output = command.stdin(Stdio::from(std::fs::File::open(file)?)).output().context("cannot start nsenter")?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((String::from_utf8_lossy(&said).into_owned(), output.status.success()))
+    }
+
+    /// The same with a shell's script, which must succeed.
+    pub fn shell(&mut self, script: &str) -> Result<String> {
+        let (said, succeeded) = self.run(&["/bin/sh", "-c", script], b"")?;
+        ensure!(succeeded, "in the desktop this failed: {script}\n{said}");
+        Ok(said)
+    }
+}
+
+/// What a runtime calls the container: as the folder is called, which is like no other.
+fn name_of(nursery: &Nursery) -> String {
+    nursery.directory().file_name().map_or_else(|| NAME.to_owned(), |name| Path::new(name).display().to_string())
+}

@@ -34,7 +34,6 @@ type Ended = (&'static str, String);
 /// Always: which part ended, or which did not come up.
 pub async fn run(settings: &Settings, desktop: &Arc<Desktop>) -> Result<Infallible> {
     let (tell, mut ended) = mpsc::channel(8);
-    parts::folders(settings)?;
     tokio::select! {
         Some((part, how)) = ended.recv() => bail!("{part} ended ({how}): without it there is no desktop"),
         failed = bring_up(settings, desktop, &tell) => failed,

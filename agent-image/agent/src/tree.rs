@@ -38,7 +38,7 @@ impl Bus {
         let bounds = Bounds { depth: number(wanted.depth.get()), nodes: number(wanted.nodes.get()) };
         let connection = self.connection().await?;
         let (found, more) = self.told(walk::walk(&connection, bounds).await).await?;
-        let elements = ask::elements(&connection, found.iter().map(|found| &found.thing)).await;
+        let elements = ask::elements(&connection, things(&found)).await;
         let node = |(found, element): (&Found, Element)| TreeNode { parent: found.parent.map(Whole::nearest), element };
         Ok(Tree { nodes: List::cut(found.iter().zip(elements).map(node)), more })
     }
@@ -50,11 +50,11 @@ impl Bus {
     pub async fn find(&self, wanted: &Find) -> Done<Elements> {
         let connection = self.connection().await?;
         let (found, more) = self.told(walk::walk(&connection, SEARCHED).await).await?;
-        let labels = ask::labels(&connection, found.iter().map(|found| &found.thing)).await;
+        let labels = ask::labels(&connection, things(&found)).await;
         let limit = usize::try_from(wanted.limit.get()).unwrap_or_default();
         let is_wanted = |(_, label): &(&Found, ask::Label)| walk::is(wanted, &label.role, &label.name);
-        let wanted_ones = found.iter().zip(labels).filter(is_wanted).take(limit).map(|(found, _)| &found.thing);
-        let elements = ask::elements(&connection, wanted_ones).await;
+        let these = found.iter().zip(labels).filter(is_wanted).take(limit).map(|(found, _)| found.thing.clone());
+        let elements = ask::elements(&connection, these.collect()).await;
         if elements.is_empty() {
             let text = |text: Option<&str>| text.map_or("anything".to_owned(), |text| format!("{text:?}"));
             let role = text(wanted.role.as_ref().map(agent_protocol::Text::as_str));
@@ -85,6 +85,10 @@ impl Bus {
         }
         told.map_err(|error| bus_fault(&error))
     }
+}
+
+fn things(found: &[Found]) -> Vec<ask::Thing> {
+    found.iter().map(|found| found.thing.clone()).collect()
 }
 
 fn bus_fault(error: &zbus::Error) -> Fault {

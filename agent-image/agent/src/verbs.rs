@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_protocol::{
-    Coordinate, Extent, Key, Nothing, Offset, Outcome, Picture, PictureFormat, Position, ReadText, Region, Screenshot,
-    Type, Verb, Whole, Windows,
+    Code, Coordinate, Extent, Find, Key, List, Nothing, Offset, Outcome, Picture, PictureFormat, Position, ReadText,
+    Region, Screenshot, Type, Verb, Whole, Windows, Words,
 };
-use agent_protocol::{Find, List};
 
 use crate::deadline::Deadline;
 use crate::desktop::{Desktop, bounded};
@@ -35,7 +34,7 @@ pub async fn perform(desktop: &Arc<Desktop>, verb: Verb, deadline: Deadline) -> 
         }
         Verb::Tree(wanted) => Outcome::Tree(desktop.bus.tree(wanted).await?),
         Verb::Find(wanted) => find(desktop, &wanted).await?,
-        Verb::ReadText(wanted) => read_text(desktop, wanted).await?,
+        Verb::ReadText(wanted) => read_text(desktop, &wanted).await?,
         Verb::Launch(wanted) => {
             launch::launch(desktop, &wanted).await?;
             DONE
@@ -100,14 +99,17 @@ fn screenshot(desktop: &Desktop, wanted: Screenshot) -> Result {
     let target = scale::target(picture.size, wanted.scale);
     let picture = picture.shrink(target);
     let png = picture.png().map_err(|error| Fault::failed(format!("the picture cannot be encoded: {error}")))?;
+    let bytes = Whole::try_from(i64::try_from(png.len()).unwrap_or(i64::MAX)).map_err(|_| {
+        let message = format!("the picture has {} bytes as PNG: ask for a region, or for a smaller size", png.len());
+        Fault::new(Code::TooLarge, message)
+    })?;
     let told = Picture {
         format: PictureFormat::Png,
-        bytes: Whole::nearest(i64::try_from(png.len()).unwrap_or(i64::MAX)),
+        bytes,
         size: bounded(picture.size),
         region: region(part),
         screen: bounded(display.size()),
     };
-    // Where it is cut, the answer becomes one that says that it is too large.
     Ok((Outcome::Picture(told), png))
 }
 
@@ -122,37 +124,38 @@ pub(crate) fn region([x, y, width, height]: [u32; 4]) -> Region {
 }
 
 async fn find(desktop: &Desktop, wanted: &Find) -> Done<Outcome> {
-    let found = patiently(milliseconds(wanted.patience), async || desktop.bus.find(wanted).await).await;
-    Ok(Outcome::Elements(found?))
+    patiently(milliseconds(wanted.patience), || desktop.bus.find(wanted)).await.map(Outcome::Elements)
 }
 
-async fn read_text(desktop: &Arc<Desktop>, wanted: ReadText) -> Done<Outcome> {
+async fn read_text(desktop: &Arc<Desktop>, wanted: &ReadText) -> Done<Outcome> {
+    patiently(milliseconds(wanted.patience), || read_once(desktop, wanted)).await.map(Outcome::Words)
+}
+
+async fn read_once(desktop: &Arc<Desktop>, wanted: &ReadText) -> Done<Words> {
+    let part = wanted.region;
+    let seen = apart(desktop, move |desktop| {
+        let display = desktop.display()?;
+        let [x, y, width, height] = scale::region(part, display.size())?;
+        Ok((display.picture([x, y, width, height])?, (x, y)))
+    });
+    let (picture, corner) = seen.await?;
     let containing = wanted.containing.as_ref().map(agent_protocol::Text::as_str);
-    let look = async || {
-        let seen = apart(desktop, move |desktop| {
-            let display = desktop.display()?;
-            let [x, y, width, height] = scale::region(wanted.region, display.size())?;
-            Ok((display.picture([x, y, width, height])?, (x, y)))
-        });
-        let (picture, corner) = seen.await?;
-        let words = text::read(picture, corner, containing).await?;
-        match containing {
-            Some(part) if words.words.as_slice().is_empty() => Err(Fault::new(
-                agent_protocol::Code::NotFound,
-                format!("no word that was read contains {part:?}: look at the screenshot, or be patient for longer"),
-            )),
-            _ => Ok(words),
-        }
-    };
-    patiently(milliseconds(wanted.patience), look).await.map(Outcome::Words)
+    let words = text::read(picture, corner, containing).await?;
+    match containing {
+        Some(part) if words.words.as_slice().is_empty() => Err(Fault::new(
+            Code::NotFound,
+            format!("no word that was read contains {part:?}: look at the screenshot, or be patient for longer"),
+        )),
+        _ => Ok(words),
+    }
 }
 
 /// Looks until it is found, or so much time has passed.
-async fn patiently<T>(patience: Duration, look: impl AsyncFn() -> Done<T>) -> Done<T> {
+async fn patiently<T, F: Future<Output = Done<T>>>(patience: Duration, look: impl Fn() -> F) -> Done<T> {
     let end = tokio::time::Instant::now() + patience;
     loop {
         match look().await {
-            Err(fault) if fault.code == agent_protocol::Code::NotFound && tokio::time::Instant::now() < end => {
+            Err(fault) if fault.code == Code::NotFound && tokio::time::Instant::now() < end => {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             done => return done,

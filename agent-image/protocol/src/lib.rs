@@ -22,8 +22,8 @@ pub use values::{
     Text, Typed, Whole, WindowId,
 };
 pub use verbs::{
-    Button, Click, Direction, Drag, Find, Hold, Key, Launch, Modifier, Move, Nothing, Path, Point, Program, ReadText,
-    Scale, Screenshot, Scroll, SetClipboard, TreeOf, Type, Verb, Wait, Window,
+    Button, Click, Direction, Drag, Find, Hold, Key, Launch, Modifier, Modifiers, Move, Nothing, Path, Point, Program,
+    ReadText, Scale, Screenshot, Scroll, SetClipboard, TreeOf, Type, Verb, Wait, Window,
 };
 
 /// The version that is spoken. It is raised when a message of before would mean something else or be refused.

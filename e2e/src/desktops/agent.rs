@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_protocol::{Answer, Element, Find, Id, Outcome, Point, Request, Verb, Whole};
+use agent_protocol::{Answer, Element, Find, Id, Nothing, Outcome, Point, Request, State, Status, Verb, Whole};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::install::make;
@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The agent, built as it is shipped: one static program.
 pub async fn program() -> Result<PathBuf> {
-    let build = || make(&["desktop-agent".to_owned()], "building the agent of desktops (minutes on 2 cores the first time)");
+    let build =
+        || make(&["desktop-agent".to_owned()], "building the agent of desktops (minutes on 2 cores the first time)");
     let folder = tokio::task::spawn_blocking(build).await.context("the task ended early")??;
     Ok(Path::new(&folder).join("steading-agent"))
 }
@@ -33,6 +34,14 @@ impl Driver {
         let stream = UnixStream::connect(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { stream, asked: 0 })
+    }
+
+    /// That the desktop can be used.
+    pub(super) fn is_ready(&mut self) -> Result<()> {
+        match self.ask(Verb::Status(Nothing {}))?.0 {
+            Outcome::Status(Status { state: State::Ready, .. }) => Ok(()),
+            other => bail!("{other:?}"),
+        }
     }
 
     /// Sends bytes as they are, and returns what comes back and what comes with it.

@@ -95,14 +95,12 @@ pub(super) async fn children(connection: &Connection, thing: &Thing) -> zbus::Re
 }
 
 /// What each is and is called, in their order.
-pub(super) async fn labels<'a>(connection: &Connection, things: impl Iterator<Item = &'a Thing>) -> Vec<Label> {
-    let things: Vec<_> = things.cloned().collect();
+pub(super) async fn labels(connection: &Connection, things: Vec<Thing>) -> Vec<Label> {
     stream::iter(things).map(|thing| async move { label(connection, &thing).await }).buffered(AT_ONCE).collect().await
 }
 
 /// All about each, in their order.
-pub(super) async fn elements<'a>(connection: &Connection, things: impl Iterator<Item = &'a Thing>) -> Vec<Element> {
-    let things: Vec<_> = things.cloned().collect();
+pub(super) async fn elements(connection: &Connection, things: Vec<Thing>) -> Vec<Element> {
     stream::iter(things).map(|thing| async move { element(connection, &thing).await }).buffered(AT_ONCE).collect().await
 }
 

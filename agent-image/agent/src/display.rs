@@ -7,6 +7,8 @@ mod windows;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
 
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{ConnectionExt as _, ImageFormat, ImageOrder};
@@ -27,6 +29,8 @@ pub struct Display {
     size: Pair,
     /// The first key, and how many there are.
     keys: (u8, u8),
+    /// When and where the last click ended.
+    clicked: Mutex<Option<(Instant, (i16, i16))>>,
 }
 
 /// Where the server of such a display, as `:0`, has its socket.
@@ -63,7 +67,7 @@ impl Display {
         let version = connection.xtest_get_version(2, 2).map(|cookie| cookie.reply().map(drop));
         version.map_err(|error| Fault::x("do XTEST", error))?.map_err(|error| Fault::x("do XTEST", error))?;
         let atoms = atoms::of(&connection)?;
-        Ok(Self { connection, atoms, root, size, keys })
+        Ok(Self { connection, atoms, root, size, keys, clicked: Mutex::new(None) })
     }
 
     /// How large the screen is.

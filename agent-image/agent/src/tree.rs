@@ -17,6 +17,9 @@ use walk::{Bounds, Found};
 /// What is looked through at most when something is looked for.
 const SEARCHED: Bounds = Bounds { depth: 64, nodes: 5000 };
 
+/// So many of what matches are asked where they are.
+const MATCHES: usize = 500;
+
 /// The bus on which programs tell what they show.
 pub struct Bus {
     session: String,
@@ -53,8 +56,11 @@ impl Bus {
         let labels = ask::labels(&connection, things(&found)).await;
         let limit = usize::try_from(wanted.limit.get()).unwrap_or_default();
         let is_wanted = |(_, label): &(&Found, ask::Label)| walk::is(wanted, &label.role, &label.name);
-        let these = found.iter().zip(labels).filter(is_wanted).take(limit).map(|(found, _)| found.thing.clone());
-        let elements = ask::elements(&connection, these.collect()).await;
+        let these = found.iter().zip(labels).filter(is_wanted).take(MATCHES).map(|(found, _)| found.thing.clone());
+        let mut elements = ask::elements(&connection, these.collect()).await;
+        // Those that can be seen first; the others keep their order.
+        elements.sort_by_key(|element| element.place.is_none());
+        elements.truncate(limit);
         if elements.is_empty() {
             let text = |text: Option<&str>| text.map_or("anything".to_owned(), |text| format!("{text:?}"));
             let role = text(wanted.role.as_ref().map(agent_protocol::Text::as_str));

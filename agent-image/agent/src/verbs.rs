@@ -60,10 +60,10 @@ fn hands(desktop: &Desktop, verb: Verb, deadline: Deadline) -> Done<Outcome> {
     let clipboard = || Ok(desktop.clipboard()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     match verb {
         Verb::Click(click) => pointer::click(display, &click, deadline)?,
-        Verb::Press(hold) => pointer::hold(display, hold, true)?,
-        Verb::Release(hold) => pointer::hold(display, hold, false)?,
+        Verb::Press(hold) => pointer::hold(display, hold, true, deadline)?,
+        Verb::Release(hold) => pointer::hold(display, hold, false, deadline)?,
         Verb::Drag(drag) => pointer::drag(display, &drag, deadline)?,
-        Verb::Move(to) => display.move_to(scale::on_screen(to.to, display.size())?)?,
+        Verb::Move(to) => display.move_to(scale::on_screen(to.to, display.size())?, deadline)?,
         Verb::Scroll(scroll) => pointer::scroll(display, &scroll, deadline)?,
         Verb::Type(Type { text, pause }) => {
             display.type_keys(&layout::keysyms(text.as_str())?, milliseconds(pause), deadline)?;

@@ -150,7 +150,7 @@ pub struct TreeNode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Elements {
-    /// In the order of the tree, those nearer to the root first.
+    /// Those on the screen first, and of them those nearer to the root.
     pub elements: List<Element, 0, 100>,
     /// Whether the tree is larger than what was looked through.
     pub more: bool,
@@ -160,7 +160,7 @@ pub struct Elements {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Element {
-    /// What it is, such as `push button`.
+    /// What it is, such as `button`.
     pub role: Text<0, 64>,
     /// What it is called.
     pub name: Label,

@@ -203,7 +203,7 @@ impl Default for Nodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
-    /// What it is, such as `push button` or `entry`; anything if nothing is said.
+    /// What it is, such as `button` or `entry`; anything if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Text<1, 64>>,
     /// What it is called; anything if nothing is said.

@@ -1,13 +1,13 @@
 //! A desktop that is driven by its agent, as whoever holds a session drives it: a form is found, filled and sent, and what comes of it is read
 //! in three ways. What the agent refuses, it refuses by name.
 
-use std::path::Path;
+use std::time::{Duration, Instant};
 
 use agent_protocol::{
     Answer, Chord, Click, Code, Element, Key, Launch, List, Nothing, Outcome, Point, Program, ReadText, Request, Scale,
     Screenshot, SetClipboard, Size, TreeOf, Type, Verb, Whole,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use e2e::desktops::{Desktop, Driver, middle, program};
 use e2e::lacks_real_nodes;
 use e2e::packets::Runtime;
@@ -21,6 +21,8 @@ const FORM: &str = "data:text/html;charset=utf-8,<title>Accounts</title><body st
     </form><p id=told>";
 const CUSTOMER: &str = "Grüße 東京";
 const NOTHING: Nothing = Nothing {};
+/// Longest wait for a program to do what it was told by keys.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn under_runc_a_form_is_filled_by_verbs_and_what_comes_of_it_is_read() -> Result<()> {
@@ -69,16 +71,35 @@ fn write(driver: &mut Driver, text: &str) -> Result<()> {
     driver.act(Verb::Type(Type { text: text.try_into()?, pause: Whole::of::<5>() }))
 }
 
+/// The field, once this is written in it: what programs do about keys takes them a while.
+fn written(driver: &mut Driver, text: &str) -> Result<Element> {
+    until(|| {
+        let field = driver.find("entry", "Customer")?;
+        Ok((field.value.as_ref().map(agent_protocol::Text::as_str) == Some(text)).then_some(field))
+    })
+    .with_context(|| format!("{text:?} is not in the field"))
+}
+
+fn until<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look()? {
+            Some(found) => return Ok(found),
+            None if Instant::now() > end => bail!("it did not come about in {} s", PATIENCE.as_secs()),
+            None => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
 fn the_form_is_filled(driver: &mut Driver) -> Result<()> {
     let field = driver.find("entry", "Customer")?;
     click(driver, &field)?;
     write(driver, "somebody else")?;
     key(driver, "ctrl+a")?;
     write(driver, CUSTOMER)?;
-    let field = driver.find("entry", "Customer")?;
-    assert_eq!(field.value.as_ref().map(agent_protocol::Text::as_str), Some(CUSTOMER));
+    let field = written(driver, CUSTOMER)?;
     assert!(field.states.as_slice().iter().any(|state| state.as_str() == "focused"), "{field:?}");
-    let button = driver.find("push button", "Send")?;
+    let button = driver.find("button", "Send")?;
     click(driver, &button)
 }
 
@@ -125,14 +146,12 @@ fn the_clipboard_goes_both_ways(driver: &mut Driver) -> Result<()> {
     click(driver, &field)?;
     key(driver, "ctrl+a")?;
     key(driver, "ctrl+c")?;
-    assert_eq!(clipboard(driver)?.as_deref(), Some(CUSTOMER));
+    until(|| Ok((clipboard(driver)?.as_deref() == Some(CUSTOMER)).then_some(())))?;
     let pasted = "한국어 from the driver";
     driver.act(Verb::SetClipboard(SetClipboard { text: pasted.try_into()? }))?;
     assert_eq!(clipboard(driver)?.as_deref(), Some(pasted));
     key(driver, "ctrl+v")?;
-    let field = driver.find("entry", "Customer")?;
-    assert_eq!(field.value.as_ref().map(agent_protocol::Text::as_str), Some(pasted));
-    Ok(())
+    written(driver, pasted).map(drop)
 }
 
 fn what_may_not_be_is_refused_by_name(driver: &mut Driver) -> Result<()> {
@@ -175,7 +194,6 @@ fn nothing_listens_at_a_port(desktop: &mut Desktop) -> Result<()> {
     assert!(ports.contains("local_address"), "{ports}");
     let listening: Vec<_> = ports.lines().filter(|line| line.split_whitespace().nth(3) == Some("0A")).collect();
     assert_eq!(listening, Vec::<&str>::new());
-    assert!(Path::new("/proc/net/tcp").exists());
     Ok(())
 }
 
@@ -184,7 +202,5 @@ fn a_browser_that_ends_comes_back(desktop: &mut Desktop, driver: &mut Driver) ->
                   */chromium/chromium\\ *--type=*) ;; */chromium/chromium\\ *) kill -9 ${it#/proc/} ;; esac; done; :";
     desktop.shell(script)?;
     // It opens what it opened first, in which nobody has written anything.
-    let field = driver.find("entry", "Customer")?;
-    assert_eq!(field.value.as_ref().map(agent_protocol::Text::as_str), Some(""));
-    Ok(())
+    written(driver, "").map(drop)
 }

@@ -1,7 +1,8 @@
 //! Pointer and keyboard, by the extension that is made for it (XTEST). In: what a person would do with the hands. Out: the X server does as
 //! if a person had done it. What is held for a verb is let go when the verb ends, whatever comes of it.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use x11rb::CURRENT_TIME;
 use x11rb::protocol::xproto::{
@@ -21,6 +22,12 @@ use crate::scale::Pair;
 const LEARN: Duration = Duration::from_millis(150);
 /// From a press to the release, and to the next press.
 const TAP: Duration = Duration::from_millis(10);
+/// From one look where the pointer is to the next.
+const ARRIVE: Duration = Duration::from_millis(5);
+
+/// Programs take clicks for one, double or triple, that are at most so long and so many pixels apart.
+const TOGETHER: Duration = Duration::from_millis(550);
+const NEAR: u16 = 8;
 
 /// What is held down.
 pub struct Held<'display> {
@@ -80,13 +87,41 @@ impl Display {
         Ok(())
     }
 
-    /// Moves the pointer.
+    /// Moves the pointer, and waits until it is there: while the window manager looks at a click the server keeps what comes after it.
     ///
     /// # Errors
-    /// If the server does not do it.
-    pub fn move_to(&self, (x, y): Pair) -> Done {
-        self.fake(MOTION_NOTIFY_EVENT, 0, (place(x), place(y)))?;
-        self.settle()
+    /// If the server does not do it, or a program holds the pointer for too long.
+    pub fn move_to(&self, (x, y): Pair, deadline: Deadline) -> Done {
+        let to = (place(x), place(y));
+        self.fake(MOTION_NOTIFY_EVENT, 0, to)?;
+        self.settle()?;
+        while self.pointer()? != to {
+            deadline.pause(ARRIVE)?;
+        }
+        Ok(())
+    }
+
+    /// Waits so long that programs do not take a click here for the second half of the one before.
+    ///
+    /// # Errors
+    /// If the server does not say where the pointer is, or there is not so much time left.
+    pub fn begin_click(&self, deadline: Deadline) -> Done {
+        let last = *self.clicked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((ended, place)) = last else { return Ok(()) };
+        let here = self.pointer()?;
+        let near = here.0.abs_diff(place.0) <= NEAR && here.1.abs_diff(place.1) <= NEAR;
+        let left = TOGETHER.saturating_sub(ended.elapsed());
+        if near && !left.is_zero() { deadline.pause(left) } else { Ok(()) }
+    }
+
+    /// Remembers where a click ended.
+    ///
+    /// # Errors
+    /// If the server does not say where the pointer is.
+    pub fn end_click(&self) -> Done {
+        let here = self.pointer()?;
+        *self.clicked.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), here));
+        Ok(())
     }
 
     /// Presses or releases a button.

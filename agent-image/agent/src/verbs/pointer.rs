@@ -46,7 +46,7 @@ fn keysyms(modifiers: &[Modifier]) -> Vec<Keysym> {
 
 fn go(display: &Display, to: Option<Point>, deadline: Deadline) -> Done {
     if let Some(point) = to {
-        display.move_to(scale::on_screen(point, display.size())?)?;
+        display.move_to(scale::on_screen(point, display.size())?, deadline)?;
         deadline.pause(TAP)?;
     }
     Ok(())
@@ -55,7 +55,9 @@ fn go(display: &Display, to: Option<Point>, deadline: Deadline) -> Done {
 pub(super) fn click(display: &Display, click: &Click, deadline: Deadline) -> Done {
     go(display, click.at, deadline)?;
     let _held = display.hold(&keysyms(click.modifiers.as_slice()))?;
-    press(display, number(click.button), click.count.get(), TAP, deadline)
+    display.begin_click(deadline)?;
+    press(display, number(click.button), click.count.get(), TAP, deadline)?;
+    display.end_click()
 }
 
 pub(super) fn scroll(display: &Display, scroll: &Scroll, deadline: Deadline) -> Done {
@@ -75,9 +77,9 @@ fn press(display: &Display, button: u8, count: i64, time: Duration, deadline: De
     Ok(())
 }
 
-pub(super) fn hold(display: &Display, hold: Hold, down: bool) -> Done {
+pub(super) fn hold(display: &Display, hold: Hold, down: bool, deadline: Deadline) -> Done {
     if let Some(point) = hold.at {
-        display.move_to(scale::on_screen(point, display.size())?)?;
+        display.move_to(scale::on_screen(point, display.size())?, deadline)?;
     }
     display.button(number(hold.button), down)
 }
@@ -86,7 +88,7 @@ pub(super) fn drag(display: &Display, drag: &Drag, deadline: Deadline) -> Done {
     let points = drag.path.as_slice().iter().map(|point| scale::on_screen(*point, display.size()));
     let points = points.collect::<Done<Vec<_>>>()?;
     let (first, rest) = points.split_first().ok_or_else(|| Fault::failed("the path has no points"))?;
-    display.move_to(*first)?;
+    display.move_to(*first, deadline)?;
     deadline.pause(TAP)?;
     let mut held = display.hold(&keysyms(drag.modifiers.as_slice()))?;
     held.button(number(drag.button))?;
@@ -96,7 +98,7 @@ pub(super) fn drag(display: &Display, drag: &Drag, deadline: Deadline) -> Done {
     let mut from = *first;
     for to in rest {
         for at in between(from, *to, steps) {
-            display.move_to(at)?;
+            display.move_to(at, deadline)?;
             deadline.pause(STEP)?;
         }
         from = *to;

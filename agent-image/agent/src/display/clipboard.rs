@@ -192,21 +192,24 @@ impl Shared {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until the server ends.
+    /// Until the server ends, or nobody asks questions any more.
     fn serve(&self, tell: &Sender<Event>) {
         while let Ok(event) = self.connection.wait_for_event() {
-            match event {
+            let heard = match event {
                 Event::SelectionRequest(request) => {
                     // Who asked may have closed meanwhile.
                     let _gone = self.hand_over(&request);
+                    true
                 }
-                Event::SelectionClear(_) => self.forget(),
-                event @ (Event::SelectionNotify(_) | Event::PropertyNotify(_)) => {
-                    if tell.send(event).is_err() {
-                        return;
-                    }
+                Event::SelectionClear(_) => {
+                    self.forget();
+                    true
                 }
-                _ => {}
+                event @ (Event::SelectionNotify(_) | Event::PropertyNotify(_)) => tell.send(event).is_ok(),
+                _ => true,
+            };
+            if !heard {
+                return;
             }
         }
     }

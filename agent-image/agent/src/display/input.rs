@@ -159,7 +159,7 @@ impl Display {
                 drop(self.press(&[*stroke], &layout)?);
                 deadline.pause(pause)?;
             }
-            self.let_programs_catch_up(&batch, deadline)?;
+            let_programs_catch_up(&batch, deadline)?;
         }
         Ok(())
     }
@@ -170,18 +170,17 @@ impl Display {
     /// If no key has what is asked for, the server does not do it, or it takes too long.
     pub fn chord(&self, keysyms: &[Keysym], count: i64, hold: Duration, deadline: Deadline) -> Done {
         let layout = self.layout()?;
-        let batch = match <[Batch; 1]>::try_from(layout.plan(keysyms)?) {
-            Ok([batch]) => batch,
-            Err(_) => return Err(Fault::failed("the keyboard has too few keys to spare for all of the chord at once")),
+        let Ok([batch]) = <[Batch; 1]>::try_from(layout.plan(keysyms)?) else {
+            return Err(Fault::failed("the keyboard has too few keys to spare for all of the chord at once"));
         };
         let _lent = self.lend(&batch, deadline)?;
         for _ in 0..count {
-            let held = self.press(&batch.strokes, &layout)?;
+            let pressed = self.press(&batch.strokes, &layout)?;
             deadline.pause(hold)?;
-            drop(held);
+            drop(pressed);
             deadline.pause(TAP)?;
         }
-        self.let_programs_catch_up(&batch, deadline)
+        let_programs_catch_up(&batch, deadline)
     }
 
     /// Presses all of these, the shift key before the first that needs it.
@@ -206,12 +205,8 @@ impl Display {
             self.mean(*key, *keysym)?;
         }
         self.settle()?;
-        self.let_programs_catch_up(batch, deadline)?;
+        let_programs_catch_up(batch, deadline)?;
         Ok(lent)
-    }
-
-    fn let_programs_catch_up(&self, batch: &Batch, deadline: Deadline) -> Done {
-        if batch.lent.is_empty() { Ok(()) } else { deadline.pause(LEARN) }
     }
 
     /// Makes a key mean this, with the shift key and without.
@@ -228,4 +223,8 @@ impl Display {
         let mapping = cookie.reply().map_err(|error| Fault::x(WHAT, error))?;
         Ok(Layout::new(first, mapping.keysyms_per_keycode, &mapping.keysyms))
     }
+}
+
+fn let_programs_catch_up(batch: &Batch, deadline: Deadline) -> Done {
+    if batch.lent.is_empty() { Ok(()) } else { deadline.pause(LEARN) }
 }

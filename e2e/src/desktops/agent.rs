@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_protocol::{Answer, Element, Find, Id, Nothing, Outcome, Point, Request, State, Status, Verb, Whole};
+use agent_protocol::{
+    Answer, Coordinate, Element, Find, Id, Nothing, Outcome, Point, Request, State, Status, Verb, Whole,
+};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::install::make;
@@ -94,6 +96,6 @@ impl Driver {
 /// The middle of a thing on the screen.
 pub fn middle(element: &Element) -> Result<Point> {
     let place = element.place.with_context(|| format!("{element:?} is not on the screen"))?;
-    let middle = |start: i64, length: i64| (start + length / 2).try_into();
+    let middle = |start: i64, length: i64| Coordinate::try_from(start + length / 2);
     Ok(Point { x: middle(place.x.get(), place.width.get())?, y: middle(place.y.get(), place.height.get())?, of: None })
 }

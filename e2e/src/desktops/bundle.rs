@@ -26,7 +26,7 @@ pub(super) fn write(bundle: &Path, root: &Path, view: &Path, agent: bool, addres
     let variables: Vec<_> =
         variables.chain([format!("DESKTOP_VIEW={VIEW}/view"), format!("AGENT_SOCKET={VIEW}/{SOCKET}")]).collect();
     let driven = [format!("{VIEW}/{AGENT}"), "run".to_owned()];
-    let program = if agent { &driven[..] } else { &image.entrypoint };
+    let program = if agent { driven.as_slice() } else { image.entrypoint.as_slice() };
     let arguments: Vec<_> = program.iter().map(String::as_str).chain([address]).collect();
     let none = json!({ "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] });
     let namespaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({ "type": kind }));

@@ -113,8 +113,7 @@ fn what_comes_of_it_is_read(driver: &mut Driver) -> Result<()> {
     let within = told.parent.and_then(|parent| nodes.get(usize::try_from(parent.get()).ok()?));
     assert!(within.is_some() && !tree.more, "{told:?}");
 
-    let containing = Some("INV-4711".try_into()?);
-    let read = ReadText { region: None, containing, patience: Whole::of::<30_000>() };
+    let read = ReadText { region: None, containing: Some("INV-4711".try_into()?), patience: Whole::of::<30_000>() };
     let (outcome, _) = driver.ask(Verb::ReadText(read))?;
     let Outcome::Words(words) = outcome else { panic!("{outcome:?}") };
     let drawn = words.words.as_slice().first().context("nothing was read")?.place;
@@ -156,10 +155,8 @@ fn the_clipboard_goes_both_ways(driver: &mut Driver) -> Result<()> {
 
 fn what_may_not_be_is_refused_by_name(driver: &mut Driver) -> Result<()> {
     let beyond = Point { x: Whole::of::<1280>(), y: Whole::of::<0>(), of: None };
-    let launch = |address: &str| {
-        let address = address.try_into().unwrap();
-        Verb::Launch(Launch { program: Program::Browser, address })
-    };
+    let launch =
+        |address: &str| Verb::Launch(Launch { program: Program::Browser, address: address.try_into().unwrap() });
     let chord = Key { chord: "ctrl+hyperdrive".try_into()?, count: Whole::of::<1>(), hold: Whole::of::<0>() };
     let window = agent_protocol::Window { window: Whole::of::<1>() };
     for (verb, code) in [

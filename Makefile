@@ -26,7 +26,7 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo image agent-image agent-image-lock programs musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
+.PHONY: help demo image agent-image agent-image-lock desktop-agent programs musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
@@ -190,6 +190,10 @@ agent-image: compilers ## Pack the desktop of agents into an OCI image (KEY=cosi
 
 agent-image-lock: compilers ## Choose the desktop's packages anew from Debian's archive (CHECK=1 only says what is new).
 	@$(desktop_image) lock $(if $(CHECK),--check) $(if $(SAME),--same)
+
+desktop-agent: musl ## Build the program that drives a desktop from within.
+	@$(static) -p agent --bin steading-agent
+	@echo "$(CARGO_TARGET_DIR)/$(musl)/release"
 
 programs: musl ## Build probe and canary, for nodes beside an operator process.
 	@$(static) -p probe --bin probe -p canary --bin canary

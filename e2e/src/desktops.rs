@@ -1,6 +1,7 @@
 //! Desktops of agents, as pods run them but without a cluster: read-only, as nobody, without a right or a network. In: a runtime and what
 //! the browser shows. Out: a desktop that can be looked at and asked; nothing is left of it when it is dropped.
 
+mod agent;
 mod bundle;
 mod view;
 
@@ -18,6 +19,7 @@ use crate::packets::Runtime;
 use crate::plane;
 use view::View;
 
+pub use agent::{Driver, middle, program};
 pub use bundle::VOLUMES;
 pub use view::Picture;
 
@@ -122,11 +124,23 @@ pub struct Desktop {
 impl Desktop {
     /// Starts one, whose browser opens this address.
     pub async fn start(runtime: Runtime, root: &Root, address: &str) -> Result<Self> {
+        Self::start_with(runtime, root, None, address).await
+    }
+
+    /// The same with an agent, which is this program.
+    pub async fn driven(runtime: Runtime, root: &Root, program: &Path, address: &str) -> Result<Self> {
+        Self::start_with(runtime, root, Some(program), address).await
+    }
+
+    async fn start_with(runtime: Runtime, root: &Root, agent: Option<&Path>, address: &str) -> Result<Self> {
         let mut nursery = Nursery::new("desktop")?;
         let folders = ["bundle", "state", "view"].map(|name| nursery.subdirectory(name));
         let [bundle, state, view] = folders;
         let (bundle, state, view) = (bundle?, state?, view?);
-        bundle::write(&bundle, &root.path(), &view, address)?;
+        if let Some(program) = agent {
+            std::fs::copy(program, view.join(bundle::AGENT)).context("cannot copy the agent")?;
+        }
+        bundle::write(&bundle, &root.path(), &view, agent.is_some(), address)?;
         let mut command = match runtime {
             Runtime::Runc => Command::new("runc"),
             Runtime::Gvisor => {
@@ -168,6 +182,21 @@ impl Desktop {
             }
             self.still(what, &anyhow::anyhow!("it shows something else"))?;
         }
+    }
+
+    /// Waits until its agent says that it can be used. Returns whoever drives it, and how long after the start that was.
+    pub fn driver(&mut self) -> Result<(Driver, Duration)> {
+        let socket = self.view.with_file_name(bundle::SOCKET);
+        let mut driver = loop {
+            match Driver::open(&socket) {
+                Ok(driver) => break driver,
+                Err(error) => self.still("the agent takes requests", &error)?,
+            }
+        };
+        while let Err(error) = driver.is_ready() {
+            self.still("the agent is ready", &error)?;
+        }
+        Ok((driver, self.started.elapsed()))
     }
 
     /// Waits a moment, unless the desktop has ended or that took too long.

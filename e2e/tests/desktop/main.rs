@@ -7,6 +7,8 @@
     reason = "everything here is a test: a panic is how it fails"
 )]
 
+mod driven;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;

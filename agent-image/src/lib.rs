@@ -113,7 +113,7 @@ pub fn image(name: &str, layer: &Layer, agent: Vec<u8>) -> Result<Image> {
 pub fn write_root(image: &Image, root: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", root.display());
     fs::create_dir(root).with_context(failed)?;
-    for layer in &image.base {
+    if let Some(layer) = &image.base {
         let unpacked = Command::new("tar").arg("-xpf").arg(layer).arg("-C").arg(root).status();
         ensure!(unpacked.context("cannot start tar")?.success(), "cannot unpack {}", layer.display());
     }

@@ -94,13 +94,18 @@ impl Desktop {
     fn lacks(&self) -> Option<&'static str> {
         if self.state().0 == State::Starting {
             None
-        } else if self.turns.overrun() || !self.answers.load(Ordering::Relaxed) {
+        } else if self.is_silent() {
             Some("the X server does not answer")
         } else if self.has_browser() {
             None
         } else {
             Some("the browser is being started again")
         }
+    }
+
+    /// Whether nothing comes of what the X server is asked.
+    fn is_silent(&self) -> bool {
+        self.turns.overrun() || !self.answers.load(Ordering::Relaxed)
     }
 
     /// That this verb can be done now. While there is no browser one can still look, and let go what is pressed.
@@ -110,7 +115,7 @@ impl Desktop {
     pub fn ready(&self, verb: &Verb) -> Done {
         let Status { state, detail, .. } = self.status();
         let came_up = self.state().0 == State::Ready;
-        if state == State::Ready || (came_up && !self.turns.overrun() && needs_no_browser(verb)) {
+        if state == State::Ready || (came_up && !self.is_silent() && needs_no_browser(verb)) {
             return Ok(());
         }
         let detail = detail.as_str();
@@ -198,6 +203,7 @@ mod tests {
         assert_eq!(told(&desktop).0, State::Ready);
         desktop.x_answers(false);
         assert_eq!(told(&desktop).0, State::Starting);
+        assert_eq!(desktop.ready(&Verb::Windows(Nothing {})).unwrap_err().code, Code::NotReady);
     }
 
     #[test]

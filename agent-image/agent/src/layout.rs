@@ -86,14 +86,13 @@ impl Layout {
             if lends && used.len() == most {
                 break;
             }
-            let stroke = match had {
-                Some(stroke) => stroke,
-                None => {
-                    let key = *spare.0.first().ok_or_else(none_left)?;
-                    self.mean(key, *keysym);
-                    batch.lent.insert(key, *keysym);
-                    Stroke { key, shift: false }
-                }
+            let stroke = if let Some(stroke) = had {
+                stroke
+            } else {
+                let key = *spare.0.first().ok_or_else(none_left)?;
+                self.mean(key, *keysym);
+                batch.lent.insert(key, *keysym);
+                Stroke { key, shift: false }
             };
             if spare.use_now(stroke.key) {
                 used.insert(stroke.key);

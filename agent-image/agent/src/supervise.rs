@@ -4,12 +4,14 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::desktop::Desktop;
 use crate::parts::{self, Part};
@@ -80,19 +82,22 @@ async fn apart<T: Send + 'static>(
 /// Says for ever whether the X server answers.
 async fn feel_pulse(desktop: &Arc<Desktop>) -> Result<Infallible> {
     loop {
-        let mut settled = std::pin::pin!(apart(desktop, |desktop| Ok(desktop.display()?.settle()?)));
-        let first = tokio::time::timeout(PULSE.1, &mut settled).await;
-        if let Ok(settled) = first {
-            settled?;
+        let mut settled = pin!(apart(desktop, |desktop| Ok(desktop.display()?.settle()?)));
+        let answer = if let Ok(answer) = timeout(PULSE.1, &mut settled).await {
+            answer
         } else {
             eprintln!("desktop: the X server does not answer");
             desktop.x_answers(false);
-            // Asked once: who does not answer the first does not answer the second either.
-            settled.await?;
-            desktop.x_answers(true);
-            eprintln!("desktop: the X server answers again");
+            // Asked once: what does not answer the first question does not answer a second either.
+            settled.await
+        };
+        if answer.is_err() {
+            // If it has ended, whoever waits for that says so, and how.
+            sleep(PULSE.0).await;
+            answer?;
         }
-        tokio::time::sleep(PULSE.0).await;
+        desktop.x_answers(true);
+        sleep(PULSE.0).await;
     }
 }
 
@@ -121,7 +126,7 @@ async fn until<E: Into<anyhow::Error>, F: Future<Output = Result<bool, E>>>(
         if begun.elapsed() > PATIENCE {
             bail!("{what} did not come up in {} s: look at what it said above", PATIENCE.as_secs());
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        sleep(LOOK_EVERY).await;
     }
     Ok(())
 }
@@ -137,7 +142,7 @@ async fn keep_browser(settings: &Settings, desktop: &Desktop) -> Result<Infallib
         // Until then another one that is to tell it an address would become the browser itself.
         let listens = async {
             while UnixStream::connect(&socket).await.is_err() {
-                tokio::time::sleep(LOOK_EVERY).await;
+                sleep(LOOK_EVERY).await;
             }
             desktop.browser_runs(true);
             pending().await
@@ -150,7 +155,7 @@ async fn keep_browser(settings: &Settings, desktop: &Desktop) -> Result<Infallib
         let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         pause = next_pause(pause, begun.elapsed());
         eprintln!("desktop: {} ended ({how}) and is started again in {} s", parts::BROWSER, pause.as_secs());
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
     }
 }
 
@@ -178,7 +183,7 @@ async fn judge(desktop: &Arc<Desktop>, settings: &Settings, begun: Instant) -> R
             }
         }
         before = Some(picture);
-        tokio::time::sleep(JUDGE_EVERY).await;
+        sleep(JUDGE_EVERY).await;
     }
     let took = begun.elapsed().as_secs_f32();
     eprintln!("desktop: a screenshot could be used {took:.1} s after the start");

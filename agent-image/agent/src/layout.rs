@@ -24,8 +24,8 @@ pub struct Layout {
     meanings: Vec<Vec<Keysym>>,
 }
 
-/// Keys without a meaning of their own, the one that was not used for longest first. Programs are told by an event what a key means now, and a
-/// slow one still translates what was pressed before: so a key keeps what was lent to it until all others were used.
+/// Keys without a meaning of their own, the one that was not used for longest first. Programs are told by an event what a key means now,
+/// and a slow one still translates what was pressed before: so a key keeps what was lent to it until all others were used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spare(Vec<u8>);
 
@@ -71,8 +71,8 @@ impl Layout {
         }
     }
 
-    /// How to press as many of these, one after the other, as can be pressed with what is lent at once. What is lent is remembered here and in
-    /// `spare`. A batch uses at most half of the spare keys: so those of the batch before it keep their meaning.
+    /// How to press as many of these, one after the other, as can be pressed with what is lent at once. What is lent is remembered here and
+    /// in `spare`. A batch uses at most half of the spare keys: so those of the batch before it keep their meaning.
     ///
     /// # Errors
     /// If something has to be lent and there is no spare key.

@@ -77,8 +77,8 @@ pub fn browser_socket(settings: &Settings) -> PathBuf {
     settings.profile().join("SingletonSocket")
 }
 
-/// Folders of the desktop's sockets, without what is left over of an earlier container on the same volumes. A volume of a pod is everybody's;
-/// what is in ours belongs to us alone.
+/// Folders of the desktop's sockets, without what is left over of an earlier container on the same volumes. A volume of a pod is
+/// everybody's; what is in ours belongs to us alone.
 ///
 /// # Errors
 /// If one cannot be made, or something in it cannot be removed.
@@ -93,8 +93,8 @@ pub fn folders(settings: &Settings) -> Result<()> {
     clear(temporary, settings.display(), &settings.profile())
 }
 
-/// Removes what an X server and a browser leave behind that were killed. They say by number which process they are, and after a start of the
-/// container another one has that number: the new ones would take themselves for the second.
+/// Removes what an X server and a browser leave behind that were killed. They say by number which process they are, and after a start of
+/// the container another one has that number: the new ones would take themselves for the second.
 fn clear(temporary: &Path, display: &str, profile: &Path) -> Result<()> {
     let number = display.trim_start_matches(':');
     let of_screen = [format!(".X{number}-lock"), format!(".X11-unix/X{number}")].map(|name| temporary.join(name));

@@ -1,5 +1,5 @@
-//! What programs tell about what they show, over the bus of assistive technologies (AT-SPI). In: how much of it is wanted, or what is looked
-//! for. Out: things with their role, name and place.
+//! What programs tell about what they show, over the bus of assistive technologies (AT-SPI). In: how much of it is wanted, or what is
+//! looked for. Out: things with their role, name and place.
 //!
 //! Programs of the desktop answer, and what they say is not trusted: an answer that is not understood is a thing without a name, one that
 //! does not come costs a bounded time, and there is a bound on all of it.

@@ -103,8 +103,8 @@ impl Request {
     }
 }
 
-/// What apt is told on its command line, which is the one place that the machine's own settings do not overrule. Of those only how the archive
-/// is reached is wanted, such as a proxy.
+/// What apt is told on its command line, which is the one place that the machine's own settings do not overrule. Of those only how the
+/// archive is reached is wanted, such as a proxy.
 pub(crate) fn options(work: &Path) -> Vec<String> {
     let at = |name: &str| work.join(name).display().to_string();
     let nowhere = || "/dev/null".to_owned();

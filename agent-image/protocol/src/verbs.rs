@@ -295,7 +295,9 @@ impl Verb {
             Self::Drag(_) | Self::Scroll(_) | Self::Launch(_) => seconds(30),
             Self::Tree(_) => seconds(60),
             // What is asked for, and for each character or press what it takes beside that.
-            Self::Type(it) => seconds(60) + each(it.text.as_str().chars().count(), it.pause, Duration::from_millis(30)),
+            Self::Type(it) => {
+                seconds(60) + each(it.text.as_str().chars().count(), it.pause, Duration::from_millis(100))
+            }
             Self::Key(it) => {
                 let count = usize::try_from(it.count.get()).unwrap_or_default();
                 seconds(60) + each(count, it.hold, Duration::from_millis(20))

@@ -104,8 +104,8 @@ fn limit(verb: &Verb) -> Duration {
             (" more than it waits", Verb::Wait(it)) => it.milliseconds.time(),
             (" more than it is patient", Verb::Find(it)) => it.patience.time(),
             (" more than it is patient", Verb::ReadText(it)) => it.patience.time(),
-            (", and for each character 30 ms more than its pause", Verb::Type(it)) => {
-                each(it.text.as_str().chars().count(), it.pause.time(), 30)
+            (", and for each character 100 ms more than its pause", Verb::Type(it)) => {
+                each(it.text.as_str().chars().count(), it.pause.time(), 100)
             }
             (", and for each time 20 ms more than they are held", Verb::Key(it)) => {
                 each(it.count.get().try_into().unwrap(), it.hold.time(), 20)

@@ -25,8 +25,8 @@ const YARD: &str = "data:text/html;charset=utf-8,<title>Yard</title><body style=
     yard.oncontextmenu=e=>e.preventDefault();\
     yard.onwheel=e=>{sum+=e.deltaY;rolled.textContent='rolled '+sum+' in all'};\
     onkeydown=e=>{keys.textContent='key '+e.key+' alt '+e.altKey};\
-    oncopy=e=>{let n={long:60000,longer:1500000}[pad.value];\
-    if(n){e.clipboardData.setData('text/plain','\u{e9}'.repeat(n));e.preventDefault()}}</script>";
+    document.addEventListener('copy',e=>{let n={long:60000,longer:1500000}[pad.value];\
+    if(n){e.clipboardData.setData('text/plain','\u{e9}'.repeat(n));e.preventDefault()}})</script>";
 
 #[tokio::test]
 async fn under_runc_what_hands_do_is_seen_by_the_page() -> Result<()> {
@@ -194,13 +194,20 @@ fn a_clipboard_is_handed_over_whole_or_not_at_all(driver: &mut Driver) -> Result
         key(driver, "ctrl+c")
     };
     copy(driver, "long")?;
-    until(|| Ok(clipboard(driver)?.filter(|text| *text == "é".repeat(60_000))))?;
+    let mut length = None;
+    let long = until(|| {
+        let text = clipboard(driver)?;
+        length = text.as_ref().map(|text| text.chars().count());
+        Ok(text.filter(|text| *text == "é".repeat(60_000)))
+    });
+    long.with_context(|| format!("{length:?} characters were copied, not 60000"))?;
     copy(driver, "longer")?;
     until(|| match driver.ask(Verb::GetClipboard(NOTHING))?.0 {
         outcome @ Outcome::Error(_) => Ok(Some(refusal(outcome))),
         _ => Ok(None),
     })
-    .map(|code| assert_eq!(code, Code::TooLarge))?;
+    .map(|code| assert_eq!(code, Code::TooLarge))
+    .context("what is too large was handed over")?;
     copy(driver, "short")?;
     until(|| Ok(clipboard(driver)?.filter(|text| text == "short"))).map(drop)
 }

@@ -21,7 +21,7 @@ use crate::scale::Pair;
 /// So long programs get to learn that keys mean something else: they are told by an event, and look when they come to it.
 const LEARN: Duration = Duration::from_millis(150);
 /// So long they get before that to come to what was pressed when the keys meant what they meant before.
-const CATCH_UP: Duration = Duration::from_millis(500);
+const CATCH_UP: Duration = Duration::from_millis(300);
 /// From a press to the release, and to the next press.
 const TAP: Duration = Duration::from_millis(10);
 /// From one look where the pointer is to the next, and from one movement to the same again.

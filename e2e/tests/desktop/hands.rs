@@ -123,8 +123,10 @@ fn the_wheel_turns(driver: &mut Driver, yard: Point) -> Result<()> {
     };
     roll(Direction::Down, 1)?;
     let one = until(|| {
-        let sum: f64 = said(driver, "rolled ")?.split(' ').next().unwrap_or_default().parse()?;
-        Ok((sum > 0.0).then_some(sum))
+        // Before the page says it, the words are in its address alone, which the browser tells somewhere.
+        let rest = said(driver, "rolled ")?;
+        let sum: Option<f64> = rest.split(' ').next().and_then(|sum| sum.parse().ok());
+        Ok(sum.filter(|sum| *sum > 0.0))
     })?;
     let mut roll = |direction, notches| -> Result<()> {
         let notches = Whole::try_from(notches)?;

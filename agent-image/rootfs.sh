@@ -55,6 +55,7 @@ rm -rf var/cache/ldconfig
 
 # A library that was left out by mistake would be missed by a user. Each program and each library must find all that it names. What is no
 # program, such as a script, says something else or nothing.
+in_root ld.so --version >/dev/null
 find usr/bin usr/sbin usr/lib usr/libexec -type f \( -perm -100 -o -name '*.so*' \) | sort | while read -r file; do
   in_root LD_TRACE_LOADED_OBJECTS=1 ld.so "/$file" 2>&1 | { grep -E 'not found|cannot open shared' || :; } | sed "s|^|/$file: |"
 done >missing

@@ -2,7 +2,7 @@
 //! each lock and script.
 
 use std::fs;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,13 +64,18 @@ impl Layer {
         let guard = layer.folder.with_extension("lock");
         let guard = fs::File::create(&guard).with_context(|| format!("cannot create {}", guard.display()))?;
         guard.lock().context("cannot wait for another process that makes the same layer")?;
+        if layer.folder.is_dir() && !layer.is_whole()? {
+            say(&format!("{} was damaged; it is removed and made anew", layer.folder.display()));
+            remove(&layer.folder)?;
+        }
         if !layer.folder.is_dir() {
             let partial = layer.folder.with_extension("partial");
             remove(&partial)?;
             let packages = packages::get(lock, &cache.packages, &say, || crate::resolve(layers))?;
             say("unpacking and packing the desktop's packages (about a minute, once for each lock)");
             make(lock, &packages, &partial)?;
-            fs::rename(&partial, &layer.folder).with_context(|| format!("cannot keep {}", layer.folder.display()))?;
+            let kept = fs::rename(&partial, &layer.folder).and_then(|()| fs::File::open(layers)?.sync_all());
+            kept.with_context(|| format!("cannot keep {}", layer.folder.display()))?;
         }
         layer.check(expected)?;
         Ok(layer)
@@ -81,12 +86,12 @@ impl Layer {
         self.folder.join("layer.tar")
     }
 
-    /// Its checksum.
+    /// Its checksum, of the archive as it is now.
     ///
     /// # Errors
     /// If it is not there.
     pub fn sum(&self) -> Result<String> {
-        read(&self.folder.join("layer.sha256")).map(|sum| sum.trim_end().to_owned())
+        sum_of(&self.archive())
     }
 
     /// The document of what is in it.
@@ -94,7 +99,22 @@ impl Layer {
     /// # Errors
     /// If it is not there.
     pub fn sbom(&self) -> Result<String> {
-        read(&self.folder.join("desktop.spdx.json"))
+        read(&self.document())
+    }
+
+    fn document(&self) -> PathBuf {
+        self.folder.join("desktop.spdx.json")
+    }
+
+    /// Whether archive and document are what they were when they were made.
+    fn is_whole(&self) -> Result<bool> {
+        for file in [self.archive(), self.document()] {
+            let sum = sum_file(&file);
+            if !file.is_file() || !sum.is_file() || read(&sum)?.trim_end() != sum_of(&file)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn check(&self, expected: Expected<'_>) -> Result<()> {
@@ -128,17 +148,39 @@ fn make(lock: &Lock, packages: &[PathBuf], folder: &Path) -> Result<()> {
     fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let root = folder.join("root");
     unpack(packages, folder, &root)?;
-    let document = sbom::spdx(crate::NAME, lock, &root)?;
-    fs::write(folder.join("desktop.spdx.json"), document).context("cannot write the document")?;
-    let archive = folder.join("layer.tar");
+    let layer = Layer { folder: folder.to_owned() };
+    write(&layer.document(), &sbom::spdx(crate::NAME, lock, &root)?)?;
+    let archive = layer.archive();
     let out = fs::File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
     let writable = crate::WRITABLE.map(|path| path.trim_start_matches('/'));
-    tree::pack(&root, &writable, BufWriter::new(out))?;
-    let mut sum = Sum::default();
-    let mut file = fs::File::open(&archive).with_context(|| format!("cannot read {}", archive.display()))?;
-    std::io::copy(&mut file, &mut sum).with_context(|| format!("cannot read {}", archive.display()))?;
-    fs::write(folder.join("layer.sha256"), sum.hex() + "\n").context("cannot write the checksum")?;
+    tree::pack(&root, &writable, BufWriter::new(&out))?;
+    out.sync_all().with_context(|| format!("cannot write {}", archive.display()))?;
+    for file in [archive, layer.document()] {
+        write(&sum_file(&file), &(sum_of(&file)? + "\n"))?;
+    }
     remove(&root)
+}
+
+/// Where the checksum of a file stands that was taken when it was made.
+fn sum_file(file: &Path) -> PathBuf {
+    file.with_extension("sha256")
+}
+
+fn sum_of(file: &Path) -> Result<String> {
+    let failed = || format!("cannot read {}", file.display());
+    let mut sum = Sum::default();
+    std::io::copy(&mut fs::File::open(file).with_context(failed)?, &mut sum).with_context(failed)?;
+    Ok(sum.hex())
+}
+
+/// Writes a file so that it is whole even if the machine stops right after.
+fn write(path: &Path, content: &str) -> Result<()> {
+    let write = || {
+        let mut file = fs::File::create(path)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs the script. Who is not root becomes it in a namespace, which is enough for changing the root of programs that only look at files.
@@ -165,18 +207,46 @@ mod tests {
 
     use super::*;
 
+    /// A layer with this archive, in a folder of its own.
+    fn layer(name: &str, archive: &str) -> Layer {
+        let folder = std::env::temp_dir().join(format!("steading-layer-{name}-{}", std::process::id()));
+        remove(&folder).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        let layer = Layer { folder };
+        for (file, content) in [(layer.archive(), archive), (layer.document(), "{}")] {
+            write(&file, content).unwrap();
+            write(&sum_file(&file), &(hex(content.as_bytes()) + "\n")).unwrap();
+        }
+        layer
+    }
+
     #[test]
     fn another_layer_than_the_one_that_was_chosen_is_refused() {
-        let folder = std::env::temp_dir().join(format!("steading-layer-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("layer.sha256"), "beef\n").unwrap();
-        let layer = Layer { folder };
-        for expected in [Expected::Sum("beef\n"), Expected::Anything] {
+        let layer = layer("other", "moo");
+        let moo = hex(b"moo");
+        for expected in [Expected::Sum(&format!("{moo}\n")), Expected::Anything] {
             layer.check(expected).unwrap();
         }
         let refusal = layer.check(Expected::Sum("c0ffee\n")).unwrap_err().to_string();
-        assert!(refusal.contains("SHA-256 beef, and c0ffee is expected"), "{refusal}");
+        assert!(refusal.contains(&format!("SHA-256 {moo}, and c0ffee is expected")), "{refusal}");
         assert!(refusal.contains("make agent-image-lock SAME=1"), "{refusal}");
+        remove(&layer.folder).unwrap();
+    }
+
+    #[test]
+    fn a_kept_layer_that_was_changed_is_noticed_whatever_is_written_beside_it() {
+        let layer = layer("changed", "moo");
+        assert!(layer.is_whole().unwrap());
+        for file in [layer.archive(), layer.document()] {
+            let before = read(&file).unwrap();
+            fs::write(&file, "baa").unwrap();
+            assert!(!layer.is_whole().unwrap(), "{}", file.display());
+            fs::write(&file, before).unwrap();
+        }
+        fs::write(layer.archive(), "baa").unwrap();
+        layer.check(Expected::Sum(&hex(b"moo"))).unwrap_err();
+        fs::remove_file(sum_file(&layer.document())).unwrap();
+        assert!(!layer.is_whole().unwrap());
         remove(&layer.folder).unwrap();
     }
 }

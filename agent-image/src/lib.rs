@@ -1,6 +1,6 @@
 //! The image of the desktops that agents drive: an X server, a window manager, Chromium, fonts, what reads text, and the agent. In: the
-//! packages that `packages.lock` names, the files in `root`, and the agent's program. Out: an OCI image, the same bytes each time, with a document (SPDX) of what it is
-//! made of.
+//! packages that `packages.lock` names, the files in `root`, and the agent's program. Out: an OCI image, the same bytes each time, with a
+//! document (SPDX) of what it is made of.
 //!
 //! Neither an engine nor a registry is needed, and nothing of a package is run as root of the machine but what `rootfs.sh` names, in a
 //! folder of its own.
@@ -10,7 +10,6 @@ mod own;
 mod packages;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -117,15 +116,7 @@ pub fn write_root(image: &Image, root: &Path) -> Result<()> {
         let unpacked = Command::new("tar").arg("-xpf").arg(layer).arg("-C").arg(root).status();
         ensure!(unpacked.context("cannot start tar")?.success(), "cannot unpack {}", layer.display());
     }
-    for (path, file) in &image.files {
-        let path = root.join(path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(failed)?;
-        }
-        fs::write(&path, &file.content).with_context(failed)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).with_context(failed)?;
-    }
-    Ok(())
+    image.write_over(root)
 }
 
 #[cfg(test)]

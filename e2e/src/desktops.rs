@@ -78,13 +78,14 @@ impl Made {
         Ok(Self { layer, lock: now.lock, fresh: Some(nursery) })
     }
 
-    /// Compares with what was made of the same packages at another time: with what is checked in, or, if there is no such, by making it
-    /// once more.
+    /// What this layer is, and what the same packages become if it is made once more, by the code of now. The first is the one that is checked
+    /// in, unless Debian has replaced packages since.
     pub fn made_again(&self) -> Result<[String; 2]> {
         let first = self.layer.sum()?;
-        if self.fresh.is_none() {
-            return Ok([first, LAYER.trim_end().to_owned()]);
-        }
+        ensure!(
+            self.fresh.is_some() || first == LAYER.trim_end(),
+            "layer.sha256 says {LAYER}, and the layer is {first}"
+        );
         let nursery = Nursery::on_disk("desktop-layer-again")?;
         let cache = Cache { layers: nursery.directory().to_owned(), ..Cache::of(&cache_root()?) };
         let second = Layer::of(&self.lock, &cache, Expected::Anything, say)?;
@@ -115,6 +116,16 @@ impl Root {
     }
 }
 
+/// Volumes that outlive a desktop, as those of a pod do whose container is started again.
+pub struct Volumes(Nursery);
+
+impl Volumes {
+    /// Empty ones.
+    pub fn new() -> Result<Self> {
+        Nursery::new("desktop-volumes").map(Self)
+    }
+}
+
 /// A desktop that runs.
 pub struct Desktop {
     nursery: Nursery,
@@ -126,11 +137,16 @@ pub struct Desktop {
 impl Desktop {
     /// Starts one, whose browser opens this address.
     pub async fn start(runtime: Runtime, root: &Root, address: &str) -> Result<Self> {
+        Self::start_on(runtime, root, address, None).await
+    }
+
+    /// The same, on volumes that stay when it ends.
+    pub async fn start_on(runtime: Runtime, root: &Root, address: &str, volumes: Option<&Volumes>) -> Result<Self> {
         let mut nursery = Nursery::new("desktop")?;
         let folders = ["bundle", "state", "view"].map(|name| nursery.subdirectory(name));
         let [bundle, state, view] = folders;
         let (bundle, state, view) = (bundle?, state?, view?);
-        bundle::write(&bundle, &root.path(), &view, address)?;
+        bundle::write(&bundle, &root.path(), &view, address, volumes.map(|volumes| volumes.0.directory()))?;
         let mut command = match runtime {
             Runtime::Runc => Command::new("runc"),
             Runtime::Gvisor => {

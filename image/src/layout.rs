@@ -131,11 +131,15 @@ impl<W: Write> Layout<W> {
         let described = match packing {
             Packing::Plain => self.blob_of_file(PLAIN_LAYER, path, &unpacked)?,
             Packing::Small => {
-                let small = path.with_extension("tar.gz.partial");
+                // Somebody else may pack the same at the same time.
+                let small = path.with_extension(format!("tar.gz.{}.partial", std::process::id()));
                 let packed = compress(path, &small)
                     .and_then(|()| self.blob_of_file(SMALL_LAYER, &small, &digest_of_file(&small)?));
-                fs::remove_file(&small).with_context(|| format!("cannot remove {}", small.display()))?;
-                packed?
+                let removed = fs::remove_file(&small).with_context(|| format!("cannot remove {}", small.display()));
+                // What went wrong first is what is told.
+                let packed = packed?;
+                removed?;
+                packed
             }
         };
         Ok(Layer { described, unpacked })

@@ -69,6 +69,14 @@ impl Image {
     /// If the folder is there already, or a file cannot be written.
     pub fn write_files(&self, root: &Path) -> Result<()> {
         fs::create_dir(root).with_context(|| format!("cannot create {}", root.display()))?;
+        self.write_over(root)
+    }
+
+    /// Writes its own files and links over what is in a folder, as they lie over the layer beneath.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_over(&self, root: &Path) -> Result<()> {
         for (path, file) in &self.files {
             let path = root.join(path);
             let failed = || format!("cannot write {}", path.display());

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use agent_protocol::{Code, Extent, Label, Size, State, Status};
+use agent_protocol::{Code, Extent, Label, Size, State, Status, Verb};
 
 use crate::display::Display;
 use crate::display::clipboard::Clipboard;
 use crate::fault::{Done, Fault};
 use crate::scale::Pair;
 use crate::tree::Bus;
+use crate::turn::Turns;
 
 /// A desktop that comes up or is up.
 pub struct Desktop {
@@ -19,6 +20,9 @@ pub struct Desktop {
     state: Mutex<(State, String)>,
     connected: OnceLock<(Display, Mutex<Clipboard>)>,
     browser: AtomicBool,
+    answers: AtomicBool,
+    /// Whose turn it is.
+    pub turns: Turns,
     /// Where programs tell what they show.
     pub bus: Bus,
 }
@@ -31,6 +35,8 @@ impl Desktop {
             state: Mutex::new((State::Starting, "nothing is started".to_owned())),
             connected: OnceLock::new(),
             browser: AtomicBool::new(false),
+            answers: AtomicBool::new(true),
+            turns: Turns::default(),
             bus: Bus::new(bus),
         }
     }
@@ -54,32 +60,67 @@ impl Desktop {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (State::Ready, since.to_owned());
     }
 
-    /// Says whether the browser runs.
+    /// Says whether the X server answers.
+    pub fn x_answers(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
+    }
+
+    /// Says whether the browser runs and takes addresses.
     pub fn browser_runs(&self, runs: bool) {
         self.browser.store(runs, Ordering::Relaxed);
     }
 
-    /// Whether the browser runs.
+    /// Whether the browser runs and takes addresses.
     pub fn has_browser(&self) -> bool {
         self.browser.load(Ordering::Relaxed)
     }
 
     /// How it is.
     pub fn status(&self) -> Status {
-        let (state, detail) = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (state, detail) = match self.lacks() {
+            Some(lacks) => (State::Starting, lacks.to_owned()),
+            None => self.state(),
+        };
         let size = self.connected.get().map_or(self.expected, |(display, _)| display.size());
         let agent = Label::cut(env!("CARGO_PKG_VERSION"));
         Status { state, detail: Label::cut(&detail), screen: bounded(size), agent }
     }
 
-    /// That it can be used.
+    fn state(&self) -> (State, String) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it lacks though it came up.
+    fn lacks(&self) -> Option<&'static str> {
+        if self.state().0 == State::Starting {
+            None
+        } else if self.is_silent() {
+            Some("the X server does not answer")
+        } else if self.has_browser() {
+            None
+        } else {
+            Some("the browser is being started again")
+        }
+    }
+
+    /// Whether nothing comes of what the X server is asked.
+    fn is_silent(&self) -> bool {
+        self.turns.overrun() || !self.answers.load(Ordering::Relaxed)
+    }
+
+    /// That this verb can be done now. While there is no browser one can still look, and let go what is pressed.
     ///
     /// # Errors
-    /// If it cannot yet.
-    pub fn ready(&self) -> Done {
-        let status = self.status();
-        let message = || format!("the desktop is starting, {}: ask again in a second", status.detail.as_str());
-        if status.state == State::Ready { Ok(()) } else { Err(Fault::new(Code::NotReady, message())) }
+    /// If it cannot.
+    pub fn ready(&self, verb: &Verb) -> Done {
+        let Status { state, detail, .. } = self.status();
+        let came_up = self.state().0 == State::Ready;
+        if state == State::Ready || (came_up && !self.is_silent() && needs_no_browser(verb)) {
+            return Ok(());
+        }
+        let detail = detail.as_str();
+        let message = if came_up { detail.to_owned() } else { format!("the desktop is starting, {detail}") };
+        Err(Fault::new(Code::NotReady, message + ": ask again in a second"))
     }
 
     /// The connection to the X server.
@@ -103,7 +144,72 @@ impl Desktop {
     }
 }
 
+fn needs_no_browser(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Screenshot(_)
+            | Verb::Release(_)
+            | Verb::Wait(_)
+            | Verb::CursorPosition(_)
+            | Verb::GetClipboard(_)
+            | Verb::Windows(_)
+            | Verb::ReadText(_)
+    )
+}
+
 /// A size as answers have it.
 pub fn bounded((width, height): Pair) -> Size {
     Size { width: Extent::nearest(width), height: Extent::nearest(height) }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_protocol::{Nothing, Screenshot};
+
+    use super::*;
+
+    fn desktop() -> Desktop {
+        let desktop = Desktop::new((1280, 800), "unix:path=/nowhere");
+        desktop.is_ready("a while ago");
+        desktop.browser_runs(true);
+        desktop
+    }
+
+    fn told(desktop: &Desktop) -> (State, String) {
+        let status = desktop.status();
+        (status.state, status.detail.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_desktop_without_its_browser_is_not_ready_and_one_can_still_look_at_it() {
+        let desktop = desktop();
+        assert_eq!(told(&desktop), (State::Ready, "a while ago".to_owned()));
+        desktop.browser_runs(false);
+        assert_eq!(told(&desktop), (State::Starting, "the browser is being started again".to_owned()));
+        desktop.ready(&Verb::Screenshot(Screenshot::default())).unwrap();
+        let fault = desktop.ready(&Verb::Tree(agent_protocol::TreeOf::default())).unwrap_err();
+        assert_eq!((fault.code, fault.message.contains("the browser")), (Code::NotReady, true));
+    }
+
+    #[tokio::test]
+    async fn while_a_verb_overruns_or_the_x_server_is_silent_nothing_is_ready() {
+        let desktop = desktop();
+        let turn = desktop.turns.next().await.unwrap();
+        assert_eq!(told(&desktop).0, State::Ready);
+        turn.overruns();
+        assert_eq!(told(&desktop), (State::Starting, "the X server does not answer".to_owned()));
+        assert_eq!(desktop.ready(&Verb::Windows(Nothing {})).unwrap_err().code, Code::NotReady);
+        drop(turn);
+        assert_eq!(told(&desktop).0, State::Ready);
+        desktop.x_answers(false);
+        assert_eq!(told(&desktop).0, State::Starting);
+        assert_eq!(desktop.ready(&Verb::Windows(Nothing {})).unwrap_err().code, Code::NotReady);
+    }
+
+    #[test]
+    fn before_it_came_up_one_cannot_even_look() {
+        let desktop = Desktop::new((1280, 800), "unix:path=/nowhere");
+        desktop.browser_runs(true);
+        assert_eq!(desktop.ready(&Verb::Screenshot(Screenshot::default())).unwrap_err().code, Code::NotReady);
+    }
 }

@@ -17,6 +17,7 @@ use x11rb::rust_connection::{DefaultStream, RustConnection};
 use x11rb::wrapper::ConnectionExt as _;
 
 use crate::fault::{Done, Fault};
+use crate::layout::Spare;
 use crate::picture::Picture;
 use crate::scale::Pair;
 use atoms::Atoms;
@@ -31,6 +32,8 @@ pub struct Display {
     keys: (u8, u8),
     /// When and where the last click ended.
     clicked: Mutex<Option<(Instant, (i16, i16))>>,
+    /// Keys to which characters can be lent, once they are known.
+    spare: Mutex<Option<Spare>>,
 }
 
 /// Where the server of such a display, as `:0`, has its socket.
@@ -67,7 +70,7 @@ impl Display {
         let version = connection.xtest_get_version(2, 2).map(|cookie| cookie.reply().map(drop));
         version.map_err(|error| Fault::x("do XTEST", error))?.map_err(|error| Fault::x("do XTEST", error))?;
         let atoms = atoms::of(&connection)?;
-        Ok(Self { connection, atoms, root, size, keys, clicked: Mutex::new(None) })
+        Ok(Self { connection, atoms, root, size, keys, clicked: Mutex::new(None), spare: Mutex::new(None) })
     }
 
     /// How large the screen is.
@@ -108,7 +111,10 @@ impl Display {
     /// # Errors
     /// If it ended.
     pub fn settle(&self) -> Done {
-        self.connection.sync().map_err(|error| Fault::x("do as asked", error))
+        self.connection.sync().map_err(|error| Fault::x("do as asked", error))?;
+        // It tells, for one, each time that keys mean something else, and nobody here wants to hear it.
+        while let Ok(Some(_)) = self.connection.poll_for_event() {}
+        Ok(())
     }
 }
 

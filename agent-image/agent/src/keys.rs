@@ -19,6 +19,8 @@ pub(crate) const SHIFT: Keysym = 0xffe1;
 pub(crate) const CTRL: Keysym = 0xffe3;
 pub(crate) const ALT: Keysym = 0xffe9;
 pub(crate) const SUPER: Keysym = 0xffeb;
+pub(crate) const CAPS_LOCK: Keysym = 0xffe5;
+pub(crate) const ESCAPE: Keysym = 0xff1b;
 const RETURN: Keysym = 0xff0d;
 const TAB: Keysym = 0xff09;
 

@@ -17,5 +17,6 @@ pub mod settings;
 pub mod supervise;
 mod text;
 mod tree;
+mod turn;
 mod usable;
 mod verbs;

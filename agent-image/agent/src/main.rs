@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::desktop::Desktop;
 use agent::local::{self, Local};
@@ -15,6 +16,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// Longest wait for whether it is ready.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXAMPLE: &str = "\
 Example, in the image of desktops:
@@ -84,12 +89,14 @@ async fn stay(settings: &Settings) -> Result<Infallible> {
 fn ready(socket: &std::path::Path) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = Request::new(Id::try_from("ready")?, Verb::Status(Nothing {}));
-    let answered = runtime.block_on(async {
+    let ask = async {
         let what = || format!("nobody takes requests at {}: the desktop does not run", socket.display());
         let mut stream = UnixStream::connect(socket).await.with_context(what)?;
         local::send(&mut stream, &asked.write()?).await?;
         local::receive(&mut stream, ANSWER_BYTES).await?.context("the agent ended without an answer")
-    })?;
+    };
+    let late = || format!("the agent does not answer in {} s", PATIENCE.as_secs());
+    let answered = runtime.block_on(async { timeout(PATIENCE, ask).await.with_context(late)? })?;
     let (answer, _) = Answer::read(&answered)?;
     let Outcome::Status(status) = answer.outcome else { bail!("the agent answers something else") };
     println!("{}", status.detail.as_str());

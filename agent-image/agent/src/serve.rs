@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use agent_protocol::{Answer, Code, Nothing, Outcome, Problem, Request, Verb};
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::deadline::Deadline;
@@ -31,7 +31,6 @@ pub trait Transport {
 pub struct Server {
     desktop: Arc<Desktop>,
     waiting: Arc<Semaphore>,
-    turn: Mutex<()>,
 }
 
 /// What was done, and the bytes of a picture if it is one.
@@ -40,7 +39,7 @@ pub type Result = Done<(Outcome, Vec<u8>)>;
 impl Server {
     /// One for this desktop.
     pub fn new(desktop: Arc<Desktop>) -> Arc<Self> {
-        Arc::new(Self { desktop, waiting: Arc::new(Semaphore::new(WAITING)), turn: Mutex::new(()) })
+        Arc::new(Self { desktop, waiting: Arc::new(Semaphore::new(WAITING)) })
     }
 
     /// Answers all that it brings.
@@ -70,15 +69,22 @@ impl Server {
         if let Verb::Status(Nothing {}) = verb {
             return Ok((Outcome::Status(self.desktop.status()), vec![]));
         }
-        self.desktop.ready()?;
+        self.desktop.ready(&verb)?;
         let busy =
             |_| Fault::new(Code::Busy, format!("{WAITING} requests wait already: ask again when one is answered"));
         let _waiting = self.waiting.try_acquire().map_err(busy)?;
-        let _turn = self.turn.lock().await;
+        let turn = self.desktop.turns.next().await?;
         let limit = verb.limit();
         let deadline = Deadline::after(limit);
-        let done = timeout(limit + GRACE, verbs::perform(&self.desktop, verb, deadline)).await;
-        done.unwrap_or_else(|_| Err(deadline.fault()))
+        // Held by what is begun, which may go on after nobody waits for it any more.
+        let held = Arc::downgrade(&turn);
+        let done = timeout(limit + GRACE, verbs::perform(&self.desktop, verb, deadline, turn)).await;
+        done.unwrap_or_else(|_| {
+            if let Some(turn) = held.upgrade() {
+                turn.overruns();
+            }
+            Err(deadline.fault())
+        })
     }
 }
 

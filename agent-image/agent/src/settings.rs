@@ -27,6 +27,9 @@ pub struct Settings {
     /// Where programs find each other
     #[arg(long, env = "DBUS_SESSION_BUS_ADDRESS", default_value = "unix:path=/run/agent/user/bus")]
     pub bus: String,
+    /// Where the browser keeps what it keeps
+    #[arg(long, env = "HOME", default_value = "/home/agent")]
+    home: PathBuf,
     /// The socket of the live view (RFB); view in the runtime folder if it is not said
     #[arg(long, env = "DESKTOP_VIEW")]
     view: Option<PathBuf>,
@@ -46,6 +49,11 @@ impl Settings {
     /// The socket of the X server.
     pub fn x(&self) -> PathBuf {
         display::socket(&self.display)
+    }
+
+    /// Where the browser keeps what it keeps, as `root/usr/bin/chromium` of the image tells it.
+    pub fn profile(&self) -> PathBuf {
+        self.home.join("chromium")
     }
 
     /// The socket of the live view.

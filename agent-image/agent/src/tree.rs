@@ -1,5 +1,5 @@
-//! What programs tell about what they show, over the bus of assistive technologies (AT-SPI). In: how much of it is wanted, or what is looked
-//! for. Out: things with their role, name and place.
+//! What programs tell about what they show, over the bus of assistive technologies (AT-SPI). In: how much of it is wanted, or what is
+//! looked for. Out: things with their role, name and place.
 //!
 //! Programs of the desktop answer, and what they say is not trusted: an answer that is not understood is a thing without a name, one that
 //! does not come costs a bounded time, and there is a bound on all of it.
@@ -8,6 +8,8 @@ mod ask;
 mod walk;
 
 use agent_protocol::{Code, Element, Elements, Find, List, Tree, TreeNode, TreeOf, Whole};
+use futures::future::ready;
+use futures::stream::{self, StreamExt as _};
 use tokio::sync::Mutex;
 use zbus::Connection;
 
@@ -53,11 +55,13 @@ impl Bus {
     pub async fn find(&self, wanted: &Find) -> Done<Elements> {
         let connection = self.connection().await?;
         let (found, more) = self.told(walk::walk(&connection, SEARCHED).await).await?;
-        let labels = ask::labels(&connection, things(&found)).await;
         let limit = usize::try_from(wanted.limit.get()).unwrap_or_default();
-        let is_wanted = |(_, label): &(&Found, ask::Label)| walk::is(wanted, &label.role, &label.name);
-        let these = found.iter().zip(labels).filter(is_wanted).take(MATCHES).map(|(found, _)| found.thing.clone());
-        let mut elements = ask::elements(&connection, these.collect()).await;
+        let these = ask::labels(&connection, things(&found))
+            .zip(stream::iter(things(&found)))
+            .filter(|(label, _)| ready(walk::is(wanted, label.role.as_str(), label.name.as_str())))
+            .map(|(_, thing)| thing)
+            .take(MATCHES);
+        let mut elements = ask::elements(&connection, these.collect().await).await;
         // Those that can be seen first; the others keep their order.
         elements.sort_by_key(|element| element.place.is_none());
         elements.truncate(limit);

@@ -15,42 +15,48 @@ use crate::deadline::Deadline;
 use crate::desktop::{Desktop, bounded};
 use crate::fault::{Done, Fault};
 use crate::serve::Result;
+use crate::turn::Turn;
 use crate::{keys, layout, scale, text};
 
 /// From one look to the next, where something may appear.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const DONE: Outcome = Outcome::Done(Nothing {});
 
-/// Does it.
+/// Does it, and holds the turn as long as anything of it goes on.
 ///
 /// # Errors
 /// Why it was not done, or not to its end.
-pub async fn perform(desktop: &Arc<Desktop>, verb: Verb, deadline: Deadline) -> Result {
+pub async fn perform(desktop: &Arc<Desktop>, verb: Verb, deadline: Deadline, turn: Arc<Turn>) -> Result {
     let outcome = match verb {
-        Verb::Screenshot(wanted) => return apart(desktop, move |desktop| screenshot(desktop, wanted)).await,
+        Verb::Screenshot(wanted) => return apart(desktop, turn, move |desktop| screenshot(desktop, wanted)).await,
         Verb::Wait(wait) => {
-            tokio::time::sleep(milliseconds(wait.milliseconds)).await;
+            tokio::time::sleep(wait.milliseconds.time()).await;
             DONE
         }
         Verb::Tree(wanted) => Outcome::Tree(desktop.bus.tree(wanted).await?),
         Verb::Find(wanted) => find(desktop, &wanted).await?,
-        Verb::ReadText(wanted) => read_text(desktop, &wanted).await?,
+        Verb::ReadText(wanted) => read_text(desktop, &wanted, &turn).await?,
         Verb::Launch(wanted) => {
             launch::launch(desktop, &wanted).await?;
             DONE
         }
-        by_hand => apart(desktop, move |desktop| hands(desktop, by_hand, deadline)).await?,
+        by_hand => apart(desktop, turn, move |desktop| hands(desktop, by_hand, deadline)).await?,
     };
     Ok((outcome, vec![]))
 }
 
-/// What waits for the X server does so on a thread of its own.
+/// What waits for the X server does so on a thread of its own. Nobody can end a thread, so it holds the turn until it ends by itself.
 async fn apart<T: Send + 'static>(
     desktop: &Arc<Desktop>,
+    turn: Arc<Turn>,
     work: impl FnOnce(&Desktop) -> Done<T> + Send + 'static,
 ) -> Done<T> {
     let desktop = Arc::clone(desktop);
-    let done = tokio::task::spawn_blocking(move || work(&desktop)).await;
+    let work = move || {
+        let _turn = turn;
+        work(&desktop)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Fault::failed(format!("the agent has a fault: {error}; please report it"))))
 }
 
@@ -66,10 +72,10 @@ fn hands(desktop: &Desktop, verb: Verb, deadline: Deadline) -> Done<Outcome> {
         Verb::Move(to) => display.move_to(scale::on_screen(to.to, display.size())?, deadline)?,
         Verb::Scroll(scroll) => pointer::scroll(display, &scroll, deadline)?,
         Verb::Type(Type { text, pause }) => {
-            display.type_keys(&layout::keysyms(text.as_str())?, milliseconds(pause), deadline)?;
+            display.type_keys(&layout::keysyms(text.as_str())?, pause.time(), deadline)?;
         }
         Verb::Key(Key { chord, count, hold }) => {
-            display.chord(&keys::chord(chord.as_str())?, count.get(), milliseconds(hold), deadline)?;
+            display.chord(&keys::chord(chord.as_str())?, count.get(), hold.time(), deadline)?;
         }
         Verb::CursorPosition(_) => {
             let (x, y) = display.pointer()?;
@@ -77,7 +83,7 @@ fn hands(desktop: &Desktop, verb: Verb, deadline: Deadline) -> Done<Outcome> {
             return Ok(Outcome::Position(Position { x: Offset::nearest(x), y: Offset::nearest(y), screen }));
         }
         Verb::GetClipboard(_) => return Ok(Outcome::Clipboard(clipboard()?.get(deadline)?)),
-        Verb::SetClipboard(wanted) => clipboard()?.set(&wanted.text)?,
+        Verb::SetClipboard(wanted) => clipboard()?.set(&wanted.text, deadline)?,
         Verb::Windows(_) => return Ok(Outcome::Windows(Windows { windows: List::cut(display.windows()?) })),
         Verb::FocusWindow(window) => display.focus(window.window, deadline)?,
         Verb::CloseWindow(window) => display.close(window.window, deadline)?,
@@ -124,16 +130,16 @@ pub(crate) fn region([x, y, width, height]: [u32; 4]) -> Region {
 }
 
 async fn find(desktop: &Desktop, wanted: &Find) -> Done<Outcome> {
-    patiently(milliseconds(wanted.patience), || desktop.bus.find(wanted)).await.map(Outcome::Elements)
+    patiently(wanted.patience.time(), || desktop.bus.find(wanted)).await.map(Outcome::Elements)
 }
 
-async fn read_text(desktop: &Arc<Desktop>, wanted: &ReadText) -> Done<Outcome> {
-    patiently(milliseconds(wanted.patience), || read_once(desktop, wanted)).await.map(Outcome::Words)
+async fn read_text(desktop: &Arc<Desktop>, wanted: &ReadText, turn: &Arc<Turn>) -> Done<Outcome> {
+    patiently(wanted.patience.time(), || read_once(desktop, wanted, turn)).await.map(Outcome::Words)
 }
 
-async fn read_once(desktop: &Arc<Desktop>, wanted: &ReadText) -> Done<Words> {
+async fn read_once(desktop: &Arc<Desktop>, wanted: &ReadText, turn: &Arc<Turn>) -> Done<Words> {
     let part = wanted.region;
-    let seen = apart(desktop, move |desktop| {
+    let seen = apart(desktop, Arc::clone(turn), move |desktop| {
         let display = desktop.display()?;
         let [x, y, width, height] = scale::region(part, display.size())?;
         Ok((display.picture([x, y, width, height])?, (x, y)))
@@ -163,6 +169,31 @@ async fn patiently<T, F: Future<Output = Done<T>>>(patience: Duration, look: imp
     }
 }
 
-pub(crate) fn milliseconds<const MIN: i64, const MAX: i64>(time: Whole<MIN, MAX>) -> Duration {
-    Duration::from_millis(time.get().try_into().unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use agent_protocol::State;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_lasts_as_long_as_the_thread_that_was_begun_in_it() {
+        let desktop = Arc::new(Desktop::new((1280, 800), "unix:path=/nowhere"));
+        desktop.is_ready("now");
+        desktop.browser_runs(true);
+        let turn = desktop.turns.next().await.unwrap();
+        let held = Arc::downgrade(&turn);
+        let (go_on, silence) = std::sync::mpsc::channel::<()>();
+        let hangs = apart(&desktop, turn, move |_| {
+            let _ended = silence.recv();
+            Ok(())
+        });
+        assert!(timeout(Duration::from_millis(50), hangs).await.is_err());
+        held.upgrade().expect("the thread goes on without the turn").overruns();
+        assert_eq!(desktop.status().state, State::Starting);
+        assert!(timeout(Duration::from_millis(50), desktop.turns.next()).await.is_err());
+        drop(go_on);
+        desktop.turns.next().await.unwrap();
+        assert_eq!(desktop.status().state, State::Ready);
+    }
 }

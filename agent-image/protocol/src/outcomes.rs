@@ -1,5 +1,7 @@
 //! What comes of a verb. In: what the agent found. Out: JSON that a driver understands, or an error with a code and the next step.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Clipboard, Label, List, Offset, Place, Region, Size, Text, Whole, WindowId};
@@ -52,7 +54,7 @@ pub enum State {
 }
 
 /// How a desktop is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Status {
     /// Whether it can be used.
@@ -197,13 +199,27 @@ pub struct Word {
 }
 
 /// Why it was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
     /// For programs.
     pub code: Code,
     /// For people: what is wrong, and the next step.
     pub message: Label,
+}
+
+/// In words that are the agent's own.
+impl fmt::Debug for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}: {}", self.code, self.message.as_str())
+    }
+}
+
+/// In words that are the agent's own.
+impl fmt::Debug for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}: {}", self.state, self.detail.as_str())
+    }
 }
 
 impl Problem {

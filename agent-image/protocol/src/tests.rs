@@ -134,3 +134,23 @@ fn a_verb_is_called_as_in_the_message_and_what_waits_may_take_longer_than_it_wai
     }
     assert!(read(r#"{"wait":{"milliseconds":60000}}"#).limit().as_secs() > 60);
 }
+
+#[test]
+fn what_may_be_asked_for_can_be_done_in_its_time() {
+    let longest = "ü".repeat(4096);
+    for (verb, seconds) in [
+        (r#"{"key":{"chord":"a","count":100,"hold":10000}}"#.to_owned(), 1000),
+        (format!(r#"{{"type":{{"text":"{longest}","pause":200}}}}"#), 820),
+        (r#"{"drag":{"path":[{"x":1,"y":1},{"x":2,"y":2}],"milliseconds":10000}}"#.to_owned(), 20),
+    ] {
+        let limit = read(&verb).limit().as_secs();
+        assert!(limit >= seconds + 10, "{limit} s for {seconds} s of {}", read(&verb).name());
+    }
+}
+
+#[test]
+fn what_is_typed_is_not_printed_with_the_message() {
+    let verb = read(r#"{"type":{"text":"open sesame"}}"#);
+    let printed = format!("{verb:?}");
+    assert!(!printed.contains("sesame") && printed.contains("11 characters"), "{printed}");
+}

@@ -1,5 +1,8 @@
 //! What fields are made of. In: numbers, texts and lists as they come. Out: the same with bounds that they cannot leave, or what is wrong.
 
+use std::fmt;
+use std::time::Duration;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -22,6 +25,11 @@ impl<const MIN: i64, const MAX: i64> Whole<MIN, MAX> {
     /// The number.
     pub const fn get(self) -> i64 {
         self.0
+    }
+
+    /// The time of so many milliseconds.
+    pub fn time(self) -> Duration {
+        Duration::from_millis(self.0.try_into().unwrap_or_default())
     }
 
     /// The number within the bounds that is nearest to this one. What is told about the world is rather cut than not told.
@@ -54,9 +62,15 @@ impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Whole<MIN, MAX> {
     }
 }
 
-/// A text of `MIN` to `MAX` characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// A text of `MIN` to `MAX` characters. Nobody sees it who prints a message to look for a fault: it may be a password that is typed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text<const MIN: i64, const MAX: i64>(String);
+
+impl<const MIN: i64, const MAX: i64> fmt::Debug for Text<MIN, MAX> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Text of {} characters", self.0.chars().count())
+    }
+}
 
 impl<const MIN: i64, const MAX: i64> Text<MIN, MAX> {
     /// The text.

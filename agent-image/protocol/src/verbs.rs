@@ -173,7 +173,7 @@ pub struct Launch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TreeOf {
-    /// How many levels below the programs.
+    /// How many levels below the root; programs are the first.
     #[serde(default)]
     pub depth: Depth,
     /// How many things in all; those nearer to the root come first.
@@ -293,14 +293,22 @@ impl Verb {
             | Self::FocusWindow(_)
             | Self::CloseWindow(_) => seconds(10),
             Self::Drag(_) | Self::Scroll(_) | Self::Launch(_) => seconds(30),
-            Self::Type(_) | Self::Key(_) | Self::Tree(_) => seconds(60),
-            Self::Wait(wait) => seconds(5) + milliseconds(wait.milliseconds),
-            Self::Find(find) => seconds(60) + milliseconds(find.patience),
-            Self::ReadText(read) => seconds(60) + milliseconds(read.patience),
+            Self::Tree(_) => seconds(60),
+            // What is asked for, and for each character or press what it takes beside that.
+            Self::Type(it) => {
+                seconds(60) + each(it.text.as_str().chars().count(), it.pause, Duration::from_millis(100))
+            }
+            Self::Key(it) => {
+                let count = usize::try_from(it.count.get()).unwrap_or_default();
+                seconds(60) + each(count, it.hold, Duration::from_millis(20))
+            }
+            Self::Wait(wait) => seconds(5) + wait.milliseconds.time(),
+            Self::Find(find) => seconds(60) + find.patience.time(),
+            Self::ReadText(read) => seconds(60) + read.patience.time(),
         }
     }
 }
 
-fn milliseconds<const MIN: i64, const MAX: i64>(time: Whole<MIN, MAX>) -> Duration {
-    Duration::from_millis(time.get().try_into().unwrap_or_default())
+fn each<const MIN: i64, const MAX: i64>(count: usize, time: Whole<MIN, MAX>, beside: Duration) -> Duration {
+    (time.time() + beside).saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }

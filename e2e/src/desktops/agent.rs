@@ -39,7 +39,7 @@ impl Driver {
     }
 
     /// That the desktop can be used.
-    pub(super) fn is_ready(&mut self) -> Result<()> {
+    pub fn is_ready(&mut self) -> Result<()> {
         match self.ask(Verb::Status(Nothing {}))?.0 {
             Outcome::Status(Status { state: State::Ready, .. }) => Ok(()),
             other => bail!("{other:?}"),

@@ -15,7 +15,7 @@ const VIEW: &str = "/run/view";
 pub(super) const SOCKET: &str = "agent";
 
 /// Writes it.
-pub(super) fn write(bundle: &Path, root: &Path, view: &Path, address: &str) -> Result<()> {
+pub(super) fn write(bundle: &Path, root: &Path, view: &Path, address: &str, volumes: Option<&Path>) -> Result<()> {
     // As volumes of pods are: anybody's.
     std::fs::set_permissions(view, std::fs::Permissions::from_mode(0o777))?;
     let (user, group) = agent_image::USER.split_once(':').context("the user of the image is none")?;
@@ -39,13 +39,13 @@ pub(super) fn write(bundle: &Path, root: &Path, view: &Path, address: &str) -> R
         },
         "root": { "path": root, "readonly": true },
         "hostname": "desktop",
-        "mounts": mounts(view),
+        "mounts": mounts(view, volumes)?,
         "linux": { "namespaces": namespaces, "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"] },
     });
     std::fs::write(bundle.join("config.json"), configuration.to_string()).context("cannot write the bundle")
 }
 
-fn mounts(view: &Path) -> Vec<Value> {
+fn mounts(view: &Path, volumes: Option<&Path>) -> Result<Vec<Value>> {
     let mount = |kind: &str, at: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
     let mut mounts = vec![
         mount("proc", "/proc", &[]),
@@ -53,7 +53,18 @@ fn mounts(view: &Path) -> Vec<Value> {
         mount("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
         mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=64m"]),
     ];
-    mounts.extend(VOLUMES.map(|at| mount("tmpfs", at, &["nosuid", "nodev", "mode=0777", "size=512m"])));
-    mounts.push(json!({ "destination": VIEW, "type": "bind", "source": view, "options": ["rbind", "rw"] }));
-    mounts
+    let bound = |at: &str, from: &Path| json!({ "destination": at, "type": "bind", "source": from, "options": ["rbind", "rw"] });
+    for at in VOLUMES {
+        mounts.push(match volumes {
+            None => mount("tmpfs", at, &["nosuid", "nodev", "mode=0777", "size=512m"]),
+            Some(volumes) => {
+                let kept = volumes.join(at.replace('/', "-"));
+                std::fs::create_dir_all(&kept)?;
+                std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o777))?;
+                bound(at, &kept)
+            }
+        });
+    }
+    mounts.push(bound(VIEW, view));
+    Ok(mounts)
 }

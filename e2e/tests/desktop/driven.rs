@@ -8,7 +8,7 @@ use agent_protocol::{
     Screenshot, SetClipboard, Size, TreeOf, Type, Verb, Whole,
 };
 use anyhow::{Context as _, Result, bail};
-use e2e::desktops::{Desktop, Driver, middle};
+use e2e::desktops::{Desktop, Driver, Volumes, middle};
 use e2e::lacks_real_nodes;
 use e2e::packets::Runtime;
 
@@ -20,7 +20,7 @@ const FORM: &str = "data:text/html;charset=utf-8,<title>Accounts</title><body st
     <label for=customer>Customer</label> <input id=customer style='font:inherit'> <button style='font:inherit'>Send</button>\
     </form><p id=told>";
 const CUSTOMER: &str = "Grüße 東京";
-const NOTHING: Nothing = Nothing {};
+pub(super) const NOTHING: Nothing = Nothing {};
 /// Longest wait for a program to do what it was told by keys.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -32,6 +32,23 @@ async fn under_runc_a_form_is_filled_by_verbs_and_what_comes_of_it_is_read() -> 
 #[tokio::test]
 async fn under_gvisor_a_form_is_filled_by_verbs_and_what_comes_of_it_is_read() -> Result<()> {
     fills_a_form(Runtime::Gvisor).await
+}
+
+/// As a container is that ended within its pod.
+#[tokio::test]
+async fn what_was_killed_comes_up_again_on_the_same_volumes() -> Result<()> {
+    if lacks_real_nodes()? {
+        return Ok(());
+    }
+    let root = root().await?;
+    let _alone = ALONE.lock().await;
+    let volumes = Volumes::new()?;
+    for _ in 0..2 {
+        let mut desktop = Desktop::start_on(Runtime::Runc, root, FORM, Some(&volumes)).await?;
+        let (mut driver, _) = desktop.driver()?;
+        written(&mut driver, "")?;
+    }
+    Ok(())
 }
 
 async fn fills_a_form(runtime: Runtime) -> Result<()> {
@@ -54,7 +71,7 @@ async fn fills_a_form(runtime: Runtime) -> Result<()> {
     super::without_its_window_manager_it_ends(&mut desktop)
 }
 
-fn click(driver: &mut Driver, element: &Element) -> Result<()> {
+pub(super) fn click(driver: &mut Driver, element: &Element) -> Result<()> {
     driver.act(Verb::Click(at(middle(element)?)))
 }
 
@@ -62,12 +79,12 @@ fn at(point: Point) -> Click {
     Click { at: Some(point), button: agent_protocol::Button::Left, count: Whole::of::<1>(), modifiers: List::default() }
 }
 
-fn key(driver: &mut Driver, chord: &str) -> Result<()> {
+pub(super) fn key(driver: &mut Driver, chord: &str) -> Result<()> {
     let (chord, hold) = (Chord::try_from(chord)?, Whole::of::<10>());
     driver.act(Verb::Key(Key { chord, count: Whole::of::<1>(), hold }))
 }
 
-fn write(driver: &mut Driver, text: &str) -> Result<()> {
+pub(super) fn write(driver: &mut Driver, text: &str) -> Result<()> {
     driver.act(Verb::Type(Type { text: text.try_into()?, pause: Whole::of::<5>() }))
 }
 
@@ -80,7 +97,7 @@ fn written(driver: &mut Driver, text: &str) -> Result<Element> {
     .with_context(|| format!("{text:?} is not in the field"))
 }
 
-fn until<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub(super) fn until<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {
         match look()? {
@@ -133,7 +150,7 @@ fn a_picture_is_as_large_as_asked(driver: &mut Driver) -> Result<()> {
     Ok(())
 }
 
-fn clipboard(driver: &mut Driver) -> Result<Option<String>> {
+pub(super) fn clipboard(driver: &mut Driver) -> Result<Option<String>> {
     match driver.ask(Verb::GetClipboard(NOTHING))?.0 {
         Outcome::Clipboard(text) => Ok(text.map(|text| text.as_str().to_owned())),
         other => panic!("{other:?}"),
@@ -178,7 +195,7 @@ fn what_may_not_be_is_refused_by_name(driver: &mut Driver) -> Result<()> {
     Ok(())
 }
 
-fn refusal(outcome: Outcome) -> Code {
+pub(super) fn refusal(outcome: Outcome) -> Code {
     match outcome {
         Outcome::Error(problem) => problem.code,
         other => panic!("it was not refused: {other:?}"),
@@ -198,6 +215,11 @@ fn a_browser_that_ends_comes_back(desktop: &mut Desktop, driver: &mut Driver) ->
     let script = "for it in /proc/[0-9]*; do case $(tr '\\0' ' ' <$it/cmdline 2>/dev/null) in \
                   */chromium/chromium\\ *--type=*) ;; */chromium/chromium\\ *) kill -9 ${it#/proc/} ;; esac; done; :";
     desktop.shell(script)?;
+    let message = "the browser is not said to be started again";
+    until(|| Ok(driver.is_ready().is_err().then_some(()))).context(message)?;
+    let picture = driver.ask(Verb::Screenshot(Screenshot::default()))?.0;
+    assert!(matches!(picture, Outcome::Picture(_)), "one cannot look meanwhile: {picture:?}");
+    until(|| Ok(driver.is_ready().is_ok().then_some(())))?;
     // It opens what it opened first, in which nobody has written anything.
     written(driver, "").map(drop)
 }

@@ -8,6 +8,7 @@
 )]
 
 mod driven;
+mod hands;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -39,7 +40,7 @@ const PAGE: &str = "data:text/html;charset=utf-8,<title>Accounts</title><body st
                     Invoice INV-4711<br>日本語 中文 한국어 हिन्दी العربية ไทย 😀<br><button>Send it</button>";
 const COLOUR: [u8; 3] = [224, 240, 255];
 
-/// On this machine and that of whoever chose the packages, or twice here.
+/// On this machine now, and that of whoever chose the packages or here before.
 #[tokio::test]
 async fn the_same_packages_become_the_same_layer() -> Result<()> {
     if lacks_real_nodes()? {

@@ -65,13 +65,14 @@ impl Request {
     /// # Errors
     /// If apt is missing or fails.
     pub fn resolve(&self, work: &Path, seen: &str) -> Result<(Lock, Vec<String>)> {
-        self.configure(work)?;
+        self.prepare(work)?;
         let apt = |program: &str| {
             let mut command = Command::new(program);
-            command.env("APT_CONFIG", work.join("apt.conf")).env("LC_ALL", "C").stdin(Stdio::null());
+            command.args(options(work)).env("LC_ALL", "C").stdin(Stdio::null());
             command
         };
-        output(apt("apt-get").args(["-qq", "update"]))?;
+        // Otherwise a list that did not come would be one that says nothing new.
+        output(apt("apt-get").args(["-qq", "--error-on=any", "update"]))?;
         let addresses = output(apt("apt-get").args(["-qq", "--print-uris", "install"]).args(&self.wanted))?;
         let found: Vec<Found> = addresses.lines().map(Found::parse).collect::<Result<_>>()?;
         let idle: Vec<_> =
@@ -85,7 +86,7 @@ impl Request {
         Ok((Lock { request, release: self.release.clone(), seen: seen.to_owned(), packages }, idle))
     }
 
-    fn configure(&self, work: &Path) -> Result<()> {
+    fn prepare(&self, work: &Path) -> Result<()> {
         ensure!(Path::new(KEYS).is_file(), "{KEYS} is missing: install the package debian-archive-keyring");
         for folder in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(work.join(folder)).with_context(|| format!("cannot create {folder}"))?;
@@ -94,20 +95,52 @@ impl Request {
         let places = [("debian", ""), ("debian", "-updates"), ("debian-security", "-security")];
         let sources =
             places.map(|(name, suffix)| format!("deb [signed-by={KEYS}] {ARCHIVE}/{name} {release}{suffix} main\n"));
-        let at = work.display();
-        let settings = format!(
-            "Dir::State::lists \"{at}/lists\";\nDir::State::status \"{at}/status\";\nDir::Cache \"{at}\";\n\
-             Dir::Cache::archives \"{at}/archives\";\nDir::Etc::sourcelist \"{at}/sources.list\";\n\
-             Dir::Etc::sourceparts \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\nDir::Etc::preferences \"/dev/null\";\n\
-             APT::Architecture \"{ARCHITECTURE}\";\nAPT::Architectures {{ \"{ARCHITECTURE}\"; }};\n\
-             APT::Sandbox::User \"\";\nAPT::Install-Recommends \"false\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n"
-        );
-        let files = [("status", String::new()), ("sources.list", sources.concat()), ("apt.conf", settings)];
-        for (name, content) in files {
-            fs::write(work.join(name), content).with_context(|| format!("cannot write {name} in {at}"))?;
+        for (name, content) in [("status", String::new()), ("sources.list", sources.concat())] {
+            fs::write(work.join(name), content)
+                .with_context(|| format!("cannot write {name} in {}", work.display()))?;
         }
         Ok(())
     }
+}
+
+/// What apt is told on its command line, which is the one place that the machine's own settings do not overrule. Of those only how the
+/// archive is reached is wanted, such as a proxy.
+pub(crate) fn options(work: &Path) -> Vec<String> {
+    let at = |name: &str| work.join(name).display().to_string();
+    let nowhere = || "/dev/null".to_owned();
+    let places = [
+        ("Dir::State::lists", at("lists")),
+        ("Dir::State::status", at("status")),
+        ("Dir::State::extended_states", at("extended_states")),
+        ("Dir::Cache", at("")),
+        ("Dir::Cache::archives", at("archives")),
+        ("Dir::Cache::pkgcache", String::new()),
+        ("Dir::Cache::srcpkgcache", String::new()),
+        ("Dir::Etc::sourcelist", at("sources.list")),
+        ("Dir::Etc::sourceparts", nowhere()),
+        ("Dir::Etc::preferences", nowhere()),
+        ("Dir::Etc::preferencesparts", nowhere()),
+        ("Dir::Etc::trusted", nowhere()),
+        ("Dir::Etc::trustedparts", nowhere()),
+    ];
+    let settings = [
+        ("APT::Architecture", ARCHITECTURE),
+        ("APT::Architectures", ARCHITECTURE),
+        ("APT::Default-Release", ""),
+        ("APT::Get::AllowUnauthenticated", "false"),
+        ("APT::Install-Recommends", "false"),
+        ("APT::Install-Suggests", "false"),
+        ("APT::Sandbox::User", ""),
+        ("Acquire::AllowDowngradeToInsecureRepositories", "false"),
+        ("Acquire::AllowInsecureRepositories", "false"),
+        ("Acquire::AllowWeakRepositories", "false"),
+        ("Acquire::Check-Date", "true"),
+        ("Acquire::Check-Valid-Until", "true"),
+        ("Acquire::Languages", "none"),
+        ("Acquire::Retries", "3"),
+    ];
+    let settings = settings.into_iter().map(|(key, value)| (key, value.to_owned()));
+    places.into_iter().chain(settings).flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")]).collect()
 }
 
 /// The processor for which packages are, as Debian calls it.

@@ -182,3 +182,20 @@ fn a_request_says_what_is_wanted_and_what_is_left_out() {
         assert!(refusal.contains(expected), "{refusal}");
     }
 }
+
+#[test]
+fn apt_is_told_where_it_looks_and_to_believe_nothing_unsigned_where_the_machine_cannot_overrule_it() {
+    let options = resolve::options(Path::new("/work"));
+    assert!(options.iter().step_by(2).all(|option| option == "-o"), "{options:?}");
+    for told in [
+        "Dir::State::lists=/work/lists",
+        "Dir::Etc::sourcelist=/work/sources.list",
+        "Dir::Etc::sourceparts=/dev/null",
+        "Acquire::AllowInsecureRepositories=false",
+        "Acquire::AllowWeakRepositories=false",
+        "APT::Get::AllowUnauthenticated=false",
+    ] {
+        assert!(options.iter().any(|option| option == told), "{told}");
+    }
+    assert!(options.iter().all(|option| !option.to_lowercase().contains("proxy")), "the machine's is obeyed");
+}

@@ -4,7 +4,7 @@
 //! waits for those who ask. It takes no processor while nobody does.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_protocol::{Clipboard as Text, Code};
@@ -25,6 +25,9 @@ use crate::fault::{Done, Fault};
 
 /// Most that is taken from a program, in bytes: as many characters as an answer holds, each as long as they come.
 const MOST: usize = 4 * 65_536;
+
+/// So many events wait until somebody looks at them. A program that makes more of them loses its own transfer.
+const EVENTS: usize = 1024;
 
 /// What the verbs and the thread share.
 struct Shared {
@@ -50,26 +53,9 @@ impl Clipboard {
     pub fn open(socket: &Path) -> Done<Self> {
         let connection = connect(socket)?;
         let atoms = atoms::of(&connection)?;
-        let failed = |error: &dyn std::fmt::Display| Fault::x("make a window for the clipboard", error);
-        let window = connection.generate_id().map_err(|error| failed(&error))?;
-        let root = connection.setup().roots.first().map(|screen| screen.root).unwrap_or_default();
-        let events = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE);
-        let made = connection.create_window(
-            COPY_DEPTH_FROM_PARENT,
-            window,
-            root,
-            -1,
-            -1,
-            1,
-            1,
-            0,
-            WindowClass::INPUT_OUTPUT,
-            0,
-            &events,
-        );
-        made.map_err(|error| failed(&error))?.check().map_err(|error| failed(&error))?;
+        let window = window(&connection, EventMask::NO_EVENT)?;
         let shared = Arc::new(Shared { connection, atoms, window, text: Mutex::new(None) });
-        let (tell, happened) = channel();
+        let (tell, happened) = sync_channel(EVENTS);
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("clipboard".to_owned());
         let started = thread.spawn(move || serving.serve(&tell));
@@ -80,14 +66,20 @@ impl Clipboard {
     /// Puts a text there.
     ///
     /// # Errors
-    /// If the server does not allow it.
-    pub fn set(&self, text: &Text) -> Done {
+    /// If the server does not allow it, or it is too late.
+    pub fn set(&self, text: &Text, deadline: Deadline) -> Done {
         let Shared { connection, atoms, window, .. } = &*self.shared;
         let failed = |error: &dyn std::fmt::Display| Fault::x("give us the clipboard", error);
-        *self.shared.kept() = Some(text.as_str().to_owned());
+        deadline.left()?;
+        // Held until it is ours: news that somebody else had it before would make the text forgotten.
+        let mut kept = self.shared.kept();
         let cookie = connection.set_selection_owner(*window, atoms.CLIPBOARD, CURRENT_TIME);
         cookie.map_err(|error| failed(&error))?.check().map_err(|error| failed(&error))?;
-        if self.owner()? == *window { Ok(()) } else { Err(failed(&"another program has it")) }
+        if self.owner()? != *window {
+            return Err(failed(&"another program has it"));
+        }
+        *kept = Some(text.as_str().to_owned());
+        Ok(())
     }
 
     /// What is there. Nothing if nobody has put anything there, or no text.
@@ -114,12 +106,12 @@ impl Clipboard {
 
     /// Asks whoever has it. What is large comes in parts, of which an empty one is the last.
     fn ask(&self, deadline: Deadline) -> Done<Option<Vec<u8>>> {
-        let Shared { connection, atoms, window, .. } = &*self.shared;
-        // What came too late for an earlier question is nothing to this one.
+        let Shared { connection, atoms, .. } = &*self.shared;
+        // What came too late for an earlier question is nothing to this one: it asks for a window of its own.
         while self.happened.try_recv().is_ok() {}
-        drop(self.part()?);
+        let question = Question::new(connection, atoms)?;
         let asked = connection.convert_selection(
-            *window,
+            question.window,
             atoms.CLIPBOARD,
             atoms.UTF8_STRING,
             atoms.STEADING_CLIPBOARD,
@@ -128,26 +120,26 @@ impl Clipboard {
         asked.map_err(|error| Fault::x("ask for the clipboard", error))?.ignore_error();
         connection.flush().map_err(|error| Fault::x("ask for the clipboard", error))?;
         let answered = |event: &Event| match event {
-            Event::SelectionNotify(notify) => Some(notify.property),
+            Event::SelectionNotify(notify) if notify.requestor == question.window => Some(notify.property),
             _ => None,
         };
         if self.wait(deadline, answered)? == NONE {
             return Ok(None);
         }
-        let first = self.part()?;
+        let first = question.part()?;
         if first.type_ != atoms.INCR {
             return Ok(Some(first.value));
         }
         let mut bytes = vec![];
         loop {
             let of_ours = |event: &Event| match event {
-                Event::PropertyNotify(notify) if notify.atom == atoms.STEADING_CLIPBOARD => {
-                    (notify.state == Property::NEW_VALUE).then_some(())
+                Event::PropertyNotify(it) if it.window == question.window && it.atom == atoms.STEADING_CLIPBOARD => {
+                    (it.state == Property::NEW_VALUE).then_some(())
                 }
                 _ => None,
             };
             self.wait(deadline, of_ours)?;
-            let part = self.part()?.value;
+            let part = question.part()?.value;
             if part.is_empty() {
                 return Ok(Some(bytes));
             }
@@ -166,17 +158,53 @@ impl Clipboard {
             }
         }
     }
+}
+
+/// A question what is in the clipboard, and the window to which the answer comes. It goes with the question, and whatever still comes with
+/// it: whoever hands over a large text then stops.
+struct Question<'connection> {
+    connection: &'connection RustConnection,
+    atoms: &'connection Atoms,
+    window: u32,
+}
+
+impl<'connection> Question<'connection> {
+    fn new(connection: &'connection RustConnection, atoms: &'connection Atoms) -> Done<Self> {
+        Ok(Self { connection, atoms, window: window(connection, EventMask::PROPERTY_CHANGE)? })
+    }
 
     /// Takes what was handed over. That asks for the next part, if there is one.
     fn part(&self) -> Done<GetPropertyReply> {
         const WHAT: &str = "hand over the clipboard";
-        let Shared { connection, atoms, window, .. } = &*self.shared;
         // One unit of four bytes more than is allowed, so that more is noticed.
         let most = u32::try_from(MOST / 4 + 1).unwrap_or(u32::MAX);
-        let cookie = connection.get_property(true, *window, atoms.STEADING_CLIPBOARD, AtomEnum::ANY, 0, most);
+        let property = self.atoms.STEADING_CLIPBOARD;
+        let cookie = self.connection.get_property(true, self.window, property, AtomEnum::ANY, 0, most);
         let part = cookie.map_err(|error| Fault::x(WHAT, error))?.reply().map_err(|error| Fault::x(WHAT, error))?;
         if part.bytes_after > 0 || part.value.len() > MOST { Err(too_large()) } else { Ok(part) }
     }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        // A server that has ended has no windows either.
+        if let Ok(cookie) = self.connection.destroy_window(self.window) {
+            cookie.ignore_error();
+        }
+        let _ended = self.connection.flush();
+    }
+}
+
+/// A window that nobody sees.
+fn window(connection: &RustConnection, events: EventMask) -> Done<u32> {
+    let failed = |error: &dyn std::fmt::Display| Fault::x("make a window for the clipboard", error);
+    let window = connection.generate_id().map_err(|error| failed(&error))?;
+    let root = connection.setup().roots.first().map(|screen| screen.root).unwrap_or_default();
+    let events = CreateWindowAux::new().event_mask(events);
+    let (kind, depth) = (WindowClass::INPUT_OUTPUT, COPY_DEPTH_FROM_PARENT);
+    let made = connection.create_window(depth, window, root, -1, -1, 1, 1, 0, kind, 0, &events);
+    made.map_err(|error| failed(&error))?.check().map_err(|error| failed(&error))?;
+    Ok(window)
 }
 
 fn fitting(text: String) -> Done<Text> {
@@ -193,7 +221,7 @@ impl Shared {
     }
 
     /// Until the server ends, or nobody asks questions any more.
-    fn serve(&self, tell: &Sender<Event>) {
+    fn serve(&self, tell: &SyncSender<Event>) {
         while let Ok(event) = self.connection.wait_for_event() {
             let heard = match event {
                 Event::SelectionRequest(request) => {
@@ -205,7 +233,9 @@ impl Shared {
                     self.forget();
                     true
                 }
-                event @ (Event::SelectionNotify(_) | Event::PropertyNotify(_)) => tell.send(event).is_ok(),
+                event @ (Event::SelectionNotify(_) | Event::PropertyNotify(_)) => {
+                    !matches!(tell.try_send(event), Err(TrySendError::Disconnected(_)))
+                }
                 _ => true,
             };
             if !heard {
@@ -216,10 +246,11 @@ impl Shared {
 
     /// Somebody else copied something; unless that was before we did, and its news came late.
     fn forget(&self) {
+        let mut kept = self.kept();
         let asked = self.connection.get_selection_owner(self.atoms.CLIPBOARD);
         let ours = asked.is_ok_and(|cookie| cookie.reply().is_ok_and(|reply| reply.owner == self.window));
         if !ours {
-            *self.kept() = None;
+            *kept = None;
         }
     }
 

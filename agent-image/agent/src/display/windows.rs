@@ -1,5 +1,5 @@
-//! Windows, by what window managers and programs agree on (EWMH). In: the X server. Out: the windows, and one brought to the front or asked to
-//! close.
+//! Windows, by what window managers and programs agree on (EWMH). In: the X server. Out: the windows, and one brought to the front or asked
+//! to close.
 
 use std::time::Duration;
 

@@ -16,9 +16,10 @@ const NAMES: [(&str, Keysym); 114] = [
     ("alt_r", 0xffea),
     ("altgr", 0xfe03),
     ("iso_level3_shift", 0xfe03),
-    ("meta", 0xffe7),
-    ("meta_l", 0xffe7),
-    ("meta_r", 0xffe8),
+    // Keyboards of today have no Meta key; where they had it there is Alt.
+    ("meta", 0xffe9),
+    ("meta_l", 0xffe9),
+    ("meta_r", 0xffea),
     ("super", 0xffeb),
     ("super_l", 0xffeb),
     ("super_r", 0xffec),

@@ -40,6 +40,7 @@ async fn what_is_not_understood_is_answered_too() {
 async fn one_verb_is_done_after_the_other_and_too_many_that_wait_are_refused() {
     let server = server();
     server.desktop.is_ready("now");
+    server.desktop.browser_runs(true);
     let wait = r#"{"version":1,"id":"a","verb":{"wait":{"milliseconds":1000}}}"#;
     let begun = tokio::time::Instant::now();
     let all = (0..=WAITING).map(|_| outcome(&server, wait));

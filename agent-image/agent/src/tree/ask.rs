@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use agent_protocol::{Element, Label as Text, List, Offset, Place, Text as Bounded, Whole};
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 use zbus::wire::DynamicType;
-use zbus::{Connection, Message, OwnedObjectPath, OwnedVariant, Type};
+use zbus::{Connection, Message, OwnedObjectPath, OwnedVariant};
 
 /// So many questions are under way at once: each takes a fraction of a millisecond, of which most is waiting.
 pub(super) const AT_ONCE: usize = 16;
@@ -14,6 +14,9 @@ pub(super) const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest text that is asked for, in characters.
 const LONGEST: i32 = 1024;
+/// Most things that are taken of what is in one, and most bytes of an answer that is looked at: pages decide how much there is.
+pub(super) const CHILDREN: usize = 5000;
+const ANSWER: usize = 4 * 1024 * 1024;
 
 const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
 const COMPONENT: &str = "org.a11y.atspi.Component";
@@ -50,11 +53,14 @@ const SHOWING: u32 = 25;
 /// A thing that a program shows: the program's name on the bus, and a path in it.
 pub(super) type Thing = (String, OwnedObjectPath);
 
-/// What a thing is, and what it is called.
+/// What a thing is, and what it is called; as much of it as is told.
 pub(super) struct Label {
-    pub(super) role: String,
-    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) name: Text,
 }
+
+/// What a thing is, and states.
+pub(super) type Role = Bounded<0, 64>;
 
 /// The one in which all programs are.
 pub(super) fn root() -> Thing {
@@ -81,7 +87,13 @@ async fn call<B>(
 where
     B: serde::Serialize + DynamicType,
 {
-    connection.call_method(Some(thing.0.as_str()), thing.1.as_ref(), Some(interface), method, body).await
+    let path = thing.1.as_ref();
+    let reply = connection.call_method(Some(thing.0.as_str()), path, Some(interface), method, body).await?;
+    let bytes = reply.body().len();
+    if bytes > ANSWER {
+        return Err(zbus::Error::Failure(format!("an answer has {bytes} bytes, and {ANSWER} are looked at")));
+    }
+    Ok(reply)
 }
 
 async fn property(connection: &Connection, thing: &Thing, interface: &str, name: &str) -> zbus::Result<OwnedVariant> {
@@ -89,14 +101,18 @@ async fn property(connection: &Connection, thing: &Thing, interface: &str, name:
     reply.body().deserialize()
 }
 
-/// What is in a thing.
+/// What is in a thing. One more than [`CHILDREN`] if there are more.
 pub(super) async fn children(connection: &Connection, thing: &Thing) -> zbus::Result<Vec<Thing>> {
-    call(connection, thing, ACCESSIBLE, "GetChildren", &()).await?.body().deserialize()
+    let reply = call(connection, thing, ACCESSIBLE, "GetChildren", &()).await?;
+    let mut things: Vec<Thing> = reply.body().deserialize()?;
+    things.truncate(CHILDREN + 1);
+    things.shrink_to_fit();
+    Ok(things)
 }
 
 /// What each is and is called, in their order.
-pub(super) async fn labels(connection: &Connection, things: Vec<Thing>) -> Vec<Label> {
-    stream::iter(things).map(|thing| async move { label(connection, &thing).await }).buffered(AT_ONCE).collect().await
+pub(super) fn labels(connection: &Connection, things: impl IntoIterator<Item = Thing>) -> impl Stream<Item = Label> {
+    stream::iter(things).map(move |thing| async move { label(connection, &thing).await }).buffered(AT_ONCE)
 }
 
 /// All about each, in their order.
@@ -107,8 +123,8 @@ pub(super) async fn elements(connection: &Connection, things: Vec<Thing>) -> Vec
 async fn label(connection: &Connection, thing: &Thing) -> Label {
     let role = async { call(connection, thing, ACCESSIBLE, "GetRoleName", &()).await?.body().deserialize::<String>() };
     let (role, name) = futures::join!(role, property(connection, thing, ACCESSIBLE, "Name"));
-    let name = name.ok().and_then(|name| String::try_from(name).ok());
-    Label { role: role.unwrap_or_default(), name: name.unwrap_or_default() }
+    let name = name.ok().and_then(|name| String::try_from(name).ok()).unwrap_or_default();
+    Label { role: Role::cut(&role.unwrap_or_default()), name: Text::cut(&name) }
 }
 
 async fn element(connection: &Connection, thing: &Thing) -> Element {
@@ -118,13 +134,7 @@ async fn element(connection: &Connection, thing: &Thing) -> Element {
     let place = async { if has(&states, SHOWING) { place(connection, thing).await } else { None } };
     let value = async { if has(&states, EDITABLE) { writing(connection, thing).await.ok() } else { None } };
     let (place, value) = futures::join!(place, value);
-    Element {
-        role: Bounded::cut(&role),
-        name: Text::cut(&name),
-        value: value.map(|value| Text::cut(&value)),
-        place,
-        states: List::cut(named(&states)),
-    }
+    Element { role, name, value: value.map(|value| Text::cut(&value)), place, states: List::cut(named(&states)) }
 }
 
 /// Where it is, in pixels of the screen.
@@ -142,13 +152,7 @@ async fn place(connection: &Connection, thing: &Thing) -> Option<Place> {
 
 /// One structure of four numbers.
 fn extents(reply: &Message) -> Option<(i32, i32, i32, i32)> {
-    #[derive(serde::Deserialize, Type)]
-    struct Extents((i32, i32, i32, i32));
-    let body = reply.body();
-    body.deserialize::<((i32, i32, i32, i32),)>()
-        .map(|(numbers,)| numbers)
-        .or_else(|_| body.deserialize::<Extents>().map(|extents| extents.0))
-        .ok()
+    reply.body().deserialize::<((i32, i32, i32, i32),)>().map(|(numbers,)| numbers).ok()
 }
 
 async fn writing(connection: &Connection, thing: &Thing) -> zbus::Result<String> {

@@ -1,11 +1,14 @@
 //! Which things of the tree are looked at. In: what each says is in it, and bounds. Out: the things, those nearer to the root first, each
 //! after the one that it is in; and whether there are more.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use agent_protocol::Find;
 use futures::stream::{self, StreamExt as _};
 use zbus::Connection;
 
-use super::ask::{AT_ONCE, Thing, children, root};
+use super::ask::{AT_ONCE, CHILDREN, Thing, children, root};
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,39 +28,67 @@ pub(super) struct Found<T = Thing> {
 
 /// Goes through the tree level by level, and asks many things of a level at once.
 pub(super) async fn walk(connection: &Connection, bounds: Bounds) -> zbus::Result<(Vec<Found>, bool)> {
-    let mut all: Vec<Found> = vec![];
-    let mut level = vec![(None, children(connection, &root()).await?)];
-    for _ in 0..bounds.depth {
-        let begin = all.len();
-        let more = take(&mut all, level, bounds.nodes);
-        if more || all.len() == begin {
-            return Ok((all, more));
+    let mut taken = Taken::new(bounds.nodes);
+    taken.add(None, children(connection, &root()).await?);
+    let mut level = 0..taken.all.len();
+    for depth in 1..=bounds.depth {
+        if taken.more || level.is_empty() {
+            break;
         }
-        let asked: Vec<_> = all.iter().enumerate().skip(begin).map(|(at, found)| (at, found.thing.clone())).collect();
-        let ask = |(at, thing): (usize, Thing)| async move {
-            // What has gone meanwhile has nothing in it.
-            (Some(at), children(connection, &thing).await.unwrap_or_default())
-        };
-        level = stream::iter(asked).map(ask).buffered(AT_ONCE).collect().await;
+        let asked: Vec<_> = level.clone().zip(taken.all.get(level.clone()).into_iter().flatten().cloned()).collect();
+        level.start = level.end;
+        let mut told = stream::iter(asked)
+            .map(|(at, found)| async move {
+                // What has gone meanwhile has nothing in it.
+                (at, children(connection, &found.thing).await.unwrap_or_default())
+            })
+            .buffered(AT_ONCE);
+        // One by one, so that no more of them is kept than there is room for.
+        while let Some((at, things)) = told.next().await {
+            if depth == bounds.depth {
+                taken.more |= !things.is_empty();
+            } else {
+                taken.add(Some(at), things);
+            }
+            if taken.more {
+                return Ok((taken.all, true));
+            }
+        }
+        level.end = taken.all.len();
     }
-    Ok((all, level.iter().any(|(_, things)| !things.is_empty())))
+    Ok((taken.all, taken.more))
 }
 
-/// Adds what is in these things, as long as there is room. Says whether there was more. A thing that is in two others, or in itself, is
-/// taken once.
-fn take<T: PartialEq>(all: &mut Vec<Found<T>>, level: Vec<(Option<usize>, Vec<T>)>, room: usize) -> bool {
-    for (parent, things) in level {
+/// What was taken of the tree. A thing that is in two others, or in itself, is taken once.
+struct Taken<T = Thing> {
+    all: Vec<Found<T>>,
+    seen: HashSet<T>,
+    room: usize,
+    /// Whether there was more than there is room for.
+    more: bool,
+}
+
+impl<T: Clone + Eq + Hash> Taken<T> {
+    fn new(room: usize) -> Self {
+        Self { all: vec![], seen: HashSet::new(), room, more: false }
+    }
+
+    /// Adds what is in a thing, as long as there is room.
+    fn add(&mut self, parent: Option<usize>, things: Vec<T>) {
+        // As many as are asked for of one thing; there may be more of them.
+        self.more |= things.len() > CHILDREN;
         for thing in things {
-            if all.iter().any(|found| found.thing == thing) {
+            if self.seen.contains(&thing) {
                 continue;
             }
-            if all.len() >= room {
-                return true;
+            if self.all.len() >= self.room {
+                self.more = true;
+                return;
             }
-            all.push(Found { parent, thing });
+            self.seen.insert(thing.clone());
+            self.all.push(Found { parent, thing });
         }
     }
-    false
 }
 
 /// Whether a thing is what is looked for.
@@ -86,33 +117,38 @@ mod tests {
         Find { role, name, exact, limit: Whole::of::<1>(), patience: Whole::of::<0>() }
     }
 
-    fn taken(
-        level: Vec<(Option<usize>, Vec<&'static str>)>,
-        room: usize,
-    ) -> (Vec<(Option<usize>, &'static str)>, bool) {
-        let mut all = vec![Found { parent: None, thing: "browser" }];
-        let more = take(&mut all, level, room);
-        (all.into_iter().map(|found| (found.parent, found.thing)).collect(), more)
+    fn taken(things: Vec<&'static str>, room: usize) -> (Vec<(Option<usize>, &'static str)>, bool) {
+        let mut taken = Taken::new(room);
+        taken.add(None, vec!["browser"]);
+        taken.add(Some(0), things);
+        (taken.all.into_iter().map(|found| (found.parent, found.thing)).collect(), taken.more)
     }
 
     #[test]
     fn each_thing_knows_what_it_is_in() {
-        let (all, more) = taken(vec![(Some(0), vec!["window", "menu"])], 10);
+        let (all, more) = taken(vec!["window", "menu"], 10);
         assert_eq!(all, [(None, "browser"), (Some(0), "window"), (Some(0), "menu")]);
         assert!(!more);
     }
 
     #[test]
     fn what_there_is_no_room_for_is_left_out_and_said() {
-        let (all, more) = taken(vec![(Some(0), vec!["window", "menu"])], 2);
+        let (all, more) = taken(vec!["window", "menu"], 2);
         assert_eq!((all.len(), more), (2, true));
-        assert!(!taken(vec![(Some(0), vec!["window"])], 2).1);
+        assert!(!taken(vec!["window"], 2).1);
     }
 
     #[test]
     fn a_thing_that_says_it_is_in_itself_is_taken_once() {
-        let (all, more) = taken(vec![(Some(0), vec!["browser", "window", "window"])], 10);
+        let (all, more) = taken(vec!["browser", "window", "window"], 10);
         assert_eq!((all.len(), more), (2, false));
+    }
+
+    #[test]
+    fn a_thing_in_which_is_more_than_is_asked_for_is_not_all_looked_at() {
+        let mut taken = Taken::new(CHILDREN * 2);
+        taken.add(None, (0..=CHILDREN).collect());
+        assert!(taken.more);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What is done with the pointer. In: points, buttons and a wheel. Out: the X server does as if a person had done it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_protocol::{Button, Click, Direction, Drag, Hold, Modifier, Point, Scroll};
 
-use super::milliseconds;
 use crate::deadline::Deadline;
 use crate::display::Display;
 use crate::fault::{Done, Fault};
@@ -54,7 +53,7 @@ fn go(display: &Display, to: Option<Point>, deadline: Deadline) -> Done {
 
 pub(super) fn click(display: &Display, click: &Click, deadline: Deadline) -> Done {
     go(display, click.at, deadline)?;
-    let _held = display.hold(&keysyms(click.modifiers.as_slice()))?;
+    let _held = display.hold(&keysyms(click.modifiers.as_slice()), deadline)?;
     display.begin_click(deadline)?;
     press(display, number(click.button), click.count.get(), TAP, deadline)?;
     display.end_click()
@@ -62,14 +61,14 @@ pub(super) fn click(display: &Display, click: &Click, deadline: Deadline) -> Don
 
 pub(super) fn scroll(display: &Display, scroll: &Scroll, deadline: Deadline) -> Done {
     go(display, scroll.at, deadline)?;
-    let _held = display.hold(&keysyms(scroll.modifiers.as_slice()))?;
+    let _held = display.hold(&keysyms(scroll.modifiers.as_slice()), deadline)?;
     press(display, wheel(scroll.direction), scroll.notches.get(), STEP, deadline)
 }
 
 fn press(display: &Display, button: u8, count: i64, time: Duration, deadline: Deadline) -> Done {
     for _ in 0..count {
-        let mut held = display.hold(&[])?;
-        held.button(button)?;
+        let mut held = display.hold(&[], deadline)?;
+        held.button(button, deadline)?;
         deadline.pause(time)?;
         drop(held);
         deadline.pause(time)?;
@@ -78,10 +77,8 @@ fn press(display: &Display, button: u8, count: i64, time: Duration, deadline: De
 }
 
 pub(super) fn hold(display: &Display, hold: Hold, down: bool, deadline: Deadline) -> Done {
-    if let Some(point) = hold.at {
-        display.move_to(scale::on_screen(point, display.size())?, deadline)?;
-    }
-    display.button(number(hold.button), down)
+    go(display, hold.at, deadline)?;
+    display.button(number(hold.button), down, deadline)
 }
 
 pub(super) fn drag(display: &Display, drag: &Drag, deadline: Deadline) -> Done {
@@ -90,30 +87,46 @@ pub(super) fn drag(display: &Display, drag: &Drag, deadline: Deadline) -> Done {
     let (first, rest) = points.split_first().ok_or_else(|| Fault::failed("the path has no points"))?;
     display.move_to(*first, deadline)?;
     deadline.pause(TAP)?;
-    let mut held = display.hold(&keysyms(drag.modifiers.as_slice()))?;
-    held.button(number(drag.button))?;
+    let mut held = display.hold(&keysyms(drag.modifiers.as_slice()), deadline)?;
+    held.button(number(drag.button), deadline)?;
     deadline.pause(TAP)?;
-    let legs = u32::try_from(rest.len()).unwrap_or(1).max(1);
-    let steps = u32::try_from(milliseconds(drag.milliseconds).as_millis() / STEP.as_millis()).unwrap_or(0) / legs;
-    let mut from = *first;
+    let went = follow(display, (*first, rest), drag.milliseconds.time(), deadline);
+    if went.is_err() {
+        // What is dragged must not be dropped where it happens to be.
+        let _ended = display.tap_key(keys::ESCAPE);
+    }
+    went
+}
+
+/// From corner to corner, each leg in the same time, by the clock: how long the server takes for a movement does not matter.
+fn follow(display: &Display, (first, rest): (Pair, &[Pair]), time: Duration, deadline: Deadline) -> Done {
+    let begun = Instant::now();
+    let leg = time / u32::try_from(rest.len()).unwrap_or(1).max(1);
+    let mut from = (first, Duration::ZERO);
     for to in rest {
-        for at in between(from, *to, steps) {
-            display.move_to(at, deadline)?;
-            deadline.pause(STEP)?;
+        loop {
+            let gone = begun.elapsed().saturating_sub(from.1);
+            if gone >= leg {
+                break;
+            }
+            display.send_to(between(from.0, *to, gone, leg))?;
+            deadline.pause(STEP.min(leg.saturating_sub(gone)))?;
         }
-        from = *to;
+        display.move_to(*to, deadline)?;
+        from = (*to, from.1 + leg);
     }
     deadline.pause(TAP)
 }
 
-/// So many points on the way from one to the other; the last is the other, and there is always that one.
-fn between(from: Pair, to: Pair, steps: u32) -> impl Iterator<Item = Pair> {
-    let steps = i64::from(steps.max(1));
-    let part = move |from: u32, to: u32, step: i64| {
-        let way = (i64::from(to) - i64::from(from)) * step / steps;
-        u32::try_from(i64::from(from) + way).unwrap_or(to)
+/// Where one is on the way from one to the other after a part of the time.
+fn between(from: Pair, to: Pair, gone: Duration, of: Duration) -> Pair {
+    let (gone, of) = (gone.min(of).as_micros(), of.as_micros().max(1));
+    let part = |from: u32, to: u32| {
+        let way = u128::from(from.abs_diff(to)) * gone / of;
+        let way = u32::try_from(way).unwrap_or_default();
+        if from < to { from + way } else { from - way }
     };
-    (1..=steps).map(move |step| (part(from.0, to.0, step), part(from.1, to.1, step)))
+    (part(from.0, to.0), part(from.1, to.1))
 }
 
 #[cfg(test)]
@@ -121,9 +134,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_way_ends_where_it_should_and_does_not_jump() {
-        assert_eq!(between((0, 10), (10, 0), 5).collect::<Vec<_>>(), [(2, 8), (4, 6), (6, 4), (8, 2), (10, 0)]);
-        assert_eq!(between((3, 3), (9, 9), 0).collect::<Vec<_>>(), [(9, 9)]);
-        assert_eq!(between((7, 7), (0, 0), 3).last(), Some((0, 0)));
+    fn on_the_way_one_is_as_far_as_time_has_gone_and_never_further() {
+        let at = |gone| between((0, 10), (10, 0), Duration::from_millis(gone), Duration::from_millis(50));
+        assert_eq!([0, 10, 25, 50, 70].map(at), [(0, 10), (2, 8), (5, 5), (10, 0), (10, 0)]);
+        assert_eq!(between((3, 3), (9, 9), Duration::ZERO, Duration::ZERO), (3, 3));
     }
 }

@@ -35,7 +35,8 @@ help: ## List every target.
 	@echo "           CLUSTER=current, CLASS, YES=1 (demo: on a cluster of yours),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
 	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE, OUTPUT (image),"
-	@echo "           DESKTOP, DESKTOP_OUTPUT, KEY (agent-image), CHECK=1, SAME=1 (agent-image-lock),"
+	@echo "           DESKTOP, DESKTOP_OUTPUT, KEY (agent-image),"
+	@echo "           CHECK=1, SAME=1 (agent-image-lock),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C. On a cluster of somebody's
@@ -79,7 +80,7 @@ need() { \
   fi; echo "steading: $$1 $$3 (at least $$2)"; }
 endef
 
-tools: compilers ## Check that Rust, Go and a C compiler are there and new enough.
+tools: compilers ## Check that Rust, Go and a C compiler are new enough.
 	@$(need); need go "$(go_minimum)" "$$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
 	  "get Go from https://go.dev/dl and put it first in PATH"
 
@@ -183,13 +184,13 @@ image: tools musl ## Pack the operator into an OCI image; no engine needed.
 DESKTOP ?= localhost/steading/desktop:$(version)
 DESKTOP_OUTPUT ?= target/steading-desktop.tar
 desktop_image := cargo run --locked -q --release -p agent-image --bin desktop-image --
-agent-image: compilers musl ## Pack the desktop of agents into an OCI image (KEY=cosign.pem signs it).
+agent-image: compilers musl ## Pack the desktop of agents (KEY=cosign.pem signs it).
 	@$(static) -p agent --bin steading-agent
 	@mkdir -p "$(dir $(DESKTOP_OUTPUT))"
 	@$(desktop_image) pack --name "$(DESKTOP)" --agent "$(CARGO_TARGET_DIR)/$(musl)/release/steading-agent" --output "$(DESKTOP_OUTPUT)" $(if $(KEY),--key "$(KEY)")
 	@echo "steading: $(DESKTOP) is in $(DESKTOP_OUTPUT); its digest is above"
 
-agent-image-lock: compilers ## Choose the desktop's packages anew from Debian's archive (CHECK=1 only says what is new).
+agent-image-lock: compilers ## Choose its packages anew (CHECK=1 says what is new).
 	@$(desktop_image) lock $(if $(CHECK),--check) $(if $(SAME),--same)
 
 desktop-agent: musl ## Build the program that drives a desktop from within.
@@ -208,7 +209,7 @@ musl: ## Get what static programs need.
 	need "musl-gcc" "0" "$$(musl-gcc -dumpversion 2>/dev/null)" "install it (Debian: apt-get install musl-tools)"
 
 # DATABASES=1 adds CloudNativePG with its plugin for backups, on real nodes.
-cluster-up: tools ## Start a cluster with the chart, for use by hand (TIER=1 to 3).
+cluster-up: tools ## Start a cluster with the chart, to use by hand (TIER=1 to 3).
 	@cargo run --locked -q -p e2e --bin cluster -- up --tier "$(TIER)" $(if $(DATABASES),--databases)
 
 cluster-down: ## End the cluster that cluster-up started.

@@ -190,7 +190,7 @@ agent-image: compilers musl ## Pack the desktop of agents (KEY=cosign.pem signs 
 	@$(desktop_image) pack --name "$(DESKTOP)" --agent "$(CARGO_TARGET_DIR)/$(musl)/release/steading-agent" --output "$(DESKTOP_OUTPUT)" $(if $(KEY),--key "$(KEY)")
 	@echo "steading: $(DESKTOP) is in $(DESKTOP_OUTPUT); its digest is above"
 
-agent-image-lock: compilers ## Choose its packages anew (CHECK=1 says what is new).
+agent-image-lock: compilers ## Choose the desktop's packages anew (CHECK=1 only looks).
 	@$(desktop_image) lock $(if $(CHECK),--check) $(if $(SAME),--same)
 
 desktop-agent: musl ## Build the program that drives a desktop from within.

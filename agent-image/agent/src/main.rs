@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use agent::desktop::Desktop;
 use agent::local::{self, Local};
+use agent::relay::Relay;
 use agent::serve::Server;
 use agent::settings::Settings;
 use agent::{init, supervise};
@@ -74,10 +75,13 @@ async fn stay(settings: &Settings) -> Result<Infallible> {
     let desktop = Arc::new(Desktop::new(settings.size.0, &settings.bus));
     agent::parts::folders(settings)?;
     let local = Local::listen(&settings.socket())?;
-    let serve = Server::new(Arc::clone(&desktop)).serve(local);
+    let server = Server::new(Arc::clone(&desktop));
+    if let Some(gate) = settings.relay.gate() {
+        tokio::spawn(Arc::clone(&server).serve(Relay::dial(gate)));
+    }
     tokio::select! {
         failed = supervise::run(settings, &desktop) => failed,
-        () = serve => bail!("nothing brings requests any more"),
+        () = server.serve(local) => bail!("nothing brings requests any more"),
     }
 }
 

@@ -205,11 +205,15 @@ impl Gate {
 
     async fn connect(&self) -> Result<(String, Client, Subscriber)> {
         let token = read(&self.token)?;
-        let connected = timeout(CONNECT, self.options().connect(self.servers.clone())).await;
-        let client = connected.with_context(|| format!("nothing came about in {} s", CONNECT.as_secs()))??;
-        let requests = client.queue_subscribe(self.pod.requests(), GROUP.to_owned()).await?;
-        // From here on the server has it.
-        client.flush().await?;
+        let come = async {
+            let client = self.options().connect(self.servers.clone()).await?;
+            let requests = client.queue_subscribe(self.pod.requests(), GROUP.to_owned()).await?;
+            // Until the server has said that it has it, it may still be thinking about whether to let the pod in.
+            client.flush().await?;
+            anyhow::Ok((client, requests))
+        };
+        let came = timeout(CONNECT, come).await;
+        let (client, requests) = came.with_context(|| format!("nothing came about in {} s", CONNECT.as_secs()))??;
         Ok((token, client, requests))
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use async_nats::{Client, ConnectOptions, Event, Message, Request, Subscriber};
 use futures::StreamExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
 
 use super::Relay;
 use crate::wait::until;
@@ -62,6 +63,8 @@ impl Caller {
             })
             .connect(relay.address())
             .await?;
+        // A server that is still thinking about it asks whether the client is there, which the client takes for a welcome.
+        timeout(PATIENCE * 2, client.flush()).await.context("nobody says that it may come in")??;
         Ok(Self { client, complaints })
     }
 
@@ -99,7 +102,7 @@ impl Caller {
 
 /// The next message at a place.
 pub async fn next(heard: &mut Subscriber) -> Result<Message> {
-    match tokio::time::timeout(PATIENCE, heard.next()).await {
+    match timeout(PATIENCE, heard.next()).await {
         Ok(Some(message)) => Ok(message),
         Ok(None) => bail!("the connection is gone"),
         Err(_) => bail!("nothing came in {} s", PATIENCE.as_secs()),

@@ -159,7 +159,7 @@ pub(crate) mod tests {
     #[test]
     fn keys_stay_what_they_were_in_earlier_versions() {
         let key = root().key(Owner::Operator).unwrap().public().to_string();
-        assert_eq!(key, "OPERATOR_KEY");
+        assert_eq!(key, "ODVGATMRHP2O5KW6ROW3WXK4FUAGQTXGFLXXRQOEZJ54I5QWAMPSPBRH");
     }
 
     #[test]

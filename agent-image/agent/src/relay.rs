@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use agent_protocol::relay::{Event, PodUid};
 use agent_protocol::{Answer, Outcome};
-use anyhow::{Context as _, Result, ensure};
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Message, ServerAddr, Subscriber};
+use anyhow::{Context as _, Result, bail, ensure};
+use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Message, Request, ServerAddr, Subscriber};
 use clap::Args;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -208,13 +210,26 @@ impl Gate {
         let come = async {
             let client = self.options().connect(self.servers.clone()).await?;
             let requests = client.queue_subscribe(self.pod.requests(), GROUP.to_owned()).await?;
-            // Until the server has said that it has it, it may still be thinking about whether to let the pod in.
-            client.flush().await?;
+            self.is_in(&client).await?;
             anyhow::Ok((client, requests))
         };
         let came = timeout(CONNECT, come).await;
         let (client, requests) = came.with_context(|| format!("nothing came about in {} s", CONNECT.as_secs()))??;
         Ok((token, client, requests))
+    }
+
+    /// Returns once the server has let the pod in and has its subscription. Until then it may ask whether the client is there, which the client
+    /// takes for a welcome. So the pod says something to which nobody listens, and the server says so.
+    async fn is_in(&self, client: &Client) -> Result<()> {
+        let part = RandomState::new().build_hasher().finish();
+        let inbox = format!("{}.{part}", self.pod.hears().trim_end_matches(".>"));
+        let question = Request::new().inbox(inbox).timeout(Some(CONNECT / 2));
+        match client.send_request(format!("{}.{part}", self.pod.replies()), question).await {
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+            // Somebody listens to all answers and says nothing, which is his right.
+            _ if client.connection_state() == State::Connected => Ok(()),
+            _ => bail!("the relay did not let the pod in"),
+        }
     }
 
     fn options(&self) -> ConnectOptions {

@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agent_protocol::relay::PodUid;
 use anyhow::{Context as _, Result, bail};
+use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectOptions, Event, Message, Request, Subscriber};
+use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
@@ -20,6 +23,7 @@ pub struct Caller {
     /// It.
     pub client: Client,
     complaints: Arc<Mutex<Vec<String>>>,
+    pod: Option<PodUid>,
 }
 
 impl Caller {
@@ -29,7 +33,7 @@ impl Caller {
             Some(token) => ConnectOptions::with_token(token.expose_secret().to_owned()),
             None => ConnectOptions::new(),
         };
-        Self::connect(relay, options).await
+        Self::connect(relay, options, token.and_then(pod_of)).await
     }
 
     /// Somebody who shows a JWT of NATS.
@@ -42,10 +46,10 @@ impl Caller {
                 Ok(auth)
             }
         });
-        Self::connect(relay, options).await
+        Self::connect(relay, options, None).await
     }
 
-    async fn connect(relay: &Relay, options: ConnectOptions) -> Result<Self> {
+    async fn connect(relay: &Relay, options: ConnectOptions, pod: Option<PodUid>) -> Result<Self> {
         crate::certificates::install_tls_provider();
         let complaints = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&complaints);
@@ -63,9 +67,10 @@ impl Caller {
             })
             .connect(relay.address())
             .await?;
+        let caller = Self { client, complaints, pod };
         // A server that is still thinking about it asks whether the client is there, which the client takes for a welcome.
-        timeout(PATIENCE * 2, client.flush()).await.context("nobody says that it may come in")??;
-        Ok(Self { client, complaints })
+        caller.settle().await.context("nobody says that it may come in")?;
+        Ok(caller)
     }
 
     /// What the server complained about so far.
@@ -80,17 +85,32 @@ impl Caller {
         until(&what, PATIENCE, told).await.with_context(|| format!("{:?}", self.complaints()))
     }
 
-    /// Listens at a subject; the server knows of it when this returns.
+    /// Returns once the server has read all that was said until now: it says of a question that nobody is there to answer.
+    async fn settle(&self) -> Result<()> {
+        let part = uuid::Uuid::new_v4().simple();
+        let (subject, inbox) = match &self.pod {
+            Some(pod) => (format!("{}.{part}", pod.replies()), format!("pod.{pod}.in.{part}")),
+            None => (format!("nobody.{part}"), format!("mine.{part}")),
+        };
+        let request = Request::new().inbox(inbox).timeout(Some(PATIENCE * 2));
+        match self.client.send_request(subject, request).await {
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => bail!("somebody answers what nobody should hear"),
+        }
+    }
+
+    /// Listens at a subject; the server knows of it when this returns. Not at one that also stands for where the server answers (`settle`).
     pub async fn listen(&self, subject: &str) -> Result<Subscriber> {
         let heard = self.client.subscribe(subject.to_owned()).await?;
-        self.client.flush().await?;
+        self.settle().await?;
         Ok(heard)
     }
 
     /// Says something; the server has read it when this returns.
     pub async fn say(&self, subject: &str, words: &str) -> Result<()> {
         self.client.publish(subject.to_owned(), words.to_owned().into()).await?;
-        Ok(self.client.flush().await?)
+        self.settle().await
     }
 
     /// Asks, with the place for the answer that drivers use.
@@ -98,6 +118,13 @@ impl Caller {
         let request = Request::new().payload(words.to_vec().into()).inbox(inbox.to_owned()).timeout(Some(PATIENCE));
         Ok(self.client.send_request(subject.to_owned(), request).await?.payload.to_vec())
     }
+}
+
+/// To which pod a token says that it is bound.
+fn pod_of(token: &SecretString) -> Option<PodUid> {
+    let payload = BASE64URL_NOPAD.decode(token.expose_secret().split('.').nth(1)?.as_bytes()).ok()?;
+    let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    payload.pointer("/kubernetes.io/pod/uid")?.as_str()?.parse().ok()
 }
 
 /// The next message at a place.

@@ -54,8 +54,7 @@ impl Raw {
         let connect =
             json!({ "auth_token": token.expose_secret(), "verbose": false, "pedantic": false, "protocol": 1 });
         raw.send(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await?;
-        let answer = raw.line().await?;
-        anyhow::ensure!(answer == "PONG", "{answer}");
+        raw.line_with("PONG").await?;
         Ok(raw)
     }
 

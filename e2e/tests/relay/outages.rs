@@ -14,7 +14,7 @@ async fn who_is_in_stays_in_without_the_doorkeeper_and_who_is_not_comes_in_when_
     let world = new_world().await;
     let stack = world.stack().await;
     let (uid, pod) = world.signed_in(&stack).await;
-    let mut heard = pod.listen(&uid.hears()).await.unwrap();
+    let mut heard = pod.listen(&uid.requests()).await.unwrap();
     world.relay.stop_doorkeeper().unwrap();
     // One who shows what the secret signed needs nobody to let him in.
     let driver = world.relay.driver(stack.identity).await.unwrap();

@@ -84,7 +84,7 @@ async fn the_stream_writes_nothing_where_an_events_sender_points() {
     let stack = world.stack().await;
     let ((sly, pod), (other, neighbour)) = (world.signed_in(&stack).await, world.signed_in(&stack).await);
     let driver = driver(world, &stack).await;
-    let mut heard = neighbour.listen(&other.hears()).await.unwrap();
+    let mut heard = neighbour.listen(&other.requests()).await.unwrap();
     for words in ["x".repeat(EVENT as usize + 1), "x".to_owned()] {
         pod.client.publish_with_reply(sly.event(Event::Log), other.requests(), words.into()).await.unwrap();
     }

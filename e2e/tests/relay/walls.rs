@@ -69,7 +69,7 @@ async fn a_pod_hears_nothing_but_what_is_meant_for_it() {
             .unwrap();
     }
     // What it may hear still comes.
-    let mut heard = pod.listen(&own.hears()).await.unwrap();
+    let mut heard = pod.listen(&own.requests()).await.unwrap();
     driver(&world.relay, &stack).await.say(&own.requests(), "hello").await.unwrap();
     assert_eq!(next(&mut heard).await.unwrap().payload, "hello");
 }
@@ -80,7 +80,7 @@ async fn a_pod_says_nothing_but_its_answers_and_events() {
     let stack = world.stack().await;
     let (own, pod) = world.signed_in(&stack).await;
     let (other, neighbour) = world.signed_in(&stack).await;
-    let mut heard = neighbour.listen(&other.hears()).await.unwrap();
+    let mut heard = neighbour.listen(&other.requests()).await.unwrap();
     let fixed = [
         "_INBOX.x",
         "$JS.API.INFO",
@@ -120,7 +120,7 @@ async fn a_place_for_the_answer_gives_a_pod_no_right_to_speak_there() {
     let stack = world.stack().await;
     let (uid, pod) = world.signed_in(&stack).await;
     let (other, neighbour) = world.signed_in(&stack).await;
-    let mut heard = neighbour.listen(&other.hears()).await.unwrap();
+    let mut heard = neighbour.listen(&other.requests()).await.unwrap();
     answering(&pod, pod.listen(&uid.requests()).await.unwrap(), "x");
     let driver = driver(&world.relay, &stack).await;
     driver.client.publish_with_reply(uid.requests(), other.requests(), "go".into()).await.unwrap();
@@ -138,13 +138,13 @@ async fn a_tenant_hears_and_reaches_nothing_of_another() {
     // Whoever may do everything in the other tenant's account, and knows the UID.
     world.signed_in(&other).await;
     let (stranger, own) = (driver(&world.relay, &other).await, driver(&world.relay, &stack).await);
-    let mut all = stranger.listen(">").await.unwrap();
+    let mut all = stranger.listen("pod.>").await.unwrap();
     stranger.say(&uid.requests(), "from outside").await.unwrap();
     assert_eq!(next(&mut all).await.unwrap().payload, "from outside");
     own.say(&uid.requests(), "from inside").await.unwrap();
     assert_eq!(next(&mut asked).await.unwrap().payload, "from inside");
     pod.say(&uid.event(Event::Log), "mine").await.unwrap();
-    stranger.say("marker", "last").await.unwrap();
+    stranger.say("pod.marker", "last").await.unwrap();
     assert_eq!(next(&mut all).await.unwrap().payload, "last", "the pod's event stayed in its account");
 }
 

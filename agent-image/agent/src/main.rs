@@ -34,7 +34,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Start the desktop, and stay until a part of it ends
-    Run(Settings),
+    Run(Box<Settings>),
     /// Succeed if the desktop can be used; prints what it waits for
     Ready {
         /// The socket at which requests are taken

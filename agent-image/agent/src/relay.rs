@@ -155,7 +155,7 @@ async fn take(
             request = requests.next() => request,
             _ = &mut stopped => {
                 // What has come by now is still in here.
-                if requests.drain().await.is_err() { return };
+                if requests.drain().await.is_err() { return }
                 while let Some(request) = requests.next().await {
                     pass(&pod, request, &newest, &tell).await;
                 }
@@ -213,8 +213,9 @@ impl Gate {
             self.is_in(&client).await?;
             anyhow::Ok((client, requests))
         };
-        let came = timeout(CONNECT, come).await;
-        let (client, requests) = came.with_context(|| format!("nothing came about in {} s", CONNECT.as_secs()))??;
+        let in_time = timeout(CONNECT, come).await;
+        let (client, requests) =
+            in_time.with_context(|| format!("nothing came about in {} s", CONNECT.as_secs()))??;
         Ok((token, client, requests))
     }
 

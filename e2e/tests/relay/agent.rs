@@ -68,16 +68,10 @@ async fn an_agent_does_verbs_for_a_driver_elsewhere() {
     let (pod, file) = (stack.pod().await, File::new());
     file.write(&stack.token(&pod).await);
     begin(world, &pod.uid, &file.0);
-    let driver = world.relay.driver(stack.identity).await;
     // The account is made when the first pod signs in.
-    let driver = match driver {
-        Ok(driver) => driver,
-        Err(_) => {
-            let known = async || Ok(world.relay.driver(stack.identity).await.is_ok());
-            until("the account is there", Duration::from_secs(20), known).await.unwrap();
-            world.relay.driver(stack.identity).await.unwrap()
-        }
-    };
+    let known = async || Ok(world.relay.driver(stack.identity).await.is_ok());
+    until("the account is there", Duration::from_secs(20), known).await.unwrap();
+    let driver = world.relay.driver(stack.identity).await.unwrap();
     is_there(&driver, &pod.uid).await;
     assert_eq!(status(&driver, &pod.uid).await.unwrap(), State::Starting);
     let nonsense = driver.ask(&pod.uid.requests(), &inbox(&pod.uid), b"nonsense").await.unwrap();

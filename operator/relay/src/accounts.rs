@@ -49,7 +49,7 @@ pub struct Accounts {
     gate: Gate,
     line: Line,
     metrics: Metrics,
-    accounts: Made,
+    known: Made,
     streams: Made,
     tasks: TaskTracker,
 }
@@ -63,15 +63,15 @@ struct Registered {
 impl Accounts {
     /// Nothing was made yet.
     pub fn new(gate: Gate, line: Line, metrics: Metrics, tasks: TaskTracker) -> Self {
-        Self { gate, line, metrics, accounts: Made::default(), streams: Made::default(), tasks }
+        Self { gate, line, metrics, known: Made::default(), streams: Made::default(), tasks }
     }
 
     /// Sees to it that NATS knows the account of this Tenant.
     pub async fn ensure(&self, tenant: Identity) -> Result<(), NotMade> {
         let epoch = self.line.epoch();
-        if !is_made(&self.accounts, tenant, epoch) {
+        if !is_made(&self.known, tenant, epoch) {
             self.register(tenant).await?;
-            make(&self.accounts, tenant, epoch);
+            make(&self.known, tenant, epoch);
         }
         self.begin_stream(tenant, epoch);
         Ok(())

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_token_that_the_server_does_not_vouch_for_in_full_is_refused() {
-        let broken: [(fn(&mut Review), Reason); 8] = [
+        type Break = (fn(&mut Review), Reason);
+        let broken: [Break; 8] = [
             (|review| review.authenticated = false, Reason::TokenRejected),
             (|review| review.audiences.clear(), Reason::OtherAudience),
             (|review| review.audiences.push("kubernetes".to_owned()), Reason::OtherAudience),

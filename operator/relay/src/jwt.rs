@@ -89,8 +89,8 @@ pub fn open<T: DeserializeOwned>(text: &str, role: Role) -> Result<(T, PublicKey
     if !header.typ.eq_ignore_ascii_case("jwt") || header.alg != "ed25519-nkey" {
         return Err(Broken::Header);
     }
-    let issued: Issued = serde_json::from_slice(&content).map_err(|_| Broken::Claims)?;
-    let issuer = PublicKey::read(&issued.iss, role).map_err(|_| Broken::Signature)?;
+    let Issued { iss } = serde_json::from_slice(&content).map_err(|_| Broken::Claims)?;
+    let issuer = PublicKey::read(&iss, role).map_err(|_| Broken::Signature)?;
     if !issuer.signed(said.as_bytes(), &signature) {
         return Err(Broken::Signature);
     }

@@ -106,7 +106,7 @@ mod tests {
     fn what_there_is_no_room_for_is_left_out_and_said() {
         let (all, more) = taken(vec![(Some(0), vec!["window", "menu"])], 2);
         assert_eq!((all.len(), more), (2, true));
-        assert_eq!(taken(vec![(Some(0), vec!["window"])], 2).1, false);
+        assert!(!taken(vec![(Some(0), vec!["window"])], 2).1);
     }
 
     #[test]

@@ -186,9 +186,10 @@ image: tools musl ## Pack the operator into an OCI image; no engine needed.
 DESKTOP ?= localhost/steading/desktop:$(version)
 DESKTOP_OUTPUT ?= target/steading-desktop.tar
 desktop_image := cargo run --locked -q --release -p agent-image --bin desktop-image --
-agent-image: compilers ## Pack the desktop of agents into an OCI image (KEY=cosign.pem signs it).
+agent-image: compilers musl ## Pack the desktop of agents into an OCI image (KEY=cosign.pem signs it).
+	@$(static) -p agent --bin steading-agent
 	@mkdir -p "$(dir $(DESKTOP_OUTPUT))"
-	@$(desktop_image) pack --name "$(DESKTOP)" --output "$(DESKTOP_OUTPUT)" $(if $(KEY),--key "$(KEY)")
+	@$(desktop_image) pack --name "$(DESKTOP)" --agent "$(CARGO_TARGET_DIR)/$(musl)/release/steading-agent" --output "$(DESKTOP_OUTPUT)" $(if $(KEY),--key "$(KEY)")
 	@echo "steading: $(DESKTOP) is in $(DESKTOP_OUTPUT); its digest is above"
 
 agent-image-lock: compilers ## Choose the desktop's packages anew from Debian's archive (CHECK=1 only says what is new).

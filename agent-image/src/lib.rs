@@ -1,5 +1,5 @@
-//! The image of the desktops that agents drive: an X server, a window manager, Chromium, fonts, and what reads text. In: the packages that
-//! `packages.lock` names, and the files in `root`. Out: an OCI image, the same bytes each time, with a document (SPDX) of what it is
+//! The image of the desktops that agents drive: an X server, a window manager, Chromium, fonts, what reads text, and the agent. In: the
+//! packages that `packages.lock` names, the files in `root`, and the agent's program. Out: an OCI image, the same bytes each time, with a document (SPDX) of what it is
 //! made of.
 //!
 //! Neither an engine nor a registry is needed, and nothing of a package is run as root of the machine but what `rootfs.sh` names, in a
@@ -15,9 +15,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use image::Image;
 use image::debian::Lock;
 use image::debian::resolve::{ARCHITECTURE, Request};
+use image::program::architecture_of;
+use image::{Image, sbom};
 
 pub use layer::{Cache, Expected, Layer};
 pub use packages::{Now, Replaced};
@@ -36,7 +37,8 @@ pub const USER: &str = "65532:65532";
 pub const WRITABLE: [&str; 3] = ["/home/agent", "/run/agent", "/tmp"];
 /// Where the document of what the image is made of stands in it.
 pub const SBOM: &str = "usr/share/steading/desktop.spdx.json";
-const ENTRY: &str = "/usr/bin/desktop";
+/// The program in it that starts the desktop and drives it.
+const AGENT: &str = "usr/bin/steading-agent";
 /// What the document calls it.
 pub(crate) const NAME: &str = "steading-desktop";
 
@@ -76,7 +78,7 @@ pub fn started() -> Image {
     let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     Image {
         architecture: ARCHITECTURE.to_owned(),
-        entrypoint: vec![ENTRY.to_owned()],
+        entrypoint: vec![format!("/{AGENT}"), "run".to_owned()],
         environment: own::ENVIRONMENT.map(text).into(),
         user: USER.to_owned(),
         labels: labels.map(text).into(),
@@ -84,13 +86,23 @@ pub fn started() -> Image {
     }
 }
 
-/// The image on this layer under this name, such as `localhost/steading/desktop:0.1.0`.
+/// The image on this layer, with this agent (a static program), under this name, such as `localhost/steading/desktop:0.1.0`.
 ///
 /// # Errors
-/// If the layer is not there.
-pub fn image(name: &str, layer: &Layer) -> Result<Image> {
-    let sbom = image::File { mode: 0o644, content: layer.sbom()?.into_bytes() };
-    let files = own::files().into_iter().chain([(SBOM.to_owned(), sbom)]).collect();
+/// If the layer is not there, or the agent could not start on it.
+pub fn image(name: &str, layer: &Layer, agent: Vec<u8>) -> Result<Image> {
+    let architecture = architecture_of(&agent).context("the agent")?;
+    ensure!(architecture == ARCHITECTURE, "the agent is for {architecture}, the packages for {ARCHITECTURE}");
+    let program = sbom::Program {
+        name: "steading-agent",
+        version: env!("CARGO_PKG_VERSION"),
+        licence: env!("CARGO_PKG_LICENSE"),
+        content: &agent,
+    };
+    let document = image::File { mode: 0o644, content: sbom::with(&layer.sbom()?, &program)?.into_bytes() };
+    let agent = image::File { mode: 0o755, content: agent };
+    let made = [(SBOM.to_owned(), document), (AGENT.to_owned(), agent)];
+    let files = own::files().into_iter().chain(made).collect();
     Ok(Image { name: name.to_owned(), base: Some(layer.archive()), files, ..started() })
 }
 
@@ -98,12 +110,14 @@ pub fn image(name: &str, layer: &Layer) -> Result<Image> {
 ///
 /// # Errors
 /// If the folder is there already, `tar` is missing, or a file cannot be written.
-pub fn write_root(name: &str, layer: &Layer, root: &Path) -> Result<()> {
+pub fn write_root(image: &Image, root: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", root.display());
     fs::create_dir(root).with_context(failed)?;
-    let unpacked = Command::new("tar").arg("-xpf").arg(layer.archive()).arg("-C").arg(root).status();
-    ensure!(unpacked.context("cannot start tar")?.success(), "cannot unpack {}", layer.archive().display());
-    for (path, file) in image(name, layer)?.files {
+    if let Some(layer) = &image.base {
+        let unpacked = Command::new("tar").arg("-xpf").arg(layer).arg("-C").arg(root).status();
+        ensure!(unpacked.context("cannot start tar")?.success(), "cannot unpack {}", layer.display());
+    }
+    for (path, file) in &image.files {
         let path = root.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(failed)?;

@@ -18,8 +18,7 @@ pub(crate) const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Each path with permissions and content.
-const FILES: [(&str, u32, &str); 6] = [
-    ("usr/bin/desktop", 0o755, include_str!("../root/usr/bin/desktop")),
+const FILES: [(&str, u32, &str); 5] = [
     // In place of the one that comes with the package.
     ("usr/bin/chromium", 0o755, include_str!("../root/usr/bin/chromium")),
     (

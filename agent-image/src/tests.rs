@@ -26,7 +26,6 @@ fn own_files_lend_no_rights_and_belong_where_packages_have_none_or_the_wrong_one
     let passwd = String::from_utf8(files["etc/passwd"].content.clone()).unwrap();
     let (user, group) = USER.split_once(':').unwrap();
     assert!(passwd.contains(&format!("agent:x:{user}:{group}::{}:", WRITABLE[0])), "{passwd}");
-    assert!(files.contains_key(ENTRY.trim_start_matches('/')));
 }
 
 /// Chromium's own sandbox is what keeps a page from the session's secrets.
@@ -48,7 +47,7 @@ fn the_containerfile_ends_with_the_same_contents_environment_user_and_program() 
     let lines: Vec<_> = ["scratch".to_owned(), "COPY --from=build /contents /".to_owned()]
         .into_iter()
         .chain(variables)
-        .chain([format!("USER {}", image.user), format!("ENTRYPOINT [{:?}]", image.entrypoint[0])])
+        .chain([format!("USER {}", image.user), format!("ENTRYPOINT {:?}", image.entrypoint)])
         .collect();
     assert_eq!(last_stage.trim().lines().collect::<Vec<_>>(), lines);
     let rust = format!("rust:{}-trixie", env!("CARGO_PKG_RUST_VERSION"));

@@ -100,10 +100,12 @@ fn say(text: &str) {
 pub struct Root(Nursery);
 
 impl Root {
-    /// Unpacks them.
-    pub fn unpack(layer: &Layer) -> Result<Self> {
+    /// Unpacks the image of this layer with this agent.
+    pub fn unpack(layer: &Layer, agent: &Path) -> Result<Self> {
         let nursery = Nursery::on_disk("desktop-root")?;
-        agent_image::write_root("steading.test/desktop:1", layer, &nursery.directory().join("root"))?;
+        let agent = std::fs::read(agent).with_context(|| format!("cannot read {}", agent.display()))?;
+        let image = agent_image::image("steading.test/desktop:1", layer, agent)?;
+        agent_image::write_root(&image, &nursery.directory().join("root"))?;
         Ok(Self(nursery))
     }
 
@@ -124,23 +126,11 @@ pub struct Desktop {
 impl Desktop {
     /// Starts one, whose browser opens this address.
     pub async fn start(runtime: Runtime, root: &Root, address: &str) -> Result<Self> {
-        Self::start_with(runtime, root, None, address).await
-    }
-
-    /// The same with an agent, which is this program.
-    pub async fn driven(runtime: Runtime, root: &Root, program: &Path, address: &str) -> Result<Self> {
-        Self::start_with(runtime, root, Some(program), address).await
-    }
-
-    async fn start_with(runtime: Runtime, root: &Root, agent: Option<&Path>, address: &str) -> Result<Self> {
         let mut nursery = Nursery::new("desktop")?;
         let folders = ["bundle", "state", "view"].map(|name| nursery.subdirectory(name));
         let [bundle, state, view] = folders;
         let (bundle, state, view) = (bundle?, state?, view?);
-        if let Some(program) = agent {
-            std::fs::copy(program, view.join(bundle::AGENT)).context("cannot copy the agent")?;
-        }
-        bundle::write(&bundle, &root.path(), &view, agent.is_some(), address)?;
+        bundle::write(&bundle, &root.path(), &view, address)?;
         let mut command = match runtime {
             Runtime::Runc => Command::new("runc"),
             Runtime::Gvisor => {

@@ -10,6 +10,7 @@ mod archive;
 pub mod debian;
 mod layout;
 pub mod operator;
+pub mod program;
 mod roots;
 pub mod sbom;
 pub mod signature;

@@ -1,5 +1,5 @@
 //! What an image is made of, for those who look for licences and known faults. In: a lock, and the folder into which its packages were
-//! unpacked. Out: a document of SPDX 2.3 in JSON, the same each time.
+//! unpacked; and programs of ours. Out: a document of SPDX 2.3 in JSON, the same each time.
 //!
 //! Format: <https://spdx.github.io/spdx-spec/v2.3>; names of packages: <https://github.com/package-url/purl-spec>.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::debian::{Lock, Package};
@@ -50,6 +50,48 @@ pub fn spdx(name: &str, lock: &Lock, root: &Path) -> Result<String> {
         "relationships": relations,
         "hasExtractedLicensingInfos": others,
     });
+    Ok(format!("{document:#}\n"))
+}
+
+/// A program of ours in an image that has packages otherwise.
+pub struct Program<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Its licence, as SPDX calls it.
+    pub licence: &'a str,
+    /// Its bytes.
+    pub content: &'a [u8],
+}
+
+/// Adds a program to a document of packages.
+///
+/// # Errors
+/// If the document is none.
+pub fn with(document: &str, program: &Program<'_>) -> Result<String> {
+    let mut document: Value = serde_json::from_str(document).context("the document of what is in the image")?;
+    let (sum, id) = (crate::hex(program.content), format!("SPDXRef-Program-{}", program.name));
+    let described = json!({
+        "SPDXID": id,
+        "name": program.name,
+        "versionInfo": program.version,
+        "supplier": "Organization: Steading",
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "checksums": [{ "algorithm": "SHA256", "checksumValue": sum }],
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": program.licence,
+        "copyrightText": "NOASSERTION",
+        "primaryPackagePurpose": "APPLICATION",
+    });
+    let relation = json!({ "spdxElementId": IMAGE, "relationshipType": "CONTAINS", "relatedSpdxElement": id });
+    for (list, entry) in [("packages", described), ("relationships", relation)] {
+        document.get_mut(list).and_then(Value::as_array_mut).with_context(|| format!("it has no {list}"))?.push(entry);
+    }
+    // One name is for one document.
+    let namespace = document.get_mut("documentNamespace").context("it has no documentNamespace")?;
+    *namespace = format!("{}-{sum}", namespace.as_str().unwrap_or_default()).into();
     Ok(format!("{document:#}\n"))
 }
 

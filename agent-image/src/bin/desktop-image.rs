@@ -5,16 +5,17 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use agent_image::{Cache, Expected, LAYER, Layer};
+use agent_image::{Cache, Expected, LAYER, Layer, SBOM};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use image::Image;
 use image::debian::Lock;
 use image::signature::Key;
 
 /// Packs the desktop that agents drive into an OCI image, without an engine: the same lock always gives the same digest.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example:\n  desktop-image pack --name localhost/steading/desktop:0.1.0 --output steading-desktop.tar --key cosign.pem\n  skopeo copy oci-archive:steading-desktop.tar:0.1.0 docker://registry.example/steading/desktop:0.1.0"
+    after_help = "Example:\n  desktop-image pack --name localhost/steading/desktop:0.1.0 --agent steading-agent --output steading-desktop.tar --key cosign.pem\n  skopeo copy oci-archive:steading-desktop.tar:0.1.0 docker://registry.example/steading/desktop:0.1.0"
 )]
 struct Arguments {
     /// Where packages and layers are kept.
@@ -34,6 +35,9 @@ enum Task {
         /// Where the archive is written; what was there is replaced. What it is made of is written beside it, as *.spdx.json.
         #[arg(long, required_unless_present = "root")]
         output: Option<PathBuf>,
+        /// The agent, built as `make desktop-agent` does: one static program.
+        #[arg(long)]
+        agent: PathBuf,
         /// A private key (PKCS #8, PEM, ECDSA on P-256): signs the image as cosign does, and writes the public key beside the archive.
         #[arg(long, requires = "output")]
         key: Option<PathBuf>,
@@ -62,11 +66,13 @@ fn main() -> Result<()> {
         cache.or_else(home).context("no home directory is known: give --cache a folder that may grow by 2 GB")?;
     let cache = Cache::of(&cache);
     match task {
-        Task::Pack { name, output, key, root } => {
+        Task::Pack { name, output, agent, key, root } => {
             let layer = Layer::of(&agent_image::lock()?, &cache, Expected::Sum(LAYER), say)?;
+            let agent = fs::read(&agent).with_context(|| format!("cannot read {}", agent.display()))?;
+            let image = agent_image::image(&name, &layer, agent)?;
             match (output, root) {
-                (Some(output), _) => pack(&name, &layer, &output, key.as_deref()),
-                (_, Some(root)) => agent_image::write_root(&name, &layer, &root),
+                (Some(output), _) => pack(&image, &output, key.as_deref()),
+                (_, Some(root)) => agent_image::write_root(&image, &root),
                 (None, None) => bail!("neither --output nor --root"),
             }
         }
@@ -90,17 +96,18 @@ fn write(path: &Path, content: &str) -> Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn pack(name: &str, layer: &Layer, output: &Path, key: Option<&Path>) -> Result<()> {
+fn pack(image: &Image, output: &Path, key: Option<&Path>) -> Result<()> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
     let pem = |path| read(path).and_then(|pem| Key::from_pem(&pem)).with_context(|| format!("{}", path.display()));
     let key = key.map(pem).transpose()?;
-    let image = agent_image::image(name, layer)?;
     say("compressing the image (about a minute)");
     let partial = output.with_extension("partial");
     let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     let digest = image.write_signed(BufWriter::new(file), key.as_ref())?;
     fs::rename(&partial, output).with_context(|| format!("cannot write {}", output.display()))?;
-    write(&output.with_extension("spdx.json"), &layer.sbom()?)?;
+    let sbom = image.files.get(SBOM).context("the image has no document of what is in it")?;
+    fs::write(output.with_extension("spdx.json"), &sbom.content)
+        .with_context(|| format!("cannot write {}", output.with_extension("spdx.json").display()))?;
     if let Some(key) = key {
         write(&output.with_extension("pub"), &key.public_pem())?;
     }

@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 pub const VOLUMES: [&str; 3] = agent_image::WRITABLE;
 /// Where the test has its own.
 const VIEW: &str = "/run/view";
-/// What the agent is called there, and the socket at which it takes requests.
-pub(super) const AGENT: &str = "steading-agent";
+/// The socket at which the agent takes requests.
 pub(super) const SOCKET: &str = "agent";
 
 /// Writes it.
-pub(super) fn write(bundle: &Path, root: &Path, view: &Path, agent: bool, address: &str) -> Result<()> {
+pub(super) fn write(bundle: &Path, root: &Path, view: &Path, address: &str) -> Result<()> {
     // As volumes of pods are: anybody's.
     std::fs::set_permissions(view, std::fs::Permissions::from_mode(0o777))?;
     let (user, group) = agent_image::USER.split_once(':').context("the user of the image is none")?;
@@ -25,9 +24,7 @@ pub(super) fn write(bundle: &Path, root: &Path, view: &Path, agent: bool, addres
     let variables = image.environment.iter().map(|(name, value)| format!("{name}={value}"));
     let variables: Vec<_> =
         variables.chain([format!("DESKTOP_VIEW={VIEW}/view"), format!("AGENT_SOCKET={VIEW}/{SOCKET}")]).collect();
-    let driven = [format!("{VIEW}/{AGENT}"), "run".to_owned()];
-    let program = if agent { driven.as_slice() } else { image.entrypoint.as_slice() };
-    let arguments: Vec<_> = program.iter().map(String::as_str).chain([address]).collect();
+    let arguments: Vec<_> = image.entrypoint.iter().map(String::as_str).chain([address]).collect();
     let none = json!({ "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] });
     let namespaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({ "type": kind }));
     let configuration = json!({

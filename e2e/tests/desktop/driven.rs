@@ -8,7 +8,7 @@ use agent_protocol::{
     Screenshot, SetClipboard, Size, TreeOf, Type, Verb, Whole,
 };
 use anyhow::{Context as _, Result, bail};
-use e2e::desktops::{Desktop, Driver, middle, program};
+use e2e::desktops::{Desktop, Driver, middle};
 use e2e::lacks_real_nodes;
 use e2e::packets::Runtime;
 
@@ -38,9 +38,9 @@ async fn fills_a_form(runtime: Runtime) -> Result<()> {
     if lacks_real_nodes()? {
         return Ok(());
     }
-    let (root, program) = (root().await?, program().await?);
+    let root = root().await?;
     let _alone = ALONE.lock().await;
-    let mut desktop = Desktop::driven(runtime, root, &program, FORM).await?;
+    let mut desktop = Desktop::start(runtime, root, FORM).await?;
     let (mut driver, ready) = desktop.driver()?;
     e2e::show(&format!("desktop: {}: the agent is ready after {ready:.2?}", runtime.name()));
 

@@ -57,6 +57,22 @@ fn each_package_of_the_lock_is_there_by_version_checksum_and_address() {
 }
 
 #[test]
+fn a_program_of_ours_is_told_beside_the_packages_and_another_one_makes_another_document() {
+    let packages = spdx("farm", &lock(&["cow"]), Path::new("/nonexistent")).unwrap();
+    let with = |content: &[u8]| {
+        let program = Program { name: "milker", version: "7.8.9", licence: "Apache-2.0", content };
+        serde_json::from_str::<Value>(&with(&packages, &program).unwrap()).unwrap()
+    };
+    let (first, second) = (with(b"moo"), with(b"baa"));
+    let milker = &first["packages"][2];
+    assert_eq!((&milker["name"], &milker["versionInfo"]), (&json!("milker"), &json!("7.8.9")));
+    assert_eq!(milker["checksums"][0]["checksumValue"], crate::hex(b"moo"));
+    assert_eq!(first["relationships"][2]["relatedSpdxElement"], milker["SPDXID"]);
+    assert_eq!(first["packages"].as_array().unwrap().len(), 3);
+    assert_ne!(first["documentNamespace"], second["documentNamespace"]);
+}
+
+#[test]
 fn licences_are_told_by_their_names_in_spdx_where_the_notice_names_them() {
     let cases = [
         ("License: Expat\n ...\nLicense: GPL-2+\n", "GPL-2.0-or-later AND MIT"),

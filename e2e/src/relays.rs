@@ -44,10 +44,23 @@ const LIMITS: Limits = Limits {
 pub const NAMESPACE: &str = "steading-relay";
 const ACCOUNT: &str = "steading-relay";
 
+/// Where a server of NATS is.
+struct Ports {
+    clients: Port,
+    monitor: Port,
+    peers: Port,
+}
+
+impl Ports {
+    fn reserve(host: &str) -> Result<Self> {
+        let port = || Port::reserve_at(host);
+        Ok(Self { clients: port()?, monitor: port()?, peers: port()? })
+    }
+}
+
 /// NATS and who lets in.
 pub struct Relay {
-    nats: Port,
-    monitor: Port,
+    servers: Vec<Ports>,
     http: Port,
     authority: PathBuf,
     root: Root,
@@ -61,8 +74,13 @@ pub struct Relay {
 impl Relay {
     /// Starts both for this plane, on which the doorkeeper's ServiceAccount and its rights must be.
     pub async fn start(plane: &Plane) -> Result<Self> {
+        Self::start_several(plane, 1).await
+    }
+
+    /// The same with so many servers of NATS.
+    pub async fn start_several(plane: &Plane, servers: usize) -> Result<Self> {
         let nursery = Nursery::new("relay")?;
-        let served = plane.authority().server("relay", &[plane.host(), "localhost"])?;
+        let served = plane.authority().peer("relay", &[plane.host(), "localhost"])?;
         nursery.write("tls.crt", &served.certificate)?;
         nursery.write("tls.key", secrecy::ExposeSecret::expose_secret(&served.key))?;
         let authority = nursery.write("ca.crt", plane.authority().certificate())?;
@@ -72,8 +90,7 @@ impl Relay {
         let config = plane.config(&plane::Identity::Token(token))?;
         let host = plane.host();
         let relay = Self {
-            nats: Port::reserve_at(host)?,
-            monitor: Port::reserve_at(host)?,
+            servers: (0..servers).map(|_| Ports::reserve(host)).collect::<Result<_>>()?,
             http: Port::reserve_at(host)?,
             authority,
             root: Root::parse(secret.as_bytes())?,
@@ -94,30 +111,42 @@ impl Relay {
         self.nursery.lock().ok().context("a test panicked while it held the relay's processes")
     }
 
-    /// Starts the server, again too: it then has what it had.
+    /// Starts the servers, again too: they then have what they had.
     pub async fn start_nats(&self) -> Result<()> {
+        for number in 0..self.servers.len() {
+            self.spawn_nats(number).await?;
+        }
+        for ports in &self.servers {
+            let url = format!("http://{}/healthz", ports.monitor.address());
+            self.until_ready("NATS", &url).await.with_context(|| self.log().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    async fn spawn_nats(&self, number: usize) -> Result<()> {
+        let ports = self.servers.get(number).context("there is no such server")?;
         let directory = self.directory()?;
         let path = |name: &str| directory.join(name);
+        let peers = || self.servers.iter().map(|ports| ports.peers.address()).collect();
         let server = Server {
-            name: "relay".to_owned(),
-            listen: self.nats.address(),
-            monitor: self.monitor.address(),
+            name: nats(number),
+            listen: ports.clients.address(),
+            monitor: ports.monitor.address(),
             tls_certificate: path("tls.crt"),
             tls_key: path("tls.key"),
-            data: path("data"),
+            data: path("data").join(nats(number)),
             storage: 8 << 30,
             connections: 1000,
-            peers: vec![],
-            peer_listen: String::new(),
-            peer_authority: None,
+            peers: if self.servers.len() == 1 { vec![] } else { peers() },
+            peer_listen: ports.peers.address(),
+            peer_authority: Some(self.authority.clone()),
         };
         let notary = Notary::new(Root::read(&path("secret"))?, LIMITS);
-        let config = self.locked()?.write("nats.conf", server_config::write(&server, &notary, now()?)?)?;
+        let written = server_config::write(&server, &notary, now()?)?;
+        let config = self.locked()?.write(&format!("{}.conf", nats(number)), written)?;
         let mut command = Command::new(Component::Nats.path().await?);
         command.arg("--config").arg(config);
-        self.locked()?.spawn("nats", &mut command)?;
-        let url = format!("http://{}/healthz?js-enabled-only=true", self.monitor.address());
-        self.until_ready("NATS", &url).await.with_context(|| self.log().unwrap_or_default())
+        self.locked()?.spawn(&nats(number), &mut command).map(drop)
     }
 
     /// Starts who lets in, again too.
@@ -126,7 +155,8 @@ impl Relay {
             "steading-relay".to_owned(),
             "serve".to_owned(),
             format!("--secret={}", self.directory()?.join("secret").display()),
-            format!("--servers={}", self.address()),
+            format!("--servers={}", self.addresses().join(",")),
+            format!("--events-copies={}", self.servers.len()),
             format!("--authority={}", self.authority.display()),
             format!("--http={}", self.http.address()),
             format!("--tenant-connections={CONNECTIONS}"),
@@ -145,9 +175,9 @@ impl Relay {
         doorkeeper.context("nobody keeps the door")?.stop()
     }
 
-    /// Kills NATS.
-    pub fn kill_nats(&self) -> Result<()> {
-        self.locked()?.kill("nats")
+    /// Kills one server.
+    pub fn kill_nats(&self, number: usize) -> Result<()> {
+        self.locked()?.kill(&nats(number))
     }
 
     async fn until_ready(&self, name: &str, url: &str) -> Result<()> {
@@ -157,14 +187,14 @@ impl Relay {
         crate::wait::until(&format!("{name} is ready"), Duration::from_mins(1), ready).await
     }
 
-    /// Where NATS is, such as `tls://127.0.0.1:20001`.
-    pub fn address(&self) -> String {
-        format!("tls://{}", self.nats.address())
+    /// Where the servers are, such as `tls://127.0.0.1:20001`.
+    pub fn addresses(&self) -> Vec<String> {
+        self.servers.iter().map(|ports| format!("tls://{}", ports.clients.address())).collect()
     }
 
-    /// The same without what is spoken there.
+    /// Where the first one is, without what is spoken there.
     pub fn socket(&self) -> String {
-        self.nats.address()
+        self.servers.first().map(|ports| ports.clients.address()).unwrap_or_default()
     }
 
     /// The certificates that clients trust.
@@ -182,9 +212,11 @@ impl Relay {
         Ok(self.root.key(owner)?.public())
     }
 
-    /// What NATS wrote.
+    /// What the servers wrote.
     pub fn log(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.directory()?.join("nats.log"))?)
+        let directory = self.directory()?;
+        let read = |number| std::fs::read_to_string(directory.join(format!("{}.log", nats(number))));
+        Ok((0..self.servers.len()).map(read).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// Asks the doorkeeper for its metrics.
@@ -212,6 +244,11 @@ impl Relay {
         let jwt = sign(&claims, &self.root.key(account)?, now).context("no JWT")?;
         Caller::with_jwt(self, jwt).await
     }
+}
+
+/// What a server is called.
+fn nats(number: usize) -> String {
+    format!("nats-{number}")
 }
 
 fn now() -> Result<u64> {

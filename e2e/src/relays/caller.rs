@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_protocol::relay::PodUid;
 use anyhow::{Context as _, Result, bail};
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectOptions, Event, Message, Request, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, Message, Request, ServerAddr, Subscriber};
 use data_encoding::BASE64URL_NOPAD;
 use futures::StreamExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -51,13 +51,15 @@ impl Caller {
 
     async fn connect(relay: &Relay, options: ConnectOptions, pod: Option<PodUid>) -> Result<Self> {
         crate::certificates::install_tls_provider();
+        let servers =
+            relay.addresses().iter().map(|address| address.parse()).collect::<Result<Vec<ServerAddr>, _>>()?;
         let complaints = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&complaints);
         let client = options
             .add_root_certificates(relay.authority().to_owned())
             .require_tls(true)
             .tls_first()
-            .max_reconnects(1)
+            .max_reconnects(servers.len())
             .connection_timeout(Duration::from_secs(15))
             .event_callback(move |event| {
                 if !matches!(event, Event::Connected) {
@@ -65,7 +67,7 @@ impl Caller {
                 }
                 async {}
             })
-            .connect(relay.address())
+            .connect(servers)
             .await?;
         let caller = Self { client, complaints, pod };
         // A server that is still thinking about it asks whether the client is there, which the client takes for a welcome.

@@ -41,7 +41,7 @@ impl Drop for File {
 }
 
 fn begin(world: &World, pod: &PodUid, token: &Path) {
-    let servers = vec![world.relay.address().parse().unwrap()];
+    let servers = world.relay.addresses().iter().map(|address| address.parse().unwrap()).collect();
     let gate = Gate::new(servers, world.relay.authority().to_owned(), token.to_owned(), pod.clone());
     let desktop = Arc::new(Desktop::new((1280, 800), "unix:path=/nowhere"));
     tokio::spawn(Server::new(desktop).serve(Relay::dial(gate)));

@@ -35,10 +35,15 @@ pub async fn world() -> &'static World {
 
 /// One of one's own, on the same plane.
 pub async fn new_world() -> World {
+    world_of_several(1).await
+}
+
+/// The same with so many servers of NATS.
+pub async fn world_of_several(servers: usize) -> World {
     static READY: OnceCell<()> = OnceCell::const_new();
     let plane = Plane::shared(Tier::One).await.unwrap();
     READY.get_or_init(|| prepare(plane)).await;
-    World { plane, relay: Relay::start(plane).await.unwrap() }
+    World { plane, relay: Relay::start_several(plane, servers).await.unwrap() }
 }
 
 async fn prepare(plane: &Plane) {

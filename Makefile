@@ -108,6 +108,7 @@ mutants := $(STEADING_CACHE)/tools/cargo-mutants-$(mutants_version)/bin/cargo-mu
 
 # What is pure: what should exist, and the decisions of the engine. What survives on purpose stands in .cargo/mutants.toml.
 pure := conditions contest round fault backoff gate children known watches lease/decide
+doorkeeping := nkey root jwt limits rights request shown admit budget server_config
 decisions := host allow address policy policy_file asked credentials token usage
 MUTANTS ?= $(foreach file,$(pure),--file operator/src/engine/$(file).rs) --file operator/src/client/policy.rs
 mutants: $(mutants) ## Change the pure code in every way; a test must notice each.
@@ -116,6 +117,8 @@ mutants: $(mutants) ## Change the pure code in every way; a test must notice eac
 	$(mutants) mutants --package operator $(MUTANTS) --output "$(STEADING_CACHE)/mutants/operator" -- --lib -- engine client || status=$$?; \
 	$(mutants) mutants --package gateway $(decisions:%=--file operator/gateway/src/%.rs) \
 	  --output "$(STEADING_CACHE)/mutants/gateway" -- --lib || status=$$?; \
+	$(mutants) mutants --package relay $(doorkeeping:%=--file operator/relay/src/%.rs) \
+	  --output "$(STEADING_CACHE)/mutants/relay" -- --lib || status=$$?; \
 	exit $$status
 
 # `advisories` needs a database that is fetched from outside, so it is not part of the tests: see CONTRIBUTING.md.
@@ -174,7 +177,7 @@ static := RUSTFLAGS="--remap-path-prefix=$(cargo_home)=/cargo" CC_$(subst -,_,$(
   CFLAGS_$(subst -,_,$(musl))="-ffile-prefix-map=$(cargo_home)=/cargo -ffile-prefix-map=$(CARGO_TARGET_DIR)=/target" \
   cargo build --locked --release --target $(musl)
 image: tools musl ## Pack the operator into an OCI image; no engine needed.
-	@$(static) -p operator --bin operator -p probe --bin probe -p canary --bin canary
+	@$(static) -p operator --bin operator -p probe --bin probe -p canary --bin canary -p relay --bin steading-relay
 	@mkdir -p "$(dir $(OUTPUT))"
 	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output "$(OUTPUT)" \
 	  --programs "$(CARGO_TARGET_DIR)/$(musl)/release"

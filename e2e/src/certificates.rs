@@ -54,11 +54,26 @@ impl Authority {
 
     /// A certificate for a server reached under `names`: DNS names or IP addresses.
     pub fn server(&self, common_name: &str, names: &[&str]) -> Result<KeyedCertificate> {
+        self.serves(common_name, names, vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// The same for one of several servers, which shows it to the others, too.
+    pub fn peer(&self, common_name: &str, names: &[&str]) -> Result<KeyedCertificate> {
+        let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.serves(common_name, names, both)
+    }
+
+    fn serves(
+        &self,
+        common_name: &str,
+        names: &[&str],
+        usages: Vec<ExtendedKeyUsagePurpose>,
+    ) -> Result<KeyedCertificate> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).context("a server name is no DNS name or IP address")?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = usages;
         self.sign(params)
     }
 

@@ -39,6 +39,8 @@ pub enum Component {
     Kes,
     /// The authorization server.
     OpenFga,
+    /// The server of messages, at which agents and who drives them meet.
+    Nats,
     /// The installer of the chart.
     Helm,
     /// The agent of a real node.
@@ -76,7 +78,7 @@ pub enum Component {
 impl Component {
     /// What planes and the servers outside are made of, in the order in which it is best to build them: what is needed first comes
     /// first.
-    pub const ALL: [Component; 11] = [
+    pub const ALL: [Component; 12] = [
         Component::Etcd,
         Component::KubeApiserver,
         Component::Helm,
@@ -88,6 +90,7 @@ impl Component {
         Component::Kes,
         Component::Minio,
         Component::OpenFga,
+        Component::Nats,
     ];
 
     /// What real nodes need besides.

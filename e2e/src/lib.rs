@@ -29,6 +29,7 @@
 //! - [`Tier::One`] is ready in 3 to 4 s and only stores, validates and admits. [`Tier::Two`] also acts: namespaces go
 //!   away, quotas count, pods run on fake nodes. [`Tier::Three`] has real nodes: see [`packets`], and begin such a test with
 //!   [`lacks_real_nodes`]; [`databases`] gives them databases.
+//! - [`relays`] starts NATS with the relay's doorkeeper before it, on any plane.
 //! - [`desktops`] runs the image of agents' desktops without a cluster, under either kernel.
 //! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
@@ -53,6 +54,7 @@ pub mod nursery;
 pub mod packets;
 pub mod plane;
 pub mod ports;
+pub mod relays;
 pub mod secrets;
 pub mod servers;
 pub mod site;

@@ -1,6 +1,6 @@
-//! The operator's image: three static programs, the authorities that they trust, and nothing else. No shell, no package, no library.
+//! The operator's image: four static programs, the authorities that they trust, and nothing else. No shell, no package, no library.
 //!
-//! In: the operator, the probe and the canary, built for musl. Out: the [`Image`], or why a program cannot be in one.
+//! In: the operator, the probe, the canary and the relay's doorkeeper, built for musl. Out: the [`Image`], or why a program cannot be in one.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ const OPERATOR: &str = "operator";
 const PROBE: &str = "probe";
 /// What the operator runs in each stack with a database, under the same image: whoever mirrors images has one of them.
 const CANARY: &str = "canary";
+/// What lets agents in to NATS, under the same image for the same reason.
+const RELAY: &str = "steading-relay";
 /// Whom the chart runs it as: nobody that a distribution knows.
 const USER: &str = "65532:65532";
 
@@ -28,6 +30,8 @@ pub struct Programs {
     pub probe: Vec<u8>,
     /// What writes into databases and drills.
     pub canary: Vec<u8>,
+    /// What lets agents in to NATS.
+    pub relay: Vec<u8>,
 }
 
 /// An image of these programs under this name, such as `localhost/steading/operator:0.1.0`.
@@ -35,14 +39,14 @@ pub struct Programs {
 /// # Errors
 /// If one of them is none for Linux, for a processor that is not known here, or needs libraries that the image has not; or if they are
 /// for different processors.
-pub fn image(name: &str, Programs { operator, probe, canary }: Programs) -> Result<Image> {
+pub fn image(name: &str, Programs { operator, probe, canary, relay }: Programs) -> Result<Image> {
     let architecture = architecture_of(&operator).context(OPERATOR)?.to_owned();
-    for (program, content) in [(PROBE, &probe), (CANARY, &canary)] {
+    for (program, content) in [(PROBE, &probe), (CANARY, &canary), (RELAY, &relay)] {
         let other = architecture_of(content).context(program)?;
         ensure!(architecture == other, "the operator is for {architecture}, the {program} for {other}");
     }
     let roots = File { mode: 0o644, content: roots::bundle().into_bytes() };
-    let programs = [(OPERATOR, operator), (PROBE, probe), (CANARY, canary)];
+    let programs = [(OPERATOR, operator), (PROBE, probe), (CANARY, canary), (RELAY, relay)];
     let programs = programs.map(|(name, content)| (name.to_owned(), File { mode: 0o755, content }));
     let files: BTreeMap<_, _> = programs.into_iter().chain([(ROOTS.to_owned(), roots)]).collect();
     let labels = [
@@ -69,7 +73,7 @@ mod tests {
     /// These programs, each good.
     fn programs(machine: u16) -> Programs {
         let good = || program(machine, &[1]);
-        Programs { operator: good(), probe: good(), canary: good() }
+        Programs { operator: good(), probe: good(), canary: good(), relay: good() }
     }
 
     #[test]
@@ -85,9 +89,11 @@ mod tests {
         let refused = |bad: Vec<u8>| {
             let first = told(Programs { operator: bad.clone(), ..programs(62) });
             let second = told(Programs { probe: bad.clone(), ..programs(62) });
-            let third = told(Programs { canary: bad, ..programs(62) });
+            let third = told(Programs { canary: bad.clone(), ..programs(62) });
+            let fourth = told(Programs { relay: bad, ..programs(62) });
             assert_eq!(first.strip_prefix("operator: "), second.strip_prefix("probe: "));
             assert_eq!(first.strip_prefix("operator: "), third.strip_prefix("canary: "));
+            assert_eq!(first.strip_prefix("operator: "), fourth.strip_prefix("steading-relay: "));
             first
         };
         assert!(refused(program(62, &[1, 3])).contains("needs libraries"));
@@ -102,7 +108,7 @@ mod tests {
     fn the_image_runs_as_nobody_and_holds_the_programs_and_their_authorities_alone() {
         let image = image("localhost/steading/operator:0.1.0", programs(62)).unwrap();
         assert_eq!(image.user, "65532:65532");
-        assert_eq!(image.files.keys().collect::<Vec<_>>(), [CANARY, ROOTS, OPERATOR, PROBE]);
+        assert_eq!(image.files.keys().collect::<Vec<_>>(), [CANARY, ROOTS, OPERATOR, PROBE, RELAY]);
         let roots = String::from_utf8(image.files[ROOTS].content.clone()).unwrap();
         assert!(roots.matches("-----BEGIN CERTIFICATE-----").count() > 100);
         assert!(roots.lines().all(|line| line.len() <= 64), "PEM has lines of 64 characters");

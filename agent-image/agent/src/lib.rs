@@ -11,6 +11,7 @@ mod layout;
 pub mod local;
 pub mod parts;
 mod picture;
+pub mod relay;
 mod scale;
 pub mod serve;
 pub mod settings;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use agent::desktop::Desktop;
 use agent::local::{self, Local};
+use agent::relay::Relay;
 use agent::serve::Server;
 use agent::settings::Settings;
 use agent::{init, supervise};
@@ -38,7 +39,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Start the desktop, and stay until a part of it ends
-    Run(Settings),
+    Run(Box<Settings>),
     /// Succeed if the desktop can be used; prints what it waits for
     Ready {
         /// The socket at which requests are taken
@@ -79,10 +80,13 @@ async fn stay(settings: &Settings) -> Result<Infallible> {
     let desktop = Arc::new(Desktop::new(settings.size.0, &settings.bus));
     agent::parts::folders(settings)?;
     let local = Local::listen(&settings.socket())?;
-    let serve = Server::new(Arc::clone(&desktop)).serve(local);
+    let server = Server::new(Arc::clone(&desktop));
+    if let Some(gate) = settings.relay.gate() {
+        tokio::spawn(Arc::clone(&server).serve(Relay::dial(gate)));
+    }
     tokio::select! {
         failed = supervise::run(settings, &desktop) => failed,
-        () = serve => bail!("nothing brings requests any more"),
+        () = server.serve(local) => bail!("nothing brings requests any more"),
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::display;
+use crate::relay;
 use crate::scale::Pair;
 
 /// The smallest and the largest screen.
@@ -36,6 +37,9 @@ pub struct Settings {
     /// The socket at which requests are taken; agent in the runtime folder if it is not said
     #[arg(long, env = "AGENT_SOCKET")]
     socket: Option<PathBuf>,
+    /// Where requests come from besides
+    #[command(flatten)]
+    pub relay: relay::Settings,
     /// What the browser opens first
     pub addresses: Vec<String>,
 }

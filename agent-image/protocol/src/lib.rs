@@ -6,6 +6,7 @@
 
 mod frame;
 mod outcomes;
+pub mod relay;
 mod values;
 mod verbs;
 

@@ -45,6 +45,7 @@ impl Component {
             Component::Minio => Recipe::named("minio", "github.com/minio/minio", 180),
             Component::Kes => Recipe::named("kes", "github.com/minio/kes/cmd/kes", 60),
             Component::OpenFga => Recipe::named("openfga", "github.com/openfga/openfga/cmd/openfga", 160),
+            Component::Nats => Recipe::new("nats", "github.com/nats-io/nats-server/v2", "nats-server", 30),
             Component::Helm => Recipe::named("helm", "helm.sh/helm/v4/cmd/helm", 75),
             Component::Containerd => {
                 Recipe::named("containerd", "github.com/containerd/containerd/v2/cmd/containerd", 100)

@@ -8,6 +8,7 @@ mod installed;
 mod operator_rights;
 mod people;
 mod probe;
+mod relay;
 mod rendered;
 mod server;
 mod values;

@@ -133,7 +133,7 @@ fn refused_for_the_probe() -> Vec<(Value, &'static str)> {
 }
 
 fn all_refused() -> Vec<(Value, &'static str)> {
-    [refused(), refused_for_the_probe()].concat()
+    [refused(), refused_for_the_probe(), crate::relay::refused()].concat()
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use image::operator::Programs;
     after_help = "Example:\n  operator-image --programs target/x86_64-unknown-linux-musl/release \\\n    --name localhost/steading/operator:0.1.0 --output steading-operator.tar\n  skopeo copy oci-archive:steading-operator.tar docker://registry.example/steading/operator:0.1.0"
 )]
 struct Arguments {
-    /// The folder with the programs `operator`, `probe` and `canary`, linked statically.
+    /// The folder with the programs `operator`, `probe`, `canary` and `steading-relay`, linked statically.
     #[arg(long)]
     programs: PathBuf,
     /// Name with tag.
@@ -35,7 +35,12 @@ fn main() -> Result<()> {
         let path = programs.join(program);
         fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let contents = Programs { operator: read("operator")?, probe: read("probe")?, canary: read("canary")? };
+    let contents = Programs {
+        operator: read("operator")?,
+        probe: read("probe")?,
+        canary: read("canary")?,
+        relay: read("steading-relay")?,
+    };
     let image = image::operator::image(&name, contents).with_context(|| programs.display().to_string())?;
     if let Some(root) = root {
         return image.write_files(&root);

@@ -1,7 +1,7 @@
 # Every command of the project. `make help` lists them; `make test` is what CI runs.
 #
 # Nothing is kept in the work tree but what is made for people: target/cluster/kubeconfig, target/steading-operator.tar. Compiled
-# code and the programs of the test clusters live in a cache that can be deleted at any time.
+# code and the programs of the test clusters live in a cache that can be deleted at any time; packages of Debian live there, too.
 
 STEADING_CACHE ?= $(HOME)/.cache/steading
 CARGO_TARGET_DIR ?= $(STEADING_CACHE)/target
@@ -10,7 +10,7 @@ export STEADING_CACHE CARGO_TARGET_DIR
 # Cargo takes what another checkout built for its own if that is newer than its files. So whoever comes from another checkout makes his
 # files new.
 ignored := $(shell [ ! -d "$(CARGO_TARGET_DIR)" ] || [ "$$(cat "$(CARGO_TARGET_DIR)/checkout" 2>/dev/null)" = "$(CURDIR)" ] || \
-  { find operator image e2e -name '*.rs' -exec touch {} + && echo "$(CURDIR)" >"$(CARGO_TARGET_DIR)/checkout"; })
+  { find operator image agent-image e2e -name '*.rs' -exec touch {} + && echo "$(CURDIR)" >"$(CARGO_TARGET_DIR)/checkout"; })
 
 # Read from where they are decided, so that they cannot drift apart.
 rust_minimum := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -26,15 +26,16 @@ TEST_THREADS ?= 8
 TIER ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo image programs musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
+.PHONY: help demo image agent-image agent-image-lock desktop-agent programs musl test tools fmt fmt-check lint licences unit worlds mutants e2e generate docs cluster-up cluster-down fence-negate faults
 
 help: ## List every target.
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: TIER, DATABASES=1 (cluster-up), KEEP (demo),"
 	@echo "           CLUSTER=current, CLASS, YES=1 (demo: on a cluster of yours),"
 	@echo "           REQUIRE_TIER, TEST_FILES, TEST_THREADS (test),"
 	@echo "           SEEDS, SEED (worlds), SEED (faults), IMAGE, OUTPUT (image),"
+	@echo "           DESKTOP, DESKTOP_OUTPUT, KEY (agent-image), CHECK=1, SAME=1 (agent-image-lock),"
 	@echo "           STEADING_CACHE, CARGO_TARGET_DIR (where builds are kept)."
 
 # Built first and not in silence: from nothing it takes minutes. KEEP=1 leaves the cluster up until Ctrl-C. On a cluster of somebody's
@@ -177,6 +178,22 @@ image: tools musl ## Pack the operator into an OCI image; no engine needed.
 	@cargo run --locked -q -p image --bin operator-image -- --name "$(IMAGE)" --output "$(OUTPUT)" \
 	  --programs "$(CARGO_TARGET_DIR)/$(musl)/release"
 	@echo "steading: $(IMAGE) is in $(OUTPUT); its digest is above"
+
+# Built with optimisation, because half a gigabyte is compressed. Needs no root, but programs of Debian: apt-get, dpkg-deb.
+DESKTOP ?= localhost/steading/desktop:$(version)
+DESKTOP_OUTPUT ?= target/steading-desktop.tar
+desktop_image := cargo run --locked -q --release -p agent-image --bin desktop-image --
+agent-image: compilers ## Pack the desktop of agents into an OCI image (KEY=cosign.pem signs it).
+	@mkdir -p "$(dir $(DESKTOP_OUTPUT))"
+	@$(desktop_image) pack --name "$(DESKTOP)" --output "$(DESKTOP_OUTPUT)" $(if $(KEY),--key "$(KEY)")
+	@echo "steading: $(DESKTOP) is in $(DESKTOP_OUTPUT); its digest is above"
+
+agent-image-lock: compilers ## Choose the desktop's packages anew from Debian's archive (CHECK=1 only says what is new).
+	@$(desktop_image) lock $(if $(CHECK),--check) $(if $(SAME),--same)
+
+desktop-agent: musl ## Build the program that drives a desktop from within.
+	@$(static) -p agent --bin steading-agent
+	@echo "$(CARGO_TARGET_DIR)/$(musl)/release"
 
 programs: musl ## Build probe and canary, for nodes beside an operator process.
 	@$(static) -p probe --bin probe -p canary --bin canary

@@ -28,6 +28,7 @@ use crate::wait::until;
 
 pub use earlier::Earlier;
 pub use in_process::InProcess;
+pub(crate) use pods::make;
 pub use pods::{LEASE, OperatorPods, pack};
 pub use probes::{enforcement_of, import_programs, with_probes};
 pub use process::OperatorProcess;

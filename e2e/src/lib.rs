@@ -29,6 +29,7 @@
 //! - [`Tier::One`] is ready in 3 to 4 s and only stores, validates and admits. [`Tier::Two`] also acts: namespaces go
 //!   away, quotas count, pods run on fake nodes. [`Tier::Three`] has real nodes: see [`packets`], and begin such a test with
 //!   [`lacks_real_nodes`]; [`databases`] gives them databases.
+//! - [`desktops`] runs the image of agents' desktops without a cluster, under either kernel.
 //! - Take [`Plane::start`] instead of [`Plane::shared`] when you count calls of the operator, inject faults, or change
 //!   what is cluster-wide (policies, CRDs). At most four own and four shared planes live at once on a machine
 //!   (`STEADING_PLANES`); the rest wait for their turn.
@@ -43,6 +44,7 @@
 pub mod certificates;
 pub mod components;
 pub mod databases;
+pub mod desktops;
 pub mod faults;
 pub mod history;
 pub mod install;

@@ -35,6 +35,13 @@ impl<W: Write> Archive<W> {
             .with_context(|| format!("cannot add the link {path} to an archive"))
     }
 
+    /// Adds a directory with permissions of its own, and those in which it lies unless they are there. One that is there stays as it is.
+    pub fn directory(&mut self, path: &str, mode: u32) -> Result<()> {
+        self.directories_of(path)?;
+        let name = format!("{path}/");
+        if self.directories.insert(name.clone()) { self.add(&name, EntryType::Directory, mode, &[]) } else { Ok(()) }
+    }
+
     /// Adds a file of this many bytes without holding it in memory.
     pub fn stream(&mut self, path: &str, mode: u32, size: u64, content: impl Read) -> Result<()> {
         self.directories_of(path)?;

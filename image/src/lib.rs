@@ -7,9 +7,14 @@
 //! JSON: the usual types keep annotations in maps without order, which would make two archives out of one image.
 
 mod archive;
+pub mod debian;
 mod layout;
 pub mod operator;
 mod roots;
+pub mod sbom;
+pub mod signature;
+mod sum;
+pub mod tree;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +25,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use layout::{Layout, Packing};
+pub use roots::bundle as authorities;
+use signature::Key;
+pub use sum::{Sum, digest, hex};
 
 /// A file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub struct Image {
     pub links: BTreeMap<String, String>,
     /// Program and arguments.
     pub entrypoint: Vec<String>,
+    /// Variables of its environment, by name.
+    pub environment: BTreeMap<String, String>,
     /// As whom it runs, such as `65532:65532`.
     pub user: String,
     /// What is told of it, by the keys of the image specification.
@@ -83,8 +93,20 @@ impl Image {
     /// # Errors
     /// If `out` cannot be written, or a path of a file does not fit into an archive.
     pub fn write(&self, out: impl Write) -> Result<String> {
+        self.write_signed(out, None)
+    }
+
+    /// Writes the same, and a signature of it if there is a key: an image of its own beside it, named `sha256-….sig` after the digest, as
+    /// cosign has it. Signatures differ each time; the image and its digest do not.
+    ///
+    /// # Errors
+    /// As [`Image::write`], or if the key cannot sign.
+    pub fn write_signed(&self, out: impl Write, key: Option<&Key>) -> Result<String> {
         let mut layout = Layout::begin(out)?;
         let digest = layout.add(self, Packing::Small)?;
+        if let Some(key) = key {
+            layout.sign(&self.name, &digest, key)?;
+        }
         layout.end()?;
         Ok(digest)
     }

@@ -5,9 +5,12 @@ use data_encoding::BASE64;
 
 /// All of them as one PEM file.
 pub fn bundle() -> String {
-    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().fold(String::new(), |bundle, certificate| {
-        bundle + "-----BEGIN CERTIFICATE-----\n" + &lines(certificate) + "-----END CERTIFICATE-----\n"
-    })
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+}
+
+/// One thing in PEM.
+pub(crate) fn pem(label: &str, content: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", lines(content))
 }
 
 /// Lines of 64 characters, as PEM wants them (RFC 7468).

@@ -46,7 +46,7 @@ fn blob_of(layout: &[(String, u32, Vec<u8>)], descriptor: &Value) -> Vec<u8> {
     let digest = descriptor["digest"].as_str().unwrap();
     let path = format!("blobs/{}", digest.replace(':', "/"));
     let content = layout.iter().find(|(name, ..)| *name == path).unwrap().2.clone();
-    assert_eq!(layout::digest(&content), digest, "a blob is named after what is in it");
+    assert_eq!(super::digest(&content), digest, "a blob is named after what is in it");
     assert_eq!(descriptor["size"], content.len());
     content
 }
@@ -118,7 +118,7 @@ fn from_the_index_one_comes_to_every_file() {
     let mut layer = Vec::new();
     let packed = blob_of(&layout, &manifest["layers"][0]);
     flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut layer).unwrap();
-    assert_eq!(configuration["rootfs"]["diff_ids"], json!([layout::digest(&layer)]));
+    assert_eq!(configuration["rootfs"]["diff_ids"], json!([super::digest(&layer)]));
     let files: Vec<(String, u32)> = entries(&layer).into_iter().map(|(name, mode, _)| (name, mode)).collect();
     let expected =
         [("etc/", 0o755), ("etc/farm/", 0o755), ("etc/farm/fence", 0o644), ("usr/", 0o755), ("usr/bin/", 0o755)];

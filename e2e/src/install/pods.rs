@@ -103,7 +103,7 @@ pub fn pack(archive: &Path) -> Result<()> {
 }
 
 /// Runs this checkout's Makefile, and returns the last line of what it says.
-pub(super) fn make(goal: &[String], what: &str) -> Result<String> {
+pub(crate) fn make(goal: &[String], what: &str) -> Result<String> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in no checkout")?;
     let mut command = Command::new("make");
     command

@@ -232,9 +232,9 @@ async fn the_operators_token_writes_no_other_account_and_no_other_budget() {
         attacks.push(apply(&path, bad));
     }
     operator.may_not_any(&attacks, OPERATOR_AGENT_ACCOUNT).await;
-    let annotated =
-        every_change(&scene.admin(), &format!("{accounts}/agent"), "/metadata/annotations", json!({ "a": "b" }));
-    operator.may_not_any(&annotated.await, OPERATOR_AGENT_ACCOUNT).await;
+    let item = format!("{accounts}/agent");
+    let annotated = every_change(&scene.admin(), &item, "/metadata/annotations", json!({ "a": "b" })).await;
+    operator.may_not_any(&annotated, OPERATOR_AGENT_ACCOUNT).await;
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ mod platform;
 mod stage;
 
 pub use manifest::{
-    Manifest, Told, class, condition, openfga, openfga_with_access_control, stack_namespace, tenant, workspace,
+    Manifest, Told, agent_pool, class, condition, openfga, openfga_with_access_control, stack_namespace, tenant,
+    workspace,
 };
 pub use platform::{PATIENCE, Platform};
 pub use stage::{BREAK_GLASS, Stage};

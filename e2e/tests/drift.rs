@@ -171,7 +171,10 @@ async fn change_and_wait(
 #[test]
 fn a_child_that_is_deleted_is_made_anew() {
     Stage::shared(Tier::One, async |stage| {
-        let class = stage.platform.applied(class(&unique("onprem"))).await?;
+        let class = stage
+            .platform
+            .applied(class(&unique("onprem")).with("agents", json!({ "runtimeClass": "gvisor" })))
+            .await?;
         let tenant = stage.platform.applied(tenant(&unique("acme")).of_class(&class)).await?;
         let finance = stage.platform.applied(workspace("finance").of_tenant(&tenant)).await?;
         let ready = stage.platform.until_ready(&finance).await?;
@@ -192,7 +195,8 @@ fn a_child_that_is_deleted_is_made_anew() {
                 deleted += 1;
             }
         }
-        ensure!(deleted == 8, "{deleted} children were deleted");
+        // Eight of any Workspace, and five for its agents.
+        ensure!(deleted == 13, "{deleted} children were deleted");
         Ok(())
     })
     .unwrap();

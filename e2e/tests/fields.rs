@@ -34,8 +34,9 @@ fn full(tenant: &str) -> Facts {
             Member { kind: SubjectKind::Group, name: "acme-readers".into(), role: Role::Viewer },
             Member { kind: SubjectKind::User, name: "erin@acme.example".into(), role: Role::Editor },
         ],
-        granted: Amounts { cpu: Some(16_000), memory: Some(64 << 30), storage: Some(500 << 30) },
+        granted: Amounts { cpu: Some(16_000), memory: Some(64 << 30), storage: Some(500 << 30), agents: None },
         database: None,
+        agents: Some(("steading-system".into(), "steading".into())),
     }
 }
 
@@ -46,7 +47,10 @@ fn empty(tenant: &str) -> Facts {
 
 /// The smallest amounts that a spec can name.
 fn smallest(tenant: &str) -> Facts {
-    Facts { granted: Amounts { cpu: Some(1), memory: Some(1 << 20), storage: Some(1 << 20) }, ..full(tenant) }
+    Facts {
+        granted: Amounts { cpu: Some(1), memory: Some(1 << 20), storage: Some(1 << 20), agents: None },
+        ..full(tenant)
+    }
 }
 
 /// Every child as it is sent.

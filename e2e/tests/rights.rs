@@ -11,7 +11,7 @@ use e2e::databases::{CANARY, DRILL, Keeper, install_kinds, objects};
 use e2e::install::InProcess;
 use e2e::plane::{Calls, Entry};
 use e2e::site::{CLASS, Site, SiteOptions};
-use e2e::story::{BREAK_GLASS, Manifest, Platform, class, condition, tenant, workspace};
+use e2e::story::{BREAK_GLASS, Manifest, Platform, agent_pool, class, condition, tenant, workspace};
 use e2e::wait::until;
 use e2e::{Plane, Tier};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -40,8 +40,13 @@ async fn granted(site: &Site) -> Result<BTreeSet<Right>> {
     let manifest = site.installation.helm(&site.plane, &["get", "manifest", "steading"].map(str::to_owned)).await?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&manifest)?;
     let ours = |object: &&Value| {
-        let roles =
-            ["steading-operator", "steading-stack-operator", "steading-consumer-operator", "steading-api-server"];
+        let roles = [
+            "steading-operator",
+            "steading-stack-operator",
+            "steading-agents-operator",
+            "steading-consumer-operator",
+            "steading-api-server",
+        ];
         object["metadata"]["name"].as_str().is_some_and(|name| roles.contains(&name))
             && (object["kind"] == "ClusterRole" || object["kind"] == "Role")
     };
@@ -86,6 +91,7 @@ fn left_over(kind: &str, owner: &Value, body: Value) -> Value {
     object["apiVersion"] = json!(match kind {
         "NetworkPolicy" => "networking.k8s.io/v1",
         "RoleBinding" => "rbac.authorization.k8s.io/v1",
+        "PodDisruptionBudget" => "policy/v1",
         _ => "v1",
     });
     object["metadata"] = json!({ "name": "left-over", "labels": owner });
@@ -93,7 +99,9 @@ fn left_over(kind: &str, owner: &Value, body: Value) -> Value {
 }
 
 /// One child of each kind, by kind and name.
-const CHILDREN: [(&str, &str, &str); 4] = [
+const CHILDREN: [(&str, &str, &str); 6] = [
+    ("", "ServiceAccount", "agent"),
+    ("policy", "PodDisruptionBudget", "agents"),
     ("networking.k8s.io", "NetworkPolicy", "deny-all"),
     ("", "ResourceQuota", "steading"),
     ("", "LimitRange", "steading"),
@@ -113,6 +121,7 @@ async fn vandalise(client: &Client, stack: &str) -> Result<()> {
             "NetworkPolicy" => json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress"] } }),
             "RoleBinding" => json!({ "roleRef": viewer }),
             "LimitRange" => json!({ "spec": { "limits": [] } }),
+            "ServiceAccount" => json!({}),
             _ => json!({ "spec": {} }),
         };
         let left_over: DynamicObject = serde_json::from_value(left_over(kind, &labels, body))?;
@@ -146,9 +155,34 @@ async fn offer_databases(site: &Site) -> Result<()> {
         "backup": { "fullEvery": "2h", "retention": "30d" },
     });
     let classes: Api<api::TenantClass> = Api::all(site.plane.admin()?);
-    let patch = Patch::Merge(json!({ "spec": { "database": offered } }));
+    let agents = json!({ "runtimeClass": "gvisor" });
+    let patch = Patch::Merge(json!({ "spec": { "database": offered, "agents": agents } }));
     classes.patch(CLASS, &PatchParams::default(), &patch).await?;
     Ok(())
+}
+
+/// A pool comes, one of its desktops is claimed, and all of it goes.
+async fn a_pool_comes_and_goes(platform: &Platform, glass: &Client, finance: &Manifest<api::Workspace>) -> Result<()> {
+    let runtime = json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "gvisor" }, "handler": "runsc",
+    });
+    let runtimes = Api::<k8s_openapi::api::node::v1::RuntimeClass>::all(platform.client.clone());
+    runtimes.patch("gvisor", &PatchParams::apply("test"), &Patch::Apply(runtime)).await?;
+    let pool = platform.applied(agent_pool("desktops").of_workspace(finance)).await?;
+    platform.until_ready(&pool).await?;
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(glass.clone(), &platform.stack_of(finance).await?);
+    let claim = Patch::Merge(json!({ "metadata": { "annotations": { "steading.dev/session-uid": "s" } } }));
+    pods.patch("agent-desktops-0", &PatchParams::default(), &claim).await?;
+    until("it is protected", e2e::story::PATIENCE, async || {
+        let pod = pods.get("agent-desktops-0").await?;
+        Ok(pod.metadata.labels.is_some_and(|labels| labels.contains_key("steading.dev/protected")))
+    })
+    .await?;
+    let fewer = platform.applied(pool.with("replicas", 1)).await?;
+    platform.until(&fewer, "has one", |it| it.status.as_ref().is_some_and(|it| it.replicas == Some(1))).await?;
+    let going = platform.get(&fewer).await?;
+    platform.delete(&fewer).await?;
+    platform.until_gone(&fewer, &going).await
 }
 
 /// The plugin says that a full backup failed. Returns when another is asked for.
@@ -281,6 +315,7 @@ async fn life_of_a_tenant(site: &Site, operator: InProcess) -> Result<InProcess>
     let stack = platform.stack_of(&finance).await?;
     vandalise(&glass, &stack).await?;
     pause_twice(&platform, &finance).await?;
+    a_pool_comes_and_goes(&platform, &glass, &finance).await?;
 
     let shop = platform.applied(workspace("shop").of_tenant(&acme)).await?;
     let waits = |shop: &api::Workspace| condition(shop, "BackupFresh").is_some_and(|it| it.reason == "BackupPending");

@@ -35,6 +35,7 @@ async fn stand(client: &Client, granted: Amounts) -> String {
         members: Vec::new(),
         granted,
         database: None,
+        agents: None,
     };
     let namespace = facts.namespace().to_string();
     // Policies and bindings bound nothing here.
@@ -99,13 +100,13 @@ fn pod(containers: &[Value]) -> Value {
 }
 
 fn ordinary() -> Amounts {
-    Amounts { cpu: Some(4_000), memory: Some(8 << 30), storage: Some(10 << 30) }
+    Amounts { cpu: Some(4_000), memory: Some(8 << 30), storage: Some(10 << 30), agents: None }
 }
 
 #[tokio::test]
 async fn a_pod_that_says_nothing_fits_the_smallest_quota_there_is() {
     let client = Plane::shared(Tier::Two).await.unwrap().admin().unwrap();
-    let smallest = Amounts { cpu: Some(1), memory: Some(1 << 20), storage: Some(1 << 20) };
+    let smallest = Amounts { cpu: Some(1), memory: Some(1 << 20), storage: Some(1 << 20), agents: None };
     let namespace = stand(&client, smallest).await;
     create::<Pod>(&client, &namespace, pod(&[json!({})])).await.unwrap();
     let second = create::<Pod>(&client, &namespace, pod(&[json!({})])).await.unwrap_err();
@@ -115,7 +116,7 @@ async fn a_pod_that_says_nothing_fits_the_smallest_quota_there_is() {
 #[tokio::test]
 async fn eight_containers_that_say_nothing_fit_a_small_quota() {
     let client = Plane::shared(Tier::Two).await.unwrap().admin().unwrap();
-    let small = Amounts { cpu: Some(100), memory: Some(64 << 20), storage: None };
+    let small = Amounts { cpu: Some(100), memory: Some(64 << 20), ..Amounts::default() };
     let namespace = stand(&client, small).await;
     create::<Pod>(&client, &namespace, pod(&vec![json!({}); 8])).await.unwrap();
     let ninth = create::<Pod>(&client, &namespace, pod(&[json!({"limits": {"cpu": "12m", "memory": "8Mi"}})]))

@@ -4,12 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::{Identity, Installation, Tenant, TenantClass, Workspace};
+use api::{AgentPool, AgentSet, Identity, Installation, Tenant, TenantClass, Workspace};
 use desired::database::Reach;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::node::v1::RuntimeClass, jiff::Timestamp};
 use kube::{Resource as _, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
+    agents::Agents,
     clock,
     connections::Connections,
     consents::Consents,
@@ -38,6 +39,14 @@ pub struct Context {
     pub tenants: Known<Tenant>,
     /// All Workspaces.
     pub workspaces: Known<Workspace>,
+    /// All AgentPools.
+    pub pools: Known<AgentPool>,
+    /// All AgentSets.
+    pub agent_sets: Known<AgentSet>,
+    /// All RuntimeClasses of the cluster.
+    pub runtimes: Known<RuntimeClass>,
+    /// The desktops of all pools.
+    pub agents: Agents,
     /// All that was stamped out.
     pub children: Children,
     /// Which of them others fight over.

@@ -1,6 +1,9 @@
 //! The operator: watches the kinds of crate `api`, makes what crate `desired` says should exist, and what crate `providers`
 //! makes outside the cluster. [`run`] is all that `main` and the tests call.
 
+pub mod agent_pool;
+pub mod agent_set;
+pub mod agents;
 mod chance;
 pub mod client;
 mod clock;
@@ -13,6 +16,7 @@ pub mod enforcement;
 pub mod engine;
 pub mod fence;
 mod figures;
+mod following;
 pub mod http;
 pub mod identity;
 pub mod metrics;

@@ -4,35 +4,24 @@
 
 use std::{
     collections::HashMap,
-    fmt::Debug,
     future::Future,
     pin::pin,
     sync::{Arc, Mutex},
 };
 
 use anyhow::Context as _;
-use api::{Tenant, TenantClass, Workspace, labels};
-use desired::fields::Kind;
 use futures::FutureExt;
-use k8s_openapi::api::{
-    core::v1::{LimitRange, Namespace, ResourceQuota},
-    networking::v1::NetworkPolicy,
-    rbac::v1::RoleBinding,
-};
 use kube::{
-    Api, Client, Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt,
-        events::{Recorder, Reporter},
-        watcher,
-    },
+    Client,
+    runtime::events::{Recorder, Reporter},
 };
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agent_pool::AgentPools,
+    agent_set::AgentSets,
+    agents::Agents,
     client,
     config::Config,
     connections::Connections,
@@ -42,22 +31,23 @@ use crate::{
     enforcement::{self, Enforcement},
     engine::{
         backoff::Backoff,
-        children::{Child, ChildMirror, Children},
+        children::Children,
         contest::Contests,
         drive::{self, Engine, Story},
         gate::Gate,
         known::Known,
         lease::{self, Leadership},
-        watches::{self, Change, Reflected},
+        watches::Reflected,
     },
     fence::Fence,
     figures,
+    following::{Following, Mirrors},
     http::{self, Health},
     metrics::Metrics,
     orphans,
     tenant::Tenants,
     tenant_class::TenantClasses,
-    wakes::{self, Wakes, Woken},
+    wakes::{self, Kinds, Wakes, Woken},
     workspace::Workspaces,
 };
 
@@ -79,26 +69,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     let fence = Fence::new(client.clone(), &config, &metrics);
     let Assembled { context, mirrors, wakes, woken } =
         assemble(&config, &client, &leadership, &metrics, &health, fence.clone());
-    let children = context.children.clone();
 
-    let watching = Watching { client: client.clone(), health: health.clone(), stopping: stopping.clone() };
-    tasks.spawn(watching.clone().parents::<TenantClass>("TenantClass", mirrors.classes, {
-        let wakes = wakes.clone();
-        move |change| wakes.class_changed(change)
-    }));
-    tasks.spawn(watching.clone().parents::<Tenant>("Tenant", mirrors.tenants, {
-        let wakes = wakes.clone();
-        move |change| wakes.tenant_changed(change)
-    }));
-    tasks.spawn(watching.clone().parents::<Workspace>("Workspace", mirrors.workspaces, {
-        let wakes = wakes.clone();
-        move |change| wakes.workspace_changed(change)
-    }));
-    tasks.spawn(watching.clone().children::<Namespace>(Kind::Namespace, children.clone(), wakes.clone()));
-    tasks.spawn(watching.clone().children::<NetworkPolicy>(Kind::NetworkPolicy, children.clone(), wakes.clone()));
-    tasks.spawn(watching.clone().children::<ResourceQuota>(Kind::ResourceQuota, children.clone(), wakes.clone()));
-    tasks.spawn(watching.clone().children::<LimitRange>(Kind::LimitRange, children.clone(), wakes.clone()));
-    tasks.spawn(watching.children::<RoleBinding>(Kind::RoleBinding, children, wakes.clone()));
+    let following =
+        Following { client: client.clone(), health: health.clone(), stopping: stopping.clone(), wakes: wakes.clone() };
+    following.all(&mut tasks, mirrors, &context.children, &context.agents);
 
     let probes = enforcement::follow(context.enforcement.clone(), client.clone(), config.namespace, wakes.clone());
     tasks.spawn(until(&stopping, probes));
@@ -116,7 +90,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
     figures::count_objects::<TenantClasses>(&metrics, &context.classes);
     figures::count_objects::<Tenants>(&metrics, &context.tenants);
     figures::count_objects::<Workspaces>(&metrics, &context.workspaces);
-    tasks.spawn(lead(leadership, fence, wakes, health.clone(), stopping.clone()));
+    figures::count_objects::<AgentPools>(&metrics, &context.pools);
+    tasks.spawn(lead(leadership, fence, context.agents.clone(), wakes, health.clone(), stopping.clone()));
     tasks.spawn(until(&stopping, orphans::sweep(Arc::clone(&context), config.timings.sweep)));
     let controllers = control(&context, woken, &health, config.workers, &stopping);
 
@@ -165,13 +140,6 @@ pub(crate) struct Assembled {
     pub woken: Woken,
 }
 
-/// What fills the stores of the kinds that users write.
-pub(crate) struct Mirrors {
-    pub classes: Reflected<TenantClass>,
-    pub tenants: Reflected<Tenant>,
-    pub workspaces: Reflected<Workspace>,
-}
-
 /// Puts together what all rounds share.
 pub(crate) fn assemble(
     config: &Config,
@@ -184,9 +152,17 @@ pub(crate) fn assemble(
     let (class_mirror, class_store) = Reflected::new();
     let (tenant_mirror, tenant_store) = Reflected::new();
     let (workspace_mirror, workspace_store) = Reflected::new();
-    let (classes, tenants, workspaces) =
-        (Known::new(class_store), Known::new(tenant_store), Known::new(workspace_store));
-    let (wakes, woken) = Wakes::new(classes.clone(), tenants.clone(), workspaces.clone());
+    let (pool_mirror, pool_store) = Reflected::new();
+    let (set_mirror, set_store) = Reflected::new();
+    let (runtime_mirror, runtime_store) = Reflected::new();
+    let known = Kinds {
+        classes: Known::new(class_store),
+        tenants: Known::new(tenant_store),
+        workspaces: Known::new(workspace_store),
+        pools: Known::new(pool_store),
+        sets: Known::new(set_store),
+    };
+    let (wakes, woken) = Wakes::new(known.clone());
     let reporter = Reporter { controller: "steading.dev/operator".to_owned(), instance: Some(config.instance.clone()) };
     let engine = Arc::new(Engine {
         client: client.clone(),
@@ -208,9 +184,13 @@ pub(crate) fn assemble(
     );
     let context = Arc::new(Context {
         engine,
-        classes,
-        tenants,
-        workspaces,
+        classes: known.classes,
+        tenants: known.tenants,
+        workspaces: known.workspaces,
+        pools: known.pools,
+        agent_sets: known.sets,
+        runtimes: Known::new(runtime_store),
+        agents: Agents::default(),
         children: Children::default(),
         contests: Contests::default(),
         connections,
@@ -223,7 +203,14 @@ pub(crate) fn assemble(
         installation: config.installation.clone(),
         evidence: config.timings.resync * 2,
     });
-    let mirrors = Mirrors { classes: class_mirror, tenants: tenant_mirror, workspaces: workspace_mirror };
+    let mirrors = Mirrors {
+        classes: class_mirror,
+        tenants: tenant_mirror,
+        workspaces: workspace_mirror,
+        pools: pool_mirror,
+        sets: set_mirror,
+        runtimes: runtime_mirror,
+    };
     Assembled { context, mirrors, wakes, woken }
 }
 
@@ -239,57 +226,12 @@ pub(crate) fn lease_settings(config: &Config) -> lease::Settings {
     }
 }
 
-/// What each watch needs.
-#[derive(Clone)]
-struct Watching {
-    client: Client,
-    health: Health,
-    stopping: CancellationToken,
-}
-
-impl Watching {
-    fn parents<K>(
-        self,
-        what: &'static str,
-        mirror: Reflected<K>,
-        tell: impl FnMut(&Change<K>) + Send,
-    ) -> impl Future<Output = ()> + Send
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    {
-        let alive = self.health.expect(what); // before any store can be complete
-        async move {
-            let config = watcher::Config::default().timeout(client::WATCH_SECONDS);
-            let stream = watcher(Api::<DeserializeGuard<K>>::all(self.client.clone()), config).default_backoff();
-            let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
-            self.stopping.run_until_cancelled(follow).await;
-            drop(alive);
-        }
-    }
-
-    fn children<K>(self, kind: Kind, children: Children, wakes: Wakes) -> impl Future<Output = ()> + Send
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    {
-        let what = kind.name();
-        let alive = self.health.expect(what); // before any store can be complete
-        async move {
-            let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR).timeout(client::WATCH_SECONDS);
-            let stream = watcher(Api::<PartialObjectMeta<K>>::all(self.client.clone()), config).default_backoff();
-            let tell = move |change: &Change<Child>| wakes.child_changed(change);
-            let mirror = ChildMirror::<K>::new(kind, children);
-            let follow = watches::follow(what, stream, mirror, tell, || self.health.synced(what));
-            self.stopping.run_until_cancelled(follow).await;
-            drop(alive);
-        }
-    }
-}
-
 /// Wakes everything each time this replica takes the lead, for what was seen while following was left alone; and each time the fence
 /// stands again, for what waited for it.
 pub(crate) async fn lead(
     leadership: Leadership,
     fence: Fence,
+    agents: Agents,
     wakes: Wakes,
     health: Health,
     stopping: CancellationToken,
@@ -299,6 +241,7 @@ pub(crate) async fn lead(
         let mut fence = fence.turns();
         loop {
             leadership.until_leader().await;
+            agents.doubt();
             wakes.all();
             loop {
                 tokio::select! {
@@ -317,7 +260,7 @@ async fn control(context: &Arc<Context>, woken: Woken, health: &Health, workers:
         return;
     }
     let engine = &context.engine;
-    for name in [TenantClasses::NAME, Tenants::NAME, Workspaces::NAME] {
+    for name in [TenantClasses::NAME, Tenants::NAME, Workspaces::NAME, AgentPools::NAME, AgentSets::NAME] {
         engine.metrics.controller(name, workers);
     }
     let stop = || stopping.clone().cancelled_owned().boxed().shared();
@@ -335,5 +278,12 @@ async fn control(context: &Arc<Context>, woken: Woken, health: &Health, workers:
             wakes::stream_of(woken.workspaces),
             stop()
         ),
+        drive::run(
+            Arc::new(AgentPools(Arc::clone(context))),
+            Arc::clone(engine),
+            wakes::stream_of(woken.pools),
+            stop()
+        ),
+        drive::run(Arc::new(AgentSets(Arc::clone(context))), Arc::clone(engine), wakes::stream_of(woken.sets), stop()),
     );
 }

@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use api::{Tenant, TenantClass, Workspace, tenant::Reservation, tenant_class::Enforcement};
+use api::{
+    AgentPool, AgentSet, Tenant, TenantClass, Workspace, labels, tenant::Reservation, tenant_class::Enforcement,
+};
 use futures::{Stream, stream};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
+    agents::Place,
     engine::{
         children::{Child, Parent},
         known::Known,
@@ -25,9 +28,24 @@ pub struct Wakes {
     classes: UnboundedSender<ObjectRef<TenantClass>>,
     tenants: UnboundedSender<ObjectRef<Tenant>>,
     workspaces: UnboundedSender<ObjectRef<Workspace>>,
-    known_classes: Known<TenantClass>,
-    known_tenants: Known<Tenant>,
-    known_workspaces: Known<Workspace>,
+    pools: UnboundedSender<ObjectRef<AgentPool>>,
+    sets: UnboundedSender<ObjectRef<AgentSet>>,
+    known: Kinds,
+}
+
+/// The stores of all kinds that have controllers. Cheap to clone.
+#[derive(Clone)]
+pub struct Kinds {
+    /// TenantClasses.
+    pub classes: Known<TenantClass>,
+    /// Tenants.
+    pub tenants: Known<Tenant>,
+    /// Workspaces.
+    pub workspaces: Known<Workspace>,
+    /// AgentPools.
+    pub pools: Known<AgentPool>,
+    /// AgentSets.
+    pub sets: Known<AgentSet>,
 }
 
 /// The receiving ends.
@@ -38,6 +56,10 @@ pub struct Woken {
     pub tenants: UnboundedReceiver<ObjectRef<Tenant>>,
     /// For the controller of Workspaces.
     pub workspaces: UnboundedReceiver<ObjectRef<Workspace>>,
+    /// For the controller of AgentPools.
+    pub pools: UnboundedReceiver<ObjectRef<AgentPool>>,
+    /// For the controller of AgentSets.
+    pub sets: UnboundedReceiver<ObjectRef<AgentSet>>,
 }
 
 /// The stream form of a receiving end.
@@ -53,38 +75,32 @@ fn send<T>(to: &UnboundedSender<T>, reference: T) {
 impl Wakes {
     /// Channels over these stores.
     #[must_use]
-    pub fn new(
-        known_classes: Known<TenantClass>,
-        known_tenants: Known<Tenant>,
-        known_workspaces: Known<Workspace>,
-    ) -> (Self, Woken) {
+    pub fn new(known: Kinds) -> (Self, Woken) {
         let (classes, woken_classes) = unbounded_channel();
         let (tenants, woken_tenants) = unbounded_channel();
         let (workspaces, woken_workspaces) = unbounded_channel();
-        let wakes = Self { classes, tenants, workspaces, known_classes, known_tenants, known_workspaces };
-        (wakes, Woken { classes: woken_classes, tenants: woken_tenants, workspaces: woken_workspaces })
+        let (pools, woken_pools) = unbounded_channel();
+        let (sets, woken_sets) = unbounded_channel();
+        let woken = Woken {
+            classes: woken_classes,
+            tenants: woken_tenants,
+            workspaces: woken_workspaces,
+            pools: woken_pools,
+            sets: woken_sets,
+        };
+        (Self { classes, tenants, workspaces, pools, sets, known }, woken)
     }
 
     /// Everything: at start, and when this replica takes the lead.
     pub fn all(&self) {
-        self.known_classes
-            .store()
-            .state()
-            .iter()
-            .for_each(|class| send(&self.classes, ObjectRef::from_obj(class.as_ref())));
-        self.known_tenants
-            .store()
-            .state()
-            .iter()
-            .for_each(|tenant| send(&self.tenants, ObjectRef::from_obj(tenant.as_ref())));
-        self.known_workspaces
-            .store()
-            .state()
-            .iter()
-            .for_each(|workspace| send(&self.workspaces, ObjectRef::from_obj(workspace.as_ref())));
+        every(&self.known.classes, &self.classes);
+        every(&self.known.tenants, &self.tenants);
+        every(&self.known.workspaces, &self.workspaces);
+        every(&self.known.pools, &self.pools);
+        every(&self.known.sets, &self.sets);
     }
 
-    /// A class matters to its Tenants and their Workspaces.
+    /// A class matters to its Tenants, their Workspaces and pools.
     pub fn class_changed(&self, change: &Change<TenantClass>) {
         if !differs(change) {
             return;
@@ -92,19 +108,19 @@ impl Wakes {
         let Some(class) = either(change) else { return };
         send(&self.classes, ObjectRef::from_obj(class));
         let name = class.name_any();
-        for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == name) {
+        for tenant in self.known.tenants.store().state_filter(|tenant| tenant.spec.class == name) {
             send(&self.tenants, ObjectRef::from_obj(tenant.as_ref()));
-            self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
+            self.within(tenant.metadata.namespace.as_deref().unwrap_or_default());
         }
     }
 
     /// What probes show of the network matters to every class, and to the Workspaces of those that require it.
     pub fn enforcement_changed(&self) {
-        for class in self.known_classes.store().state() {
+        for class in self.known.classes.store().state() {
             send(&self.classes, ObjectRef::from_obj(class.as_ref()));
             if class.spec.network.enforcement == Enforcement::Required {
-                for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
-                    self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
+                for tenant in self.known.tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
+                    self.within(tenant.metadata.namespace.as_deref().unwrap_or_default());
                 }
             }
         }
@@ -112,8 +128,8 @@ impl Wakes {
 
     /// What is known of databases in general matters to all Workspaces of classes that offer them.
     pub fn databases_changed(&self) {
-        for class in self.known_classes.store().state_filter(|class| class.spec.database.is_some()) {
-            for tenant in self.known_tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
+        for class in self.known.classes.store().state_filter(|class| class.spec.database.is_some()) {
+            for tenant in self.known.tenants.store().state_filter(|tenant| tenant.spec.class == class.name_any()) {
                 self.workspaces_of(tenant.metadata.namespace.as_deref().unwrap_or_default());
             }
         }
@@ -125,7 +141,7 @@ impl Wakes {
             let known = workspace.status.as_ref().is_some_and(|status| !status.consumers.is_empty());
             known || !workspace.spec.consumers.is_empty()
         };
-        for workspace in self.known_workspaces.store().state_filter(has_consumers) {
+        for workspace in self.known.workspaces.store().state_filter(has_consumers) {
             send(&self.workspaces, ObjectRef::from_obj(workspace.as_ref()));
         }
     }
@@ -148,8 +164,8 @@ impl Wakes {
         if differs(change) || known(before) != known(now) {
             send(&self.tenants, ObjectRef::from_obj(tenant));
             send(&self.classes, ObjectRef::new(&tenant.spec.class));
-            self.workspaces_of(&namespace);
-            waiting_for(change, &self.known_tenants, &self.tenants);
+            self.within(&namespace);
+            waiting_for(change, &self.known.tenants, &self.tenants);
             return;
         }
         let (old, new) = (reservations(before), reservations(now));
@@ -177,8 +193,63 @@ impl Wakes {
         }
         if differs(change) {
             send(&self.workspaces, ObjectRef::from_obj(workspace));
-            waiting_for(change, &self.known_workspaces, &self.workspaces);
+            waiting_for(change, &self.known.workspaces, &self.workspaces);
         }
+        let ground = |workspace: &Workspace| {
+            let status = workspace.status.clone().unwrap_or_default();
+            let isolated = status.conditions.into_iter().find(|condition| condition.type_ == api::conditions::ISOLATED);
+            let isolated = isolated.map(|isolated| (isolated.status, isolated.reason));
+            (status.namespace, status.quota, isolated)
+        };
+        if differs(change) || change.before.as_deref().map(ground) != change.now.as_deref().map(ground) {
+            let name = workspace.name_any();
+            self.pools_that(|pool| pool.spec.workspace == name && pool.namespace() == workspace.namespace());
+        }
+    }
+
+    /// An AgentPool matters to itself, and to its AgentSet: whether it is paused, and that it goes.
+    pub fn pool_changed(&self, change: &Change<AgentPool>) {
+        let Some(pool) = either(change).filter(|_| differs(change)) else { return };
+        send(&self.pools, ObjectRef::from_obj(pool));
+        self.sets_of(&pool.namespace().unwrap_or_default(), Some(&pool.name_any()));
+    }
+
+    /// An AgentSet matters to itself, and what its status says to its pool.
+    pub fn set_changed(&self, change: &Change<AgentSet>) {
+        let Some(set) = either(change) else { return };
+        if differs(change) {
+            send(&self.sets, ObjectRef::from_obj(set));
+        }
+        let status = |set: &AgentSet| set.status.clone();
+        let told = change.before.as_deref().map(status) != change.now.as_deref().map(status);
+        let labels = set.labels();
+        if let (true, Some(tenant), Some(pool)) =
+            (told || differs(change), labels.get(labels::TENANT), labels.get(labels::POOL))
+        {
+            send(&self.pools, ObjectRef::new(pool).within(tenant));
+        }
+    }
+
+    /// Pods matter to the AgentSet of which they are; one that is gone leaves room, which matters to those beside it that wait for some.
+    pub fn agents_changed(&self, change: &Change<Place>) {
+        let Some((namespace, set)) = either(change) else { return };
+        send(&self.sets, ObjectRef::new(set).within(namespace));
+        if change.now.is_some() {
+            return;
+        }
+        let waits = |other: &AgentSet| {
+            let conditions = other.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let is_beside = other.metadata.namespace.as_ref() == Some(namespace);
+            is_beside && conditions.iter().any(|it| it.reason == api::conditions::AGENTS_EXCEEDED)
+        };
+        for waiting in self.known.sets.store().state_filter(waits) {
+            send(&self.sets, ObjectRef::from_obj(waiting.as_ref()));
+        }
+    }
+
+    /// Which RuntimeClasses there are matters to every pool.
+    pub fn runtimes_changed(&self) {
+        self.pools_that(|_| true);
     }
 
     /// A child matters to the Workspace for which it was made, also if its labels were taken from it.
@@ -196,9 +267,34 @@ impl Wakes {
         }
     }
 
+    /// All that lies in a control namespace, and the AgentSets of it.
+    fn within(&self, namespace: &str) {
+        self.workspaces_of(namespace);
+        self.pools_that(|pool| pool.metadata.namespace.as_deref() == Some(namespace));
+        self.sets_of(namespace, None);
+    }
+
+    fn pools_that(&self, fits: impl Fn(&AgentPool) -> bool) {
+        for pool in self.known.pools.store().state_filter(fits) {
+            send(&self.pools, ObjectRef::from_obj(pool.as_ref()));
+        }
+    }
+
+    /// The AgentSets of a Tenant, or only that of one pool.
+    fn sets_of(&self, tenant: &str, pool: Option<&str>) {
+        let is_its = |set: &AgentSet| {
+            let of_tenant = set.labels().get(labels::TENANT).is_some_and(|it| it == tenant);
+            of_tenant && pool.is_none_or(|pool| set.labels().get(labels::POOL).is_some_and(|it| it == pool))
+        };
+        for set in self.known.sets.store().state_filter(is_its) {
+            send(&self.sets, ObjectRef::from_obj(set.as_ref()));
+        }
+    }
+
     fn workspaces_of(&self, namespace: &str) {
         for workspace in self
-            .known_workspaces
+            .known
+            .workspaces
             .store()
             .state_filter(|workspace| workspace.metadata.namespace.as_deref() == Some(namespace))
         {
@@ -209,6 +305,14 @@ impl Wakes {
 
 fn either<K>(change: &Change<K>) -> Option<&K> {
     change.now.as_deref().or(change.before.as_deref())
+}
+
+/// Wakes all of a kind.
+fn every<K>(known: &Known<K>, to: &UnboundedSender<ObjectRef<K>>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+{
+    known.store().state().iter().for_each(|object| send(to, ObjectRef::from_obj(object.as_ref())));
 }
 
 /// Whether more than status changed.

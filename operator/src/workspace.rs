@@ -108,7 +108,8 @@ impl Story for Workspaces {
 
         let facts = desired::workspace::Facts::of(&tenant, workspace, identity, grant.amounts)
             .map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-        let facts = desired::workspace::Facts { database: context.reach(&class, workspace), ..facts };
+        let agents = class.spec.agents.as_ref().map(|_| context.account.clone());
+        let facts = desired::workspace::Facts { database: context.reach(&class, workspace), agents, ..facts };
         let plan = consumers::Plan::of(context, &tenant, workspace, &class);
         match isolate::stack(context, &facts, &grant, wants_database, round).await {
             Ok(()) => round.parts.push(isolate::verdict(context, workspace, &class, &facts)),

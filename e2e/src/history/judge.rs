@@ -221,7 +221,8 @@ fn is_founded(workspace: &Value, present: &Present) -> bool {
 
 fn amounts(quota: &Value) -> Amounts {
     let text = |name: &str| quota[name].as_str().map(str::to_owned);
-    Amounts::parse(&ResourceText { cpu: text("cpu"), memory: text("memory"), storage: text("storage") })
+    let agents = quota["agents"].as_i64().and_then(|count| count.try_into().ok());
+    Amounts::parse(&ResourceText { cpu: text("cpu"), memory: text("memory"), storage: text("storage"), agents })
         .unwrap_or_default()
 }
 

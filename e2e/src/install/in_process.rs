@@ -80,6 +80,11 @@ impl InProcess {
 
     /// Ends it in the middle of whatever it does, as SIGKILL would: the Lease stays as it is. Returns when nothing of it runs.
     pub async fn crash(mut self) {
+        self.fall().await;
+    }
+
+    /// The same, for whoever keeps the place of the next one. To be called once.
+    pub(crate) async fn fall(&mut self) {
         self.task.abort();
         (&mut self.task).await.ok();
     }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use anyhow::Result;
-use api::{Identity, StackNamespace, Tenant, TenantClass, Workspace};
+use api::{AgentPool, Identity, StackNamespace, Tenant, TenantClass, Workspace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +42,7 @@ macro_rules! told {
 told!(TenantClass, client, _namespace => Api::all(client.clone()));
 told!(Tenant, client, namespace => Api::namespaced(client.clone(), namespace));
 told!(Workspace, client, namespace => Api::namespaced(client.clone(), namespace));
+told!(AgentPool, client, namespace => Api::namespaced(client.clone(), namespace));
 
 /// The condition of this type, if it is there.
 pub fn condition<'a, K: Told>(object: &'a K, kind: &str) -> Option<&'a Condition> {
@@ -138,6 +139,30 @@ impl WorkspaceWithoutTenant {
     /// A Workspace with a bucket and without any limit or member, in the Tenant's control namespace.
     pub fn of_tenant(self, tenant: &Manifest<Tenant>) -> Manifest<Workspace> {
         Manifest::new(&self.name, &tenant.name, json!({}))
+    }
+}
+
+/// An AgentPool that still needs a Workspace.
+pub fn agent_pool(name: &str) -> AgentPoolWithoutWorkspace {
+    AgentPoolWithoutWorkspace { name: name.to_owned() }
+}
+
+/// See [`agent_pool`].
+#[must_use]
+pub struct AgentPoolWithoutWorkspace {
+    name: String,
+}
+
+/// An image that nothing runs.
+const DESKTOP: &str =
+    "registry.example/desktop@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+impl AgentPoolWithoutWorkspace {
+    /// A pool of three small desktops.
+    pub fn of_workspace(self, workspace: &Manifest<Workspace>) -> Manifest<AgentPool> {
+        let desktop = json!({ "image": DESKTOP, "resources": { "cpu": "100m", "memory": "256Mi" } });
+        let spec = json!({ "workspace": workspace.name, "replicas": 3, "desktop": desktop });
+        Manifest::new(&self.name, &workspace.namespace, spec)
     }
 }
 

@@ -138,6 +138,11 @@ impl Stage {
         self.operator.halt().await
     }
 
+    /// Ends the operator in the middle of whatever it does, as SIGKILL would. There is none until [`Self::resume`].
+    pub async fn crash(&mut self) {
+        self.operator.fall().await;
+    }
+
     /// Starts another operator on the same world.
     pub async fn resume(&mut self, adjust: impl FnOnce(&mut Config)) -> Result<()> {
         self.operator = InProcess::start_on(&self.plane, &self.installation, self.world.clone(), |config| {

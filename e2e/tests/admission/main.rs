@@ -8,6 +8,7 @@
 // Everything here is a test: a panic is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agents;
 mod bounds;
 mod classes;
 mod crds;

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-pub const KINDS: [&str; 3] = ["TenantClass", "Tenant", "Workspace"];
+pub const KINDS: [&str; 5] = ["TenantClass", "Tenant", "Workspace", "AgentPool", "AgentSet"];
+/// An image that is the same for ever.
+pub const IMAGE: &str =
+    "registry.example/desktop@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 pub const IDENTITY: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
 pub const OTHER_IDENTITY: &str = "11111111-2222-4333-8444-555555555555";
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIU\n-----END CERTIFICATE-----\n";
@@ -13,6 +16,8 @@ pub fn plural(kind: &str) -> &'static str {
         "TenantClass" => "tenantclasses",
         "Tenant" => "tenants",
         "Workspace" => "workspaces",
+        "AgentPool" => "agentpools",
+        "AgentSet" => "agentsets",
         other => panic!("{other} is no kind of ours"),
     }
 }
@@ -66,6 +71,7 @@ pub fn full(kind: &str) -> Value {
                 },
                 "restoreDrill": { "every": "7d" },
             },
+            "agents": { "runtimeClass": "gvisor" },
             "network": { "enforcement": "Assumed" },
         }),
         "Tenant" => json!({
@@ -73,13 +79,13 @@ pub fn full(kind: &str) -> Value {
             "class": "on-premises",
             "owners": [{ "kind": "Group", "name": "acme-admins" }],
             "encryption": { "rotationPeriod": "90d" },
-            "quota": { "workspaces": 10, "cpu": "64", "memory": "256Gi", "storage": "2Ti" },
+            "quota": { "workspaces": 10, "cpu": "64", "memory": "256Gi", "storage": "2Ti", "agents": 50 },
             "deletionPolicy": "Retain",
             "paused": false,
         }),
         "Workspace" => json!({
             "identity": IDENTITY,
-            "quota": { "cpu": "16", "memory": "64Gi", "storage": "500Gi" },
+            "quota": { "cpu": "16", "memory": "64Gi", "storage": "500Gi", "agents": 20 },
             "members": [{ "kind": "User", "name": "ada@acme.example", "role": "viewer" }],
             "bucket": { "disabled": false },
             "database": {
@@ -96,6 +102,33 @@ pub fn full(kind: &str) -> Value {
                 "authorization": "read",
             }],
             "paused": false,
+        }),
+        "AgentPool" => json!({
+            "workspace": "finance",
+            "replicas": 5,
+            "desktop": {
+                "image": IMAGE,
+                "resources": { "cpu": "1", "memory": "2Gi" },
+                "display": { "width": 1280, "height": 800 },
+                "home": { "size": "5Gi" },
+            },
+            "rollout": { "maxUnavailable": 1, "maxSurge": 1 },
+            "maxStarting": 10,
+            "protectClaimed": "8h",
+            "paused": false,
+        }),
+        "AgentSet" => json!({
+            "replicas": 5,
+            "maxUnavailable": 1,
+            "maxSurge": 1,
+            "maxStarting": 10,
+            "mostOfWorkspace": 20,
+            "protectSeconds": 28800,
+            "held": "EnforcementUnproven",
+            "template": {
+                "image": IMAGE, "runtimeClass": "gvisor", "cpu": "1", "memory": "2Gi", "home": "5Gi", "width": 1280,
+                "height": 800,
+            },
         }),
         other => panic!("{other} is no kind of ours"),
     };

@@ -1,5 +1,5 @@
 //! CEL rules: for each one inputs that it refuses, with its message, and neighbours that it lets through. In: the cases
-//! of the three kinds. Out: proof that each rule of the CRDs has a case and that each case is refused by its rule.
+//! of the kinds. Out: proof that each rule of the CRDs has a case and that each case is refused by its rule.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::objects::{answered, full, set};
 use crate::schema::{Demand, constraints};
 use crate::server::{Server, refuses};
-use crate::{classes, databases, tenants, workspaces};
+use crate::{agents, classes, databases, tenants, workspaces};
 
 /// Inputs for one rule.
 pub struct Case {
@@ -114,7 +114,8 @@ fn shortened(value: &Value) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [classes::cases(), databases::cases(), tenants::cases(), workspaces::cases()].into_iter().flatten().collect()
+    let all = [agents::cases(), classes::cases(), databases::cases(), tenants::cases(), workspaces::cases()];
+    all.into_iter().flatten().collect()
 }
 
 #[test]
@@ -178,6 +179,11 @@ async fn every_rule_of_a_tenant_refuses_what_it_should_and_nothing_else() {
 #[tokio::test]
 async fn every_rule_of_a_workspace_refuses_what_it_should_and_nothing_else() {
     run_all("Workspace").await;
+}
+
+#[tokio::test]
+async fn every_rule_of_an_agent_pool_refuses_what_it_should_and_nothing_else() {
+    run_all("AgentPool").await;
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ fn root(group: &str) -> String {
     match group {
         "" => "/api/v1".into(),
         "autoscaling" => "/apis/autoscaling/v2".into(),
+        "steading.dev" => "/apis/steading.dev/v1alpha1".into(),
         group => format!("/apis/{group}/v1"),
     }
 }
@@ -191,6 +192,13 @@ fn workspace(name: &str) -> Value {
     json!({ "apiVersion": "steading.dev/v1alpha1", "kind": "Workspace", "metadata": { "name": name }, "spec": {} })
 }
 
+fn agent_pool(name: &str) -> Value {
+    let image = format!("registry.example/desktop@sha256:{}", "0".repeat(64));
+    let desktop = json!({ "image": image, "resources": { "cpu": "1", "memory": "1Gi" } });
+    let spec = json!({ "workspace": "finance", "replicas": 1, "desktop": desktop });
+    json!({ "apiVersion": "steading.dev/v1alpha1", "kind": "AgentPool", "metadata": { "name": name }, "spec": spec })
+}
+
 fn tenant(name: &str) -> Value {
     json!({
         "apiVersion": "steading.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": name }, "spec": { "class": "quickstart" },
@@ -214,6 +222,8 @@ async fn a_workspace_admin_writes_workspaces_and_reads_the_tenant() {
     let (plane, _) = installed(Tier::One).await;
     let (person, acme) = admin_of(plane, "steading-workspace-admin", "acme").await;
     lives_and_dies(&person, &ours(&acme, "workspaces"), workspace("finance")).await;
+    lives_and_dies(&person, &ours(&acme, "agentpools"), agent_pool("desktops")).await;
+    assert!(has_right(&person, "patch", "steading.dev", "agentpools/scale", &acme).await);
     get(&person, &ours(&acme, "tenants")).await.unwrap();
     for verb in ["create", "update", "patch", "delete"] {
         assert!(!has_right(&person, verb, "steading.dev", "tenants", &acme).await, "{verb}");
@@ -231,7 +241,7 @@ async fn a_workspace_admin_writes_workspaces_and_reads_the_tenant() {
 async fn a_tenant_viewer_only_reads() {
     let (plane, _) = installed(Tier::One).await;
     let (person, acme) = admin_of(plane, "steading-tenant-viewer", "acme").await;
-    for plural in ["tenants", "workspaces"] {
+    for plural in ["tenants", "workspaces", "agentpools"] {
         get(&person, &ours(&acme, plural)).await.unwrap();
         for verb in ["get", "list", "watch"] {
             assert!(has_right(&person, verb, "steading.dev", plural, &acme).await, "{verb} {plural}");
@@ -243,10 +253,11 @@ async fn a_tenant_viewer_only_reads() {
 }
 
 #[tokio::test]
-async fn a_tenant_admin_writes_both_kinds_but_uses_no_class_and_adopts_nothing() {
+async fn a_tenant_admin_writes_all_kinds_but_uses_no_class_and_adopts_nothing() {
     let (plane, _) = installed(Tier::One).await;
     let (person, acme) = admin_of(plane, "steading-tenant-admin", "acme").await;
     lives_and_dies(&person, &ours(&acme, "workspaces"), workspace("finance")).await;
+    lives_and_dies(&person, &ours(&acme, "agentpools"), agent_pool("desktops")).await;
     for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
         assert!(has_right(&person, verb, "steading.dev", "tenants", &acme).await, "{verb}");
     }

@@ -56,7 +56,8 @@ async fn no_verb_on_secrets_is_bound_cluster_wide() {
     assert_eq!(on_secrets.len(), 5, "{on_secrets:?}");
     for binding in [of_kind(&objects, "ClusterRoleBinding"), of_kind(&objects, "RoleBinding")].concat() {
         let role = binding["roleRef"]["name"].as_str().unwrap();
-        assert!(!["steading-stack-operator", "steading-consumer-operator"].contains(&role), "{binding}");
+        let bound_by_itself = ["steading-stack-operator", "steading-agents-operator", "steading-consumer-operator"];
+        assert!(!bound_by_itself.contains(&role), "{binding}");
     }
 }
 
@@ -80,8 +81,9 @@ async fn what_runs_in_stacks_is_watched_everywhere_and_written_by_name_where_the
     let watches = ["list", "watch"];
     assert_eq!(
         of("steading-operator", &runs),
-        [plain("apps", "deployments", &watches), plain("batch", "jobs", &watches)]
+        [plain("", "pods", &watches), plain("apps", "deployments", &watches), plain("batch", "jobs", &watches)]
     );
+    assert_eq!(of("steading-agents-operator", &runs), [plain("", "pods", &["create", "patch", "delete"])]);
     assert_eq!(
         of("steading-stack-operator", &["deployments", "jobs", "pods", "clusters"]),
         [
@@ -109,8 +111,14 @@ async fn nobody_can_widen_rights_but_by_binding_the_stack_roles() {
         assert!(!verbs.iter().any(|verb| verb == "escalate" || verb == "impersonate"), "{kind} {role}: {rule}");
         if verbs.iter().any(|verb| verb == "bind") {
             assert_eq!(texts(&rule, "resources"), ["clusterroles"]);
-            let in_stacks = ["steading-stack-viewer", "steading-stack-editor", "steading-stack-operator"];
-            assert_eq!(texts(&rule, "resourceNames"), [&in_stacks[..], &["steading-consumer-operator"]].concat());
+            let bound = [
+                "steading-stack-viewer",
+                "steading-stack-editor",
+                "steading-stack-operator",
+                "steading-agents-operator",
+                "steading-consumer-operator",
+            ];
+            assert_eq!(texts(&rule, "resourceNames"), bound);
             assert_eq!(role, "steading-operator");
         }
         let reach = [
@@ -356,7 +364,7 @@ async fn the_health_checks_are_there_for_each_kind_if_asked_for() {
     let keys: Vec<&String> = map["data"].as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
-        ["Tenant", "TenantClass", "Workspace"]
+        ["AgentPool", "Tenant", "TenantClass", "Workspace"]
             .map(|kind| format!("resource.customizations.health.steading.dev_{kind}"))
             .each_ref()
     );

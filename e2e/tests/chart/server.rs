@@ -92,8 +92,9 @@ impl Stack {
             identity: uuid::Uuid::new_v4().to_string().parse().unwrap(),
             owners: vec![Owner { kind: SubjectKind::Group, name: owners.clone() }],
             members: vec![member(&viewers, Role::Viewer), member(&editors, Role::Editor)],
-            granted: api::Amounts { cpu: None, memory: None, storage: None },
+            granted: api::Amounts::default(),
             database: None,
+            agents: None,
         };
         let operator = installation.operator_client(plane).await.unwrap();
         let stack = Self { namespace: facts.namespace().to_string(), viewers, editors, owners };

@@ -14,6 +14,11 @@ fn watched(namespace: &str) -> Vec<(String, Value)> {
     vec![
         (core("resourcequotas"), json!({ "apiVersion": "v1", "kind": "ResourceQuota", "spec": {} })),
         (core("limitranges"), json!({ "apiVersion": "v1", "kind": "LimitRange", "spec": { "limits": [] } })),
+        (core("serviceaccounts"), json!({ "apiVersion": "v1", "kind": "ServiceAccount" })),
+        (
+            group("policy", "poddisruptionbudgets"),
+            json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": {} }),
+        ),
         (group("apps", "deployments"), deployment()),
         (group("batch", "jobs"), job()),
         (

@@ -11,6 +11,7 @@ mod kinds;
 mod labels;
 mod namespaces;
 mod operator;
+mod operator_agents;
 mod operator_canary;
 mod operator_consumers;
 mod operator_consumers_roles;

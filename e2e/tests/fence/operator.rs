@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 
 use crate::caller::{apply, create, delete, every_change, merge, patch, replace};
 use crate::rules::{
-    OPERATOR_FOREIGN_NAMESPACE, OPERATOR_KIND, OPERATOR_LEASE, OPERATOR_NAMESPACE_LABELS, OPERATOR_NAMESPACE_NAME,
-    OPERATOR_POD_SECURITY, OPERATOR_ROLE, OPERATOR_SPEC, OPERATOR_SUBJECT, OPERATOR_TOKEN,
+    OPERATOR_AGENT_MARKS, OPERATOR_FOREIGN_NAMESPACE, OPERATOR_KIND, OPERATOR_LEASE, OPERATOR_NAMESPACE_LABELS,
+    OPERATOR_NAMESPACE_NAME, OPERATOR_OUTSIDE_STACK, OPERATOR_POD_SECURITY, OPERATOR_ROLE, OPERATOR_SPEC,
+    OPERATOR_SUBJECT, OPERATOR_TOKEN,
 };
-use crate::scene::{OWN_NAMESPACE, Scene, child_labels, class, facts, namespace_labels, ours, tenant, workspace};
+use crate::scene::{
+    OWN_NAMESPACE, Scene, agent_pool, child_labels, class, facts, namespace_labels, ours, tenant, workspace,
+};
 use crate::stacks::pod;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -43,14 +46,13 @@ async fn the_operators_token_makes_no_other_kind_anywhere() {
         let core = |plural: &str| format!("/api/v1/namespaces/{namespace}/{plural}");
         attacks.extend([
             create(&core("configmaps"), named.clone()),
-            create(&core("serviceaccounts"), named.clone()),
+            create(&core("services"), named.clone()),
             create(&format!("/apis/{RBAC}/namespaces/{namespace}/roles"), role.clone()),
         ]);
     }
-    for namespace in [&stack.namespace, &elsewhere] {
-        attacks.push(create(&format!("/api/v1/namespaces/{namespace}/pods"), pod("x")));
-    }
     operator.may_not_any(&attacks, OPERATOR_KIND).await;
+    operator.may_not(&create(&format!("/api/v1/namespaces/{elsewhere}/pods"), pod("x")), OPERATOR_OUTSIDE_STACK).await;
+    operator.may_not(&create(&stack.core("pods"), pod("x")), OPERATOR_AGENT_MARKS).await;
 }
 
 #[tokio::test]
@@ -66,15 +68,18 @@ async fn the_operators_token_reaches_no_pod_and_no_subresource_of_a_namespace() 
     let attacks = [
         create(&stack.core("pods/target/exec?command=sh"), Value::Null),
         create(&stack.core("pods/target/portforward?ports=80"), Value::Null),
-        merge(&stack.core("pods/target"), json!({ "metadata": { "labels": { "steading.dev/part": "x" } } })),
         merge(&stack.core("pods/target/status"), json!({ "status": { "reason": "x" } })),
-        delete(&stack.core("pods/target")),
-        delete(&stack.core("pods")),
         merge(&stack.core("resourcequotas/steading/status"), more),
         merge(&format!("{}/status", stack.itself()), annotated),
         replace(&format!("{}/finalize", stack.itself()), unheld),
     ];
     operator.may_not_any(&attacks, OPERATOR_KIND).await;
+    let attacks = [
+        merge(&stack.core("pods/target"), json!({ "metadata": { "labels": { "steading.dev/part": "x" } } })),
+        delete(&stack.core("pods/target")),
+        delete(&stack.core("pods")),
+    ];
+    operator.may_not_any(&attacks, OPERATOR_AGENT_MARKS).await;
 }
 
 #[tokio::test]
@@ -269,12 +274,14 @@ async fn the_operators_token_asks_for_nothing_and_changes_no_spec() {
         create(classes, class("x")),
         create(&tenants, tenant(&acme, &of_class)),
         create(&workspaces, workspace("x")),
+        create(&ours(&acme, "agentpools"), agent_pool("x")),
         delete(&format!("{classes}/{of_class}")),
     ];
     operator.may_not_any(&attacks, OPERATOR_SPEC).await;
 
     scene.member().may(&create(&tenants, tenant(&acme, &of_class))).await;
     scene.member().may(&create(&workspaces, workspace("finance"))).await;
+    scene.member().may(&create(&ours(&acme, "agentpools"), agent_pool("desktops"))).await;
     let bounds = ("/spec/keys/openbao/auth/role", json!("mine"));
     let owners = json!([{ "kind": "Group", "name": "globex-admins" }]);
     let members = json!([{ "kind": "Group", "name": "globex-admins", "role": "editor" }]);
@@ -282,6 +289,7 @@ async fn the_operators_token_asks_for_nothing_and_changes_no_spec() {
         (format!("{classes}/{of_class}"), bounds.0, bounds.1),
         (format!("{tenants}/{acme}"), "/spec/owners", owners),
         (format!("{workspaces}/finance"), "/spec/members", members),
+        (ours(&acme, "agentpools/desktops"), "/spec/replicas", json!(200)),
     ];
     for (path, pointer, value) in specs {
         let mut attacks = every_change(&scene.admin(), &path, pointer, value).await;

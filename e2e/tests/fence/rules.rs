@@ -106,6 +106,18 @@ pub const OPERATOR_CANARY_VOLUMES: Rule = rule("steading-operator", " are empty 
 /// Something that runs and looks like an instance.
 pub const OPERATOR_CANARY_METADATA: Rule =
     rule("steading-operator", " and its pods bear no labels and annotations but");
+/// A pod that is no agent, or is made one.
+pub const OPERATOR_AGENT_MARKS: Rule =
+    rule("steading-operator", " in a stack the operator writes only what bears the labels that it gives to ");
+/// Another account, or a budget for others.
+pub const OPERATOR_AGENT_ACCOUNT: Rule =
+    rule("steading-operator", "the operator writes in a stack only the ServiceAccount agent");
+/// An agent outside of a sandbox, or with a token.
+pub const OPERATOR_AGENT_SANDBOX: Rule = rule("steading-operator", "an agent runs in a sandbox (runtimeClassName)");
+/// An agent with something beside it, or that reads what it should not.
+pub const OPERATOR_AGENT_CONTENT: Rule = rule("steading-operator", "an agent has one container, of an image pinned");
+/// Orders to sandboxes and networks.
+pub const OPERATOR_AGENT_METADATA: Rule = rule("steading-operator", "the operator gives agents no labels and");
 /// A deny-all that does not.
 pub const OPERATOR_DENY_ALL: Rule =
     rule("steading-operator", "the network policy deny-all of a stack selects every pod");
@@ -161,7 +173,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 62] = [
+pub const ALL: [Rule; 67] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -202,6 +214,11 @@ pub const ALL: [Rule; 62] = [
     OPERATOR_CANARY_CONTAINER,
     OPERATOR_CANARY_VOLUMES,
     OPERATOR_CANARY_METADATA,
+    OPERATOR_AGENT_MARKS,
+    OPERATOR_AGENT_ACCOUNT,
+    OPERATOR_AGENT_SANDBOX,
+    OPERATOR_AGENT_CONTENT,
+    OPERATOR_AGENT_METADATA,
     OPERATOR_DENY_ALL,
     OPERATOR_ALLOW_SELECTS,
     OPERATOR_ALLOW_WORLD,

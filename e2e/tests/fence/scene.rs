@@ -245,7 +245,8 @@ fn json(object: &impl Serialize) -> Value {
 
 /// Facts of a stack that is no other test's.
 pub fn facts() -> Facts {
-    let amounts = ResourceText { cpu: Some("4".into()), memory: Some("8Gi".into()), storage: Some("20Gi".into()) };
+    let amounts =
+        ResourceText { cpu: Some("4".into()), memory: Some("8Gi".into()), storage: Some("20Gi".into()), agents: None };
     Facts {
         tenant: unique("acme").parse().unwrap(),
         workspace: "finance".parse().unwrap(),
@@ -254,6 +255,7 @@ pub fn facts() -> Facts {
         members: vec![Member { kind: SubjectKind::Group, name: "acme-finance".into(), role: Role::Viewer }],
         granted: Amounts::parse(&amounts).unwrap(),
         database: None,
+        agents: None,
     }
 }
 
@@ -308,7 +310,19 @@ pub fn workspace(name: &str) -> Value {
     })
 }
 
-/// The path of Tenants or Workspaces in a namespace.
+/// An AgentPool.
+pub fn agent_pool(name: &str) -> Value {
+    let image = format!("registry.example/desktop@sha256:{}", "0".repeat(64));
+    let desktop = json!({ "image": image, "resources": { "cpu": "1", "memory": "1Gi" } });
+    json!({
+        "apiVersion": "steading.dev/v1alpha1",
+        "kind": "AgentPool",
+        "metadata": { "name": name },
+        "spec": { "workspace": "finance", "replicas": 1, "desktop": desktop },
+    })
+}
+
+/// The path of Tenants, Workspaces or AgentPools in a namespace.
 pub fn ours(namespace: &str, plural: &str) -> String {
     format!("/apis/steading.dev/v1alpha1/namespaces/{namespace}/{plural}")
 }

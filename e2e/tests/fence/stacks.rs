@@ -147,7 +147,8 @@ async fn one_of_each_is_one_of_every_kind_that_the_cluster_knows() {
     }
     // Events are open to whoever has the right. Our own kinds and that of another test have attacks of their own. The last one is
     // written by kubelets only, with a proof that they hold a key.
-    let apart = ["/events", "/tenants", "/workspaces", "/openings", "/podcertificaterequests"];
+    let apart =
+        ["/events", "/tenants", "/workspaces", "/agentpools", "/agentsets", "/openings", "/podcertificaterequests"];
     let unknown: Vec<&String> = untried.iter().filter(|path| !apart.iter().any(|kind| path.ends_with(kind))).collect();
     assert!(unknown.is_empty(), "kinds that no attack tries: {unknown:?}");
 }

@@ -4,21 +4,23 @@ use serde_json::{Value, json};
 
 use crate::caller::{Caller, Request, apply, changes_through, create, every_change};
 use crate::rules::{FINALIZER, STATUS_FORGED, STATUS_IDENTITY, STATUS_IDENTITY_STAYS};
-use crate::scene::{Scene, class, ours, tenant, workspace};
+use crate::scene::{Scene, agent_pool, class, ours, tenant, workspace};
 
 const SOMEBODYS: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
 const CLEANUP: &str = "steading.dev/cleanup";
 
 /// One object of each of our kinds, by path.
-async fn one_of_each(scene: &Scene) -> [String; 3] {
+async fn one_of_each(scene: &Scene) -> [String; 4] {
     let (class, acme) = (scene.class().await, scene.namespace("acme").await);
     let member = scene.member();
     member.may(&create(&ours(&acme, "tenants"), tenant(&acme, &class))).await;
     member.may(&create(&ours(&acme, "workspaces"), workspace("finance"))).await;
+    member.may(&create(&ours(&acme, "agentpools"), agent_pool("desktops"))).await;
     [
         format!("/apis/steading.dev/v1alpha1/tenantclasses/{class}"),
         ours(&acme, &format!("tenants/{acme}")),
         ours(&acme, "workspaces/finance"),
+        ours(&acme, "agentpools/desktops"),
     ]
 }
 
@@ -56,7 +58,7 @@ async fn nobody_else_writes_the_status_of_steadings_kinds() {
 async fn not_even_the_operators_token_points_a_status_at_another_identity() {
     let scene = Scene::set().await;
     let operator = scene.operator().await;
-    let [_, tenant, workspace] = one_of_each(&scene).await;
+    let [_, tenant, workspace, _] = one_of_each(&scene).await;
     for path in [tenant, workspace] {
         let status = json!({ "observedGeneration": 1, "identity": SOMEBODYS });
         let mut attacks = changes_through(&scene.admin(), &path, "/status", "/status", status.clone()).await;
@@ -85,7 +87,7 @@ async fn an_adopted_identity_is_the_one_of_the_spec_and_not_the_uid() {
 async fn an_identity_that_was_written_stays() {
     let scene = Scene::set().await;
     let operator = scene.operator().await;
-    let [_, tenant, workspace] = one_of_each(&scene).await;
+    let [_, tenant, workspace, _] = one_of_each(&scene).await;
     for path in [tenant, workspace] {
         let own = scene.admin().get(&path).await["metadata"]["uid"].clone();
         operator.may(&applied(&scene, &path, json!({ "observedGeneration": 1, "identity": own })).await).await;

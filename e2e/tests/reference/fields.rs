@@ -20,7 +20,13 @@ fn page(crd: &Value) -> String {
     let schema = &version["schema"]["openAPIV3Schema"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut page = format!("# {}\n\n{}\n\n", text(&names["kind"]), text(&schema["description"]));
-    let scope = if spec["scope"] == "Namespaced" { "in a control namespace" } else { "cluster-wide" };
+    // Of no category is what only Steading writes.
+    let is_internal = names["categories"].as_array().is_none_or(Vec::is_empty);
+    let scope = match spec["scope"].as_str() {
+        Some("Namespaced") if is_internal => "in stack namespaces",
+        Some("Namespaced") => "in a control namespace",
+        _ => "cluster-wide",
+    };
     let list = |value: &Value| {
         let items: Vec<_> = value.as_array().into_iter().flatten().map(|item| format!("`{}`", text(item))).collect();
         if items.is_empty() { "none".to_owned() } else { items.join(", ") }
@@ -35,8 +41,8 @@ fn page(crd: &Value) -> String {
     };
     writeln!(page, "- `kubectl get` shows: Name, {}; with `-o wide` also: {}", columns(false), columns(true)).unwrap();
     page.push_str(&rules(schema, "Rules of the whole object"));
-    for (section, note) in [("spec", "What you write."), ("status", "What Steading observed. Only Steading writes it.")]
-    {
+    let written = if is_internal { "What Steading writes." } else { "What you write." };
+    for (section, note) in [("spec", written), ("status", "What Steading observed. Only Steading writes it.")] {
         writeln!(page, "\n## {section}\n\n{note}").unwrap();
         let part = &schema["properties"][section];
         page.push_str(&rules(part, "Rules over several fields"));

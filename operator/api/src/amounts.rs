@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// CPU, memory and storage as written in a spec or shown in a status.
+/// CPU, memory, storage and desktops as written in a spec or shown in a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceText {
@@ -27,6 +27,10 @@ pub struct ResourceText {
     #[schemars(length(min = 3, max = 8))]
     #[x_kube(validation = rules::bytes())]
     pub storage: Option<String>,
+    /// Desktops of agents, warm and claimed, of all pools, 0 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub agents: Option<i32>,
 }
 
 /// An amount that passed no admission and does not parse.
@@ -50,6 +54,8 @@ pub struct Amounts {
     pub memory: Option<u64>,
     /// Bytes.
     pub storage: Option<u64>,
+    /// Desktops of agents.
+    pub agents: Option<u64>,
 }
 
 impl Amounts {
@@ -59,6 +65,7 @@ impl Amounts {
             cpu: text.cpu.as_deref().map(parse_cpu).transpose()?,
             memory: text.memory.as_deref().map(|t| parse_bytes("memory", t)).transpose()?,
             storage: text.storage.as_deref().map(|t| parse_bytes("storage", t)).transpose()?,
+            agents: text.agents.map(parse_count).transpose()?,
         })
     }
 
@@ -69,6 +76,7 @@ impl Amounts {
             cpu: self.cpu.map(format_cpu),
             memory: self.memory.map(format_bytes),
             storage: self.storage.map(format_bytes),
+            agents: self.agents.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
         }
     }
 
@@ -79,6 +87,7 @@ impl Amounts {
             cpu: f(self.cpu, other.cpu),
             memory: f(self.memory, other.memory),
             storage: f(self.storage, other.storage),
+            agents: f(self.agents, other.agents),
         }
     }
 
@@ -99,8 +108,8 @@ impl Amounts {
 
     /// Each resource with its name, in a fixed order.
     #[must_use]
-    pub fn named(self) -> [(&'static str, Option<u64>); 3] {
-        [("cpu", self.cpu), ("memory", self.memory), ("storage", self.storage)]
+    pub fn named(self) -> [(&'static str, Option<u64>); 4] {
+        [("cpu", self.cpu), ("memory", self.memory), ("storage", self.storage), ("agents", self.agents)]
     }
 }
 
@@ -122,6 +131,24 @@ fn parse_bytes(field: &'static str, text: &str) -> Result<u64, InvalidAmount> {
         .find_map(|(unit, shift)| text.strip_suffix(unit).map(|number| (number, shift)))
         .and_then(|(number, shift)| whole(number, 6).map(|n| n << shift))
         .ok_or_else(invalid)
+}
+
+fn parse_count(count: i32) -> Result<u64, InvalidAmount> {
+    u64::try_from(count).map_err(|_| InvalidAmount {
+        field: "agents",
+        text: count.to_string(),
+        expected: "a whole number, such as 20",
+    })
+}
+
+/// An amount of the resource of this name, as [`Amounts::named`] calls it, in the form of a spec.
+#[must_use]
+pub fn format_named(name: &str, amount: u64) -> String {
+    match name {
+        "cpu" => format_cpu(amount),
+        "agents" => amount.to_string(),
+        _ => format_bytes(amount),
+    }
 }
 
 /// A number above zero of at most `digits` digits without sign or leading zero.
@@ -151,11 +178,8 @@ pub fn format_bytes(bytes: u64) -> String {
 
 impl fmt::Display for Amounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.to_text();
-        let parts: Vec<String> = [("cpu", text.cpu), ("memory", text.memory), ("storage", text.storage)]
-            .into_iter()
-            .filter_map(|(name, value)| value.map(|value| format!("{name} {value}")))
-            .collect();
+        let told = |(name, amount): (&str, Option<u64>)| amount.map(|it| format!("{name} {}", format_named(name, it)));
+        let parts: Vec<String> = self.named().into_iter().filter_map(told).collect();
         f.write_str(if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }.as_str())
     }
 }
@@ -165,7 +189,25 @@ mod tests {
     use super::*;
 
     fn text(cpu: &str, memory: &str, storage: &str) -> ResourceText {
-        ResourceText { cpu: Some(cpu.into()), memory: Some(memory.into()), storage: Some(storage.into()) }
+        ResourceText {
+            cpu: Some(cpu.into()),
+            memory: Some(memory.into()),
+            storage: Some(storage.into()),
+            agents: Some(20),
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_amounts_has_their_units() {
+        let told = Amounts::parse(&text("500m", "64Gi", "2Ti")).unwrap().to_string();
+        assert_eq!(told, "cpu 500m, memory 64Gi, storage 2Ti, agents 20");
+    }
+
+    #[test]
+    fn there_is_no_desktop_less_than_none() {
+        let of = |agents| Amounts::parse(&ResourceText { agents: Some(agents), ..ResourceText::default() });
+        assert_eq!(of(0).unwrap().agents, Some(0));
+        assert!(of(-1).unwrap_err().to_string().contains("agents: \"-1\" is not an amount"));
     }
 
     #[test]

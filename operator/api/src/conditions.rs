@@ -40,6 +40,11 @@ pub const DATABASES_REACHABLE: &str = "DatabasesReachable";
 /// No packet passes that NetworkPolicies forbid, on any node.
 pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
 
+/// The sandbox in which agents run is there, and network policies are shown to hold in it.
+pub const SANDBOX_READY: &str = "SandboxReady";
+/// As many desktops as asked for stand ready, but for those that may be missing, and all of them are as the spec says now.
+pub const AGENTS_READY: &str = "AgentsReady";
+
 /// The order in which conditions stand in status, whichever was looked at last.
 pub const ORDER: &[&str] = &[
     READY,
@@ -52,6 +57,8 @@ pub const ORDER: &[&str] = &[
     RESTORE_PROVEN,
     CONSUMERS_READY,
     NETWORK_ENFORCED,
+    SANDBOX_READY,
+    AGENTS_READY,
     KEYS_REACHABLE,
     BUCKETS_REACHABLE,
     DATABASES_REACHABLE,
@@ -162,6 +169,14 @@ reasons! {
     CONSENT_MISSING = "ConsentMissing", Waiting, "A namespace that spec.consumers names does not exist or does not consent, so nothing was made for its consumers, and what they had was taken back.", "Have whoever owns the namespace annotate it as the message says, or take the consumer off the list.";
     NOTHING_TO_CONSUME = "NothingToConsume", Stalled, "spec.consumers names users of a database, a bucket or a store of authorization that the Workspace does not have; the message says which.", "Take the consumers off the list, or use a TenantClass that offers it; for a bucket, set spec.bucket.disabled to false.";
     ORIGIN_NOT_FOUND = "OriginNotFound", Waiting, "What database.restoreFrom names is not there, or has no backups; the message says which.", "Correct it in a new Workspace, or wait for what the message names.";
+    WORKSPACE_NOT_FOUND = "WorkspaceNotFound", Waiting, "The Workspace that the AgentPool names does not exist in its namespace, or is being deleted.", "Apply the Workspace, or create the AgentPool anew with an existing one.";
+    WORKSPACE_NOT_READY = "WorkspaceNotReady", Waiting, "The stack of the AgentPool's Workspace is not isolated yet, or not any more: no desktop is made there.", "See the conditions of the Workspace that the message names.";
+    AGENTS_NOT_OFFERED = "AgentsNotOffered", Stalled, "The TenantClass offers no agents.", "Add agents to the TenantClass, or create the Tenant anew with one that has them.";
+    RUNTIME_CLASS_MISSING = "RuntimeClassMissing", Waiting, "The RuntimeClass of the sandbox, which the TenantClass names, does not exist in the cluster.", "Install the sandbox on the nodes and create its RuntimeClass, or name another under agents.runtimeClass of the TenantClass.";
+    AGENTS_EXCEEDED = "AgentsExceeded", Waiting, "The Workspace's quota has no room for another desktop: of desktops, of cpu or of memory, the overhead of the sandbox included. What stands stays.", "Raise spec.quota of the Workspace, or lower replicas of its pools.";
+    UNSCHEDULABLE = "Unschedulable", Waiting, "No node has room for a desktop, or none has the sandbox; no more are made until those that wait have found one.", "Add nodes, or lower what a desktop asks for; see kubectl describe of the pod that the message names.";
+    IMAGE_NOT_PULLED = "ImageNotPulled", Waiting, "A node cannot pull the image of a desktop; no more are made until it can.", "Check spec.desktop.image and whether nodes reach its registry; see kubectl describe of the pod that the message names.";
+    DESKTOP_NOT_READY = "DesktopNotReady", Waiting, "Desktops start and end by themselves, or cannot be used after five minutes. Each is replaced later than the one before, up to five minutes.", "See the log and the events of the pod that the message names: steading-agent says what the desktop waits for.";
     API_UNAVAILABLE = "ApiUnavailable", Transient, "The API server does not answer or answers with an error of its own.", "See the health of the API server.";
     CONFLICT = "Conflict", Transient, "Something else changed the object at the same time.", "Nothing; it is tried again.";
     PROVIDER_UNAVAILABLE = "ProviderUnavailable", Transient, "A provider does not answer or answers with an error of its own.", "See the health of the server that the message names.";

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::{Tenant, TenantClass, Workspace};
+use crate::{AgentPool, AgentSet, Tenant, TenantClass, Workspace};
 
 /// A CRD could not be made of its type.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +18,14 @@ pub struct InvalidSchema {
 
 /// All CRDs, in the order in which they are installed.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, InvalidSchema> {
-    [("TenantClass", TenantClass::crd()), ("Tenant", Tenant::crd()), ("Workspace", Workspace::crd())]
-        .into_iter()
-        .map(|(kind, crd)| finish(crd).map_err(|source| InvalidSchema { kind, source }))
-        .collect()
+    let all = [
+        ("TenantClass", TenantClass::crd()),
+        ("Tenant", Tenant::crd()),
+        ("Workspace", Workspace::crd()),
+        ("AgentPool", AgentPool::crd()),
+        ("AgentSet", AgentSet::crd()),
+    ];
+    all.into_iter().map(|(kind, crd)| finish(crd).map_err(|source| InvalidSchema { kind, source })).collect()
 }
 
 /// What the derive cannot say: the default status, and nothing that an API server would warn about.

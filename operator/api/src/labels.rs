@@ -22,6 +22,19 @@ pub const OWNER: &str = "steading.dev/owner";
 /// On pods of Steading's own parts in a stack (database, canary, …): the allow policies select by its presence.
 pub const PART: &str = "steading.dev/part";
 
+/// On agents: the pool that they are of. The policies of agents select by its presence, so no part of a stack bears it, and no agent bears
+/// [`PART`].
+pub const POOL: &str = "steading.dev/pool";
+/// On a claimed agent for as long as it is kept from being evicted.
+pub const PROTECTED: &str = "steading.dev/protected";
+
+/// On an agent: UID of the session that claimed it. It is never taken off.
+pub const SESSION: &str = "steading.dev/session-uid";
+/// On an agent: digest of what it was made of.
+pub const REVISION: &str = "steading.dev/revision";
+/// On a claimed agent: until when it is kept from being evicted.
+pub const PROTECTED_UNTIL: &str = "steading.dev/protected-until";
+
 /// SHA-256 of what was applied, so that a child is known to be right without reading it.
 pub const DESIRED_HASH: &str = "steading.dev/desired-hash";
 /// On a Tenant: every new value asks for one rotation of the tenant's key.
@@ -30,7 +43,7 @@ pub const ROTATE_REQUESTED_AT: &str = "steading.dev/rotate-requested-at";
 /// On a namespace: the Workspaces, as `tenant/workspace` separated by commas, that may make its workloads their consumers.
 pub const CONSUMES: &str = "steading.dev/consumes";
 
-/// Held on Tenants, Workspaces and TenantClasses until what they stand for is gone or released.
+/// Held on Tenants, Workspaces, TenantClasses and AgentPools until what they stand for is gone or released.
 pub const CLEANUP_FINALIZER: &str = "steading.dev/cleanup";
 
 /// Field manager for the children of a Workspace.
@@ -39,6 +52,8 @@ pub const MANAGER_WORKSPACE: &str = "steading/workspace";
 pub const MANAGER_CONSUMER_BUCKET: &str = "steading/consumer-bucket";
 /// Field manager for what a consumer's Secret says of the store of authorization, beside all else.
 pub const MANAGER_CONSUMER_AUTHORIZATION: &str = "steading/consumer-authorization";
+/// Field manager for what is noted on agents.
+pub const MANAGER_AGENTS: &str = "steading/agents";
 /// Field manager for status.
 pub const MANAGER_STATUS: &str = "steading/status";
 /// Field manager for finalizers.

@@ -1,9 +1,12 @@
 //! What users of Steading write, and the vocabulary that every other crate shares.
 //!
 //! In: nothing but types and constants. Out: the kinds with their schemas and CEL rules ([`tenant_class`], [`tenant`],
-//! [`workspace`]), the CRDs made of them ([`crds`]), names that are safe everywhere ([`names`]), labels ([`labels`]),
+//! [`workspace`], [`agent_pool`]), the one that only Steading writes ([`agent_set`]), the CRDs made of them ([`crds`]), names that are safe everywhere ([`names`]), labels ([`labels`]),
 //! conditions with their documented reasons ([`conditions`]). This crate has no client and does no I/O.
 
+pub mod agent_pool;
+pub mod agent_set;
+pub mod agents;
 pub mod amounts;
 pub mod authorization;
 pub mod conditions;
@@ -21,6 +24,8 @@ pub mod tenant;
 pub mod tenant_class;
 pub mod workspace;
 
+pub use agent_pool::{AgentPool, AgentPoolSpec, AgentPoolStatus};
+pub use agent_set::{AgentSet, AgentSetSpec, AgentSetStatus};
 pub use amounts::{Amounts, InvalidAmount};
 pub use duration::Duration;
 pub use names::{

@@ -168,6 +168,19 @@ pub fn storage_class() -> Rule {
         .message("must be the name of a StorageClass: lower-case letters, digits, dashes and dots")
 }
 
+/// The name of a RuntimeClass.
+pub fn runtime_class() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("must be the name of a RuntimeClass: lower-case letters, digits, dashes and dots; see kubectl get runtimeclasses")
+}
+
+/// An image that is the same for ever.
+pub fn pinned_image() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}$')").message(
+        "image must be host/path@sha256: and 64 digits, with or without a tag before the @: a tag alone can become another image",
+    )
+}
+
 /// An image of PostgreSQL. CloudNativePG reads the major version off the tag.
 pub fn database_image() -> Rule {
     Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[1-9][0-9]([._-][A-Za-z0-9._-]*)?(@sha256:[0-9a-f]{64})?$')").message(

@@ -109,6 +109,10 @@ pub struct TenantQuota {
     #[schemars(length(min = 3, max = 8))]
     #[x_kube(validation = rules::bytes())]
     pub storage: Option<String>,
+    /// Desktops of agents, warm and claimed, 0 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub agents: Option<i32>,
 }
 
 impl TenantQuota {
@@ -118,6 +122,7 @@ impl TenantQuota {
             cpu: self.cpu.clone(),
             memory: self.memory.clone(),
             storage: self.storage.clone(),
+            agents: self.agents,
         })
     }
 }
@@ -264,6 +269,9 @@ pub struct LedgerUse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub storage: Option<String>,
+    /// Desktops of agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<i32>,
 }
 
 /// What one Workspace may use and what it still holds.
@@ -310,4 +318,7 @@ pub struct ResourceTextStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub storage: Option<String>,
+    /// Desktops of agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<i32>,
 }

@@ -8,7 +8,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, authorization::Authorization, database::ClassDatabase, rules, status::unobserved};
+use crate::{
+    Duration, agents::ClassAgents, authorization::Authorization, database::ClassDatabase, rules, status::unobserved,
+};
 
 /// Where a tenant's things come from: residency, keys, buckets, authorization, databases, and facts about the network.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ use crate::{Duration, authorization::Authorization, database::ClassDatabase, rul
         .message("authorization cannot be removed: Tenants have stores there; create a new TenantClass without it"),
     validation = Rule::new("!has(oldSelf.database) || has(self.database)")
         .message("database cannot be removed: Workspaces have databases; create a new TenantClass without it"),
+    validation = Rule::new("!has(oldSelf.agents) || has(self.agents)")
+        .message("agents cannot be removed: Workspaces have pools of them; create a new TenantClass without it"),
     validation = Rule::new("!has(self.database) || !has(self.buckets.s3) || has(self.buckets.s3.cidrs) || self.buckets.s3.endpoint.matches('^https://([0-9]+[.][0-9]+[.][0-9]+[.][0-9]+(:[0-9]+)?/?$|\\\\[)')")
         .message("database needs buckets.s3.cidrs, the address ranges of the store: NetworkPolicies know no names, and backups must get out to it")
 )]
@@ -59,6 +63,9 @@ pub struct TenantClassSpec {
     /// What databases Workspaces get. Left out, they get none. Can be added later, not removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<ClassDatabase>,
+    /// What agents run under. Left out, there are none. Can be added later, not removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<ClassAgents>,
     /// What is known of the cluster's network.
     pub network: Network,
 }

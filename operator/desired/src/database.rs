@@ -166,9 +166,13 @@ impl Database {
         let asked = workspace.spec.database.clone().unwrap_or_default();
         let resources = asked.resources.unwrap_or_else(|| offered.resources.clone());
         let size = asked.storage.map_or_else(|| offered.storage.size.clone(), |storage| storage.size);
-        let text =
-            ResourceText { cpu: Some(resources.cpu), memory: Some(resources.memory), storage: Some(size.clone()) };
-        let Amounts { cpu, memory, storage } = Amounts::parse(&text)?;
+        let text = ResourceText {
+            cpu: Some(resources.cpu),
+            memory: Some(resources.memory),
+            storage: Some(size.clone()),
+            agents: None,
+        };
+        let Amounts { cpu, memory, storage, .. } = Amounts::parse(&text)?;
         let before = ResourceText { storage: have.map(str::to_owned), ..ResourceText::default() };
         if let Some(have) = have.filter(|_| Amounts::parse(&before).is_ok_and(|before| before.storage > storage)) {
             return Err(InvalidDatabase::Shrinks { wanted: size, have: have.to_owned() });
@@ -213,6 +217,7 @@ impl Database {
             cpu: Some(times(self.cpu + cpu).saturating_add(2 * canary_cpu)),
             memory: Some(times(self.memory + memory).saturating_add(2 * canary_memory)),
             storage: Some(times(self.storage)),
+            agents: None,
         }
     }
 

@@ -34,11 +34,15 @@ pub enum Kind {
     Deployment,
     /// Job: what looks at a restored database.
     Job,
+    /// ServiceAccount: who agents are.
+    ServiceAccount,
+    /// PodDisruptionBudget: keeps claimed agents from being evicted.
+    PodDisruptionBudget,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Namespace,
         Self::NetworkPolicy,
         Self::ResourceQuota,
@@ -50,6 +54,8 @@ impl Kind {
         Self::DatabaseRole,
         Self::Deployment,
         Self::Job,
+        Self::ServiceAccount,
+        Self::PodDisruptionBudget,
     ];
 
     /// Those of databases, which are not followed in clusters without.
@@ -60,13 +66,14 @@ impl Kind {
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
-            Self::Namespace | Self::ResourceQuota | Self::LimitRange => "",
+            Self::Namespace | Self::ResourceQuota | Self::LimitRange | Self::ServiceAccount => "",
             Self::NetworkPolicy => "networking.k8s.io",
             Self::RoleBinding => "rbac.authorization.k8s.io",
             Self::Cluster | Self::ScheduledBackup | Self::DatabaseRole => "postgresql.cnpg.io",
             Self::ObjectStore => "barmancloud.cnpg.io",
             Self::Deployment => "apps",
             Self::Job => "batch",
+            Self::PodDisruptionBudget => "policy",
         }
     }
 
@@ -91,6 +98,8 @@ impl Kind {
             Self::DatabaseRole => "DatabaseRole",
             Self::Deployment => "Deployment",
             Self::Job => "Job",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 
@@ -109,6 +118,8 @@ impl Kind {
             Self::DatabaseRole => "databaseroles",
             Self::Deployment => "deployments",
             Self::Job => "jobs",
+            Self::ServiceAccount => "serviceaccounts",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
         }
     }
 
@@ -240,6 +251,18 @@ const JOB: &[(&str, Shape)] = &[
         ]),
     ),
 ];
+const SERVICE_ACCOUNT: &[(&str, Shape)] = &[METADATA, ("automountServiceAccountToken", Shape::Atomic)];
+const DISRUPTION_BUDGET: &[(&str, Shape)] = &[
+    METADATA,
+    (
+        "spec",
+        Shape::Struct(&[
+            ("minAvailable", Shape::Atomic),
+            ("selector", Shape::Atomic),
+            ("unhealthyPodEvictionPolicy", Shape::Atomic),
+        ]),
+    ),
+];
 const ROLE_BINDING: &[(&str, Shape)] = &[METADATA, ("roleRef", Shape::Atomic), ("subjects", Shape::Atomic)];
 
 /// The table of a kind.
@@ -254,6 +277,8 @@ const fn shape_of(kind: Kind) -> &'static [(&'static str, Shape)] {
         Kind::DatabaseRole => DATABASE_ROLE,
         Kind::Deployment => DEPLOYMENT,
         Kind::Job => JOB,
+        Kind::ServiceAccount => SERVICE_ACCOUNT,
+        Kind::PodDisruptionBudget => DISRUPTION_BUDGET,
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn acme_finance() -> Facts {
         ],
         granted: amounts("16", "64Gi", "500Gi"),
         database: None,
+        agents: None,
     }
 }
 
@@ -43,10 +44,15 @@ pub(crate) fn acme_finance_with_database() -> Facts {
     Facts { database: Some(reach), ..acme_finance() }
 }
 
+/// The same with agents.
+pub(crate) fn acme_finance_with_agents() -> Facts {
+    Facts { agents: Some(("steading-system".into(), "steading".into())), ..acme_finance() }
+}
+
 /// Amounts as a spec writes them.
 pub(crate) fn amounts(cpu: &str, memory: &str, storage: &str) -> Amounts {
-    Amounts::parse(&ResourceText { cpu: Some(cpu.into()), memory: Some(memory.into()), storage: Some(storage.into()) })
-        .unwrap()
+    let (cpu, memory, storage) = (Some(cpu.into()), Some(memory.into()), Some(storage.into()));
+    Amounts::parse(&ResourceText { cpu, memory, storage, agents: None }).unwrap()
 }
 
 /// An object as it is sent.

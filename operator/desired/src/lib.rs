@@ -4,6 +4,7 @@
 //! ([`workspace::Stack`]) and those of its database ([`database`], [`canary`]), built by one function per child kind (module `parts`); what the server must say of them
 //! ([`fields`], [`hash`]); and the quota ledger of a Tenant ([`ledger`]). Nothing here has a client, a clock or the environment.
 
+pub mod agents;
 pub mod canary;
 pub mod consumer;
 pub mod database;

@@ -8,6 +8,7 @@ pub(crate) mod canary_pod;
 pub(crate) mod cluster;
 pub(crate) mod database_role;
 pub(crate) mod deployment;
+pub(crate) mod disruption_budget;
 pub(crate) mod job;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
@@ -16,6 +17,7 @@ pub(crate) mod object_store;
 pub(crate) mod resource_quota;
 pub(crate) mod role_binding;
 pub(crate) mod scheduled_backup;
+pub(crate) mod service_account;
 
 /// Value of the label `steading.dev/part` on the pods of a database.
 pub(crate) const DATABASE_PART: &str = "database";

@@ -11,8 +11,9 @@ use api::{
     subject::{Member, Owner},
 };
 use k8s_openapi::api::{
-    core::v1::{LimitRange, Namespace, ResourceQuota},
+    core::v1::{LimitRange, Namespace, ResourceQuota, ServiceAccount},
     networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
 
@@ -22,7 +23,9 @@ use serde_json::{Value, json};
 
 use crate::database::Reach;
 use crate::fields::Kind;
-use crate::parts::{limit_range, namespace, network_policy, resource_quota, role_binding};
+use crate::parts::{
+    disruption_budget, limit_range, namespace, network_policy, resource_quota, role_binding, service_account,
+};
 
 /// All facts on which the stack of a Workspace depends, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct Facts {
     pub granted: Amounts,
     /// What its database may reach, if it is to have one and that is known.
     pub database: Option<Reach>,
+    /// Namespace and name of the ServiceAccount of Steading's own operator, which makes agents, if its class has any.
+    pub agents: Option<(String, String)>,
 }
 
 /// A spec holds what admission should have refused.
@@ -80,6 +85,7 @@ impl Facts {
             members,
             granted,
             database: None,
+            agents: None,
         })
     }
 
@@ -127,6 +133,8 @@ pub struct Stack {
     pub editors: RoleBinding,
     /// What its database needs.
     pub database: Option<DatabaseAccess>,
+    /// What its agents need.
+    pub agents: Option<AgentAccess>,
 }
 
 /// What may pass to and from a database, and who may write its Secret.
@@ -139,6 +147,21 @@ pub struct DatabaseAccess {
     /// Lets the instances reach the store of their backups.
     pub allow_store: NetworkPolicy,
     /// Lets Steading write the credentials of the backup bucket.
+    pub steading: RoleBinding,
+}
+
+/// What may pass to and from agents, who they are, and who may make them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentAccess {
+    /// Lets nobody in.
+    pub ingress: NetworkPolicy,
+    /// Lets them out to what they may reach.
+    pub egress: NetworkPolicy,
+    /// Who they are.
+    pub account: ServiceAccount,
+    /// Keeps claimed ones from being evicted.
+    pub budget: PodDisruptionBudget,
+    /// Lets Steading make them.
     pub steading: RoleBinding,
 }
 
@@ -160,6 +183,13 @@ pub fn stack(facts: &Facts) -> Stack {
             allow_api_server: network_policy::allow_database_api_server(facts, reach),
             allow_store: network_policy::allow_database_store(facts, reach),
             steading: role_binding::of_steading(facts, &reach.steading),
+        }),
+        agents: facts.agents.as_ref().map(|steading| AgentAccess {
+            ingress: network_policy::agents_ingress(facts),
+            egress: network_policy::agents_egress(facts),
+            account: service_account::of_agents(facts),
+            budget: disruption_budget::of_agents(facts),
+            steading: role_binding::of_agents(facts, steading),
         }),
     }
 }
@@ -187,6 +217,7 @@ impl Stack {
             viewers,
             editors,
             database,
+            agents,
         } = self;
         let mut children = vec![
             (Kind::Namespace, json!(namespace)),
@@ -204,6 +235,15 @@ impl Stack {
                 (Kind::NetworkPolicy, json!(allow_operator)),
                 (Kind::NetworkPolicy, json!(allow_api_server)),
                 (Kind::NetworkPolicy, json!(allow_store)),
+                (Kind::RoleBinding, json!(steading)),
+            ]);
+        }
+        if let Some(AgentAccess { ingress, egress, account, budget, steading }) = agents {
+            children.extend([
+                (Kind::NetworkPolicy, json!(ingress)),
+                (Kind::NetworkPolicy, json!(egress)),
+                (Kind::ServiceAccount, json!(account)),
+                (Kind::PodDisruptionBudget, json!(budget)),
                 (Kind::RoleBinding, json!(steading)),
             ]);
         }

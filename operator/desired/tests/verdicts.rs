@@ -54,6 +54,7 @@ fn facts(tenant: &str, workspace: &str, number: u64) -> Facts {
         members: Vec::new(),
         granted: Amounts::default(),
         database: None,
+        agents: None,
     }
 }
 

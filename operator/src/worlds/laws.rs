@@ -258,6 +258,7 @@ fn in_force(quota: &Value) -> Amounts {
         cpu: hard("requests.cpu"),
         memory: hard("requests.memory"),
         storage: hard("requests.storage"),
+        agents: None,
     };
     Amounts::parse(&text).unwrap()
 }

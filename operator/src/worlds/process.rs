@@ -150,7 +150,7 @@ impl Process {
         child!(LimitRange);
         child!(RoleBinding);
         tasks.spawn(orphans::sweep(Arc::clone(&context), config.timings.sweep));
-        tasks.spawn(run::lead(leadership, fence, wakes, health, stopping));
+        tasks.spawn(run::lead(leadership, fence, context.agents.clone(), wakes, health, stopping));
         let (ends, ended) = unbounded_channel();
         Self {
             number,

@@ -169,7 +169,8 @@ impl World {
         let Some(granted) = status.quota else {
             return if fits { Err(format!("{key:?} is Ready without a stack")) } else { Ok(()) };
         };
-        let text = ResourceText { cpu: granted.cpu, memory: granted.memory, storage: granted.storage };
+        let (cpu, memory, storage) = (granted.cpu, granted.memory, granted.storage);
+        let text = ResourceText { cpu, memory, storage, agents: granted.agents };
         let identity: api::Identity = status.identity.unwrap_or_default().parse().unwrap();
         let facts = Facts::of(tenant, &workspace, identity, Amounts::parse(&text).unwrap()).unwrap();
         for (kind, wanted) in stack(&facts).children() {

@@ -111,6 +111,8 @@ fn kinds_are_found_under_their_group_and_plural() {
             "postgresql.cnpg.io/v1 databaseroles DatabaseRole",
             "apps/v1 deployments Deployment",
             "batch/v1 jobs Job",
+            "v1 serviceaccounts ServiceAccount",
+            "policy/v1 poddisruptionbudgets PodDisruptionBudget",
         ]
     );
 }

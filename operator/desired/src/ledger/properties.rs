@@ -304,7 +304,7 @@ fn any_amounts() -> impl Strategy<Value = Amounts> {
     (any_amount(), any_amount()).prop_map(|(cpu, memory)| Amounts {
         cpu,
         memory: memory.map(|mebibytes| mebibytes << 20),
-        storage: None,
+        ..Amounts::default()
     })
 }
 
@@ -312,7 +312,7 @@ fn any_limit() -> impl Strategy<Value = Limit> {
     let amounts = (any_amount(), any_amount()).prop_map(|(cpu, memory)| Amounts {
         cpu: cpu.map(|n| n * 2),
         memory: memory.map(|n| n << 21),
-        storage: None,
+        ..Amounts::default()
     });
     (prop_oneof![2 => Just(None), 1 => (0i32..4).prop_map(Some)], amounts)
         .prop_map(|(workspaces, amounts)| Limit { workspaces, amounts })

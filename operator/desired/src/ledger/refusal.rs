@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use api::{
-    amounts::{format_bytes, format_cpu},
-    conditions,
-};
+use api::{amounts::format_named, conditions};
 
 use super::Limited;
 
@@ -58,9 +55,8 @@ impl Refusal {
 
     pub(super) fn exceeded(too_much: &[Limited]) -> Self {
         let line = |resource: &Limited| {
-            let text = |amount| if resource.name == "cpu" { format_cpu(amount) } else { format_bytes(amount) };
-            let [asked, possible, limit] =
-                [resource.wanted.unwrap_or(0), resource.possible(), resource.limit].map(text);
+            let [asked, possible, limit] = [resource.wanted.unwrap_or(0), resource.possible(), resource.limit]
+                .map(|amount| format_named(resource.name, amount));
             format!("{}: {asked} asked, up to {possible} possible of the Tenant's {limit}", resource.name)
         };
         Self { reason: Reason::Exceeded, message: too_much.iter().map(line).collect::<Vec<_>>().join("; ") }

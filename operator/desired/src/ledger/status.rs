@@ -102,9 +102,9 @@ impl Ledger {
     /// The ledger as the status holds it. Equal ledgers have equal text.
     #[must_use]
     pub fn status(&self) -> LedgerStatus {
-        let ResourceTextStatus { cpu, memory, storage } = to_status(self.used);
+        let ResourceTextStatus { cpu, memory, storage, agents } = to_status(self.used);
         LedgerStatus {
-            used: LedgerUse { workspaces: self.workspaces, cpu, memory, storage },
+            used: LedgerUse { workspaces: self.workspaces, cpu, memory, storage, agents },
             reservations: self.entries.iter().map(reservation).collect(),
         }
     }
@@ -147,14 +147,14 @@ fn entry(reservation: &Reservation) -> Result<Entry, InvalidEntry> {
 /// Amounts as a status holds them.
 #[must_use]
 pub fn to_status(amounts: Amounts) -> ResourceTextStatus {
-    let ResourceText { cpu, memory, storage } = amounts.to_text();
-    ResourceTextStatus { cpu, memory, storage }
+    let ResourceText { cpu, memory, storage, agents } = amounts.to_text();
+    ResourceTextStatus { cpu, memory, storage, agents }
 }
 
 /// The amounts of a status: of a reservation, or what a Workspace says is in force.
 fn parse(text: &ResourceTextStatus) -> Result<Amounts, InvalidAmount> {
-    let ResourceTextStatus { cpu, memory, storage } = text.clone();
-    Amounts::parse(&ResourceText { cpu, memory, storage })
+    let ResourceTextStatus { cpu, memory, storage, agents } = text.clone();
+    Amounts::parse(&ResourceText { cpu, memory, storage, agents })
 }
 
 #[cfg(test)]

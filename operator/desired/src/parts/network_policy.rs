@@ -38,6 +38,35 @@ pub(crate) fn deny_all(facts: &Facts) -> NetworkPolicy {
     NetworkPolicy { metadata: metadata(facts, "deny-all"), spec: Some(spec) }
 }
 
+/// Lets nobody in to agents: they dial out. It says so beside deny-all, so that nothing that selects every pod of the stack opens a way in.
+pub(crate) fn agents_ingress(facts: &Facts) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(agents()),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(Vec::new()),
+        egress: None,
+    };
+    NetworkPolicy { metadata: metadata(facts, "agents-ingress"), spec: Some(spec) }
+}
+
+/// Lets agents out to nobody: what they may reach is written here, and there is nothing yet that they could.
+pub(crate) fn agents_egress(facts: &Facts) -> NetworkPolicy {
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(agents()),
+        policy_types: Some(vec!["Egress".to_owned()]),
+        ingress: None,
+        egress: Some(Vec::new()),
+    };
+    NetworkPolicy { metadata: metadata(facts, "agents-egress"), spec: Some(spec) }
+}
+
+/// The agents of the stack, of whichever pool. They are no parts.
+fn agents() -> LabelSelector {
+    let is_agent =
+        LabelSelectorRequirement { key: labels::POOL.to_owned(), operator: "Exists".to_owned(), values: None };
+    LabelSelector { match_expressions: Some(vec![is_agent]), match_labels: None }
+}
+
 /// Name of the policy for consumers.
 pub const CONSUMERS: &str = "allow-database-consumers";
 

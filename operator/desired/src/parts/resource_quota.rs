@@ -72,7 +72,8 @@ pub fn content(quota: &ResourceQuota) -> Content {
 /// Holds the stack to exactly what the Tenant's ledger granted. Requests and limits have the same bound, so what a stack is
 /// promised and what it can take are one number. A resource that was granted without limit has no bound here.
 pub(crate) fn resource_quota(facts: &Facts) -> ResourceQuota {
-    let Amounts { cpu, memory, storage } = facts.granted;
+    // Of agents no quota of the cluster knows: whoever makes them counts them.
+    let Amounts { cpu, memory, storage, agents: _ } = facts.granted;
     let (cpu, memory, storage) =
         (cpu.map(amounts::format_cpu), memory.map(amounts::format_bytes), storage.map(amounts::format_bytes));
     let compute = [

@@ -20,6 +20,8 @@ const EDITOR_ROLE: &str = "steading-stack-editor";
 /// The chart's ClusterRole for writing the Secret of a database.
 const OPERATOR_ROLE: &str = "steading-stack-operator";
 
+/// The chart's ClusterRole for making agents and taking them away.
+const AGENTS_ROLE: &str = "steading-agents-operator";
 /// The chart's ClusterRole for writing the Secret of a consumer.
 const CONSUMER_ROLE: &str = "steading-consumer-operator";
 
@@ -50,6 +52,12 @@ fn members(facts: &Facts, role: Role) -> impl Iterator<Item = Person> {
 /// Lets Steading's own operator write the one Secret of the stack's database. Only here: it has no right to Secrets in general.
 pub(crate) fn of_steading(facts: &Facts, (namespace, account): &(String, String)) -> RoleBinding {
     let binding = binding(facts, "steading-operator", OPERATOR_ROLE, BTreeSet::new());
+    RoleBinding { subjects: Some(vec![service_account(namespace, account)]), ..binding }
+}
+
+/// Lets it make agents and take them away, here and nowhere else.
+pub(crate) fn of_agents(facts: &Facts, (namespace, account): &(String, String)) -> RoleBinding {
+    let binding = binding(facts, "steading-agents", AGENTS_ROLE, BTreeSet::new());
     RoleBinding { subjects: Some(vec![service_account(namespace, account)]), ..binding }
 }
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     database::NAMES,
     fields::{self, Kind},
-    fixtures::{IDENTITY, acme_finance, acme_finance_with_database, amounts},
+    fixtures::{IDENTITY, acme_finance, acme_finance_with_agents, acme_finance_with_database, amounts},
 };
 
 /// Every child with its kind, in the order of application.
@@ -26,7 +26,7 @@ fn children(facts: &Facts) -> Vec<(Kind, Value)> {
 fn varied() -> Vec<Facts> {
     let bare = Facts { owners: Vec::new(), members: Vec::new(), granted: Amounts::default(), ..acme_finance() };
     let tiny = Facts { granted: amounts("1m", "1Mi", "1Mi"), ..bare.clone() };
-    vec![acme_finance(), bare, tiny, acme_finance_with_database()]
+    vec![acme_finance(), bare, tiny, acme_finance_with_database(), acme_finance_with_agents()]
 }
 
 #[test]
@@ -110,7 +110,9 @@ fn every_network_policy_but_deny_all_has_exactly_one_policy_type() {
             } else {
                 let [only] = types[..] else { panic!("{name} names {types:?}") };
                 let (own, other) = if only == "Ingress" { ("ingress", "egress") } else { ("egress", "ingress") };
-                assert!(rules(own) == 1 && !spec.contains_key(other), "{name}");
+                // Agents can reach nothing yet, and nobody reaches them.
+                let many = usize::from(!name.starts_with("agents-"));
+                assert!(rules(own) == many && spec.contains_key(own) && !spec.contains_key(other), "{name}");
             }
         }
     }
@@ -156,7 +158,7 @@ fn the_field_tables_know_every_field_that_is_stamped_out() {
             for (section, value) in child.as_object().unwrap() {
                 let known: Vec<_> = match section.as_str() {
                     "apiVersion" | "kind" => continue,
-                    "roleRef" | "subjects" => {
+                    "roleRef" | "subjects" | "automountServiceAccountToken" => {
                         assert_eq!(owned.get(format!("f:{section}")), Some(&json!({})), "{kind:?}");
                         continue;
                     }
@@ -191,6 +193,29 @@ fn the_stack_is_as_reviewed() {
         assert_eq!(now, reviewed, "if this is meant, run the test with UPDATE_SNAPSHOTS=1 and review the difference");
     }
     assert_eq!(now.len(), reviewed.len());
+}
+
+#[test]
+fn what_agents_add_to_the_stack_is_as_reviewed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/workspace/acme-finance-agents.json");
+    let without = children(&acme_finance()).len();
+    let now: Vec<_> = children(&acme_finance_with_agents()).into_iter().skip(without).map(|(_, child)| child).collect();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, format!("{:#}\n", Value::Array(now.clone()))).unwrap();
+    }
+    let reviewed: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(now, reviewed, "if this is meant, run the test with UPDATE_SNAPSHOTS=1 and review the difference");
+}
+
+#[test]
+fn agents_are_selected_by_no_policy_that_lets_anything_through() {
+    for (kind, policy) in children(&acme_finance_with_agents()) {
+        let rules = |direction: &str| policy["spec"][direction].as_array().map_or(0, Vec::len);
+        if kind == Kind::NetworkPolicy && rules("ingress") + rules("egress") > 0 {
+            let selector = policy["spec"]["podSelector"].to_string();
+            assert!(selector.contains("steading.dev/part") && !selector.contains("steading.dev/pool"), "{selector}");
+        }
+    }
 }
 
 fn tenant(owners: Vec<Owner>) -> Tenant {

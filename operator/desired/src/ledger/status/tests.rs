@@ -56,9 +56,15 @@ fn a_ledger_that_somebody_else_wrote_is_refused_with_the_way_out() {
 
 #[test]
 fn the_limit_is_read_off_the_spec() {
-    let quota = TenantQuota { workspaces: Some(7), cpu: Some("16".into()), memory: None, storage: Some("2Ti".into()) };
+    let quota = TenantQuota {
+        workspaces: Some(7),
+        cpu: Some("16".into()),
+        memory: None,
+        storage: Some("2Ti".into()),
+        agents: Some(50),
+    };
     let tenant: TenantSpec = serde_json::from_value(json!({"class": "on-premises", "quota": quota})).unwrap();
-    let amounts = Amounts { memory: None, ..fixtures::amounts("16", "1Gi", "2Ti") };
+    let amounts = Amounts { memory: None, agents: Some(50), ..fixtures::amounts("16", "1Gi", "2Ti") };
     assert_eq!(Limit::of(&tenant), Ok(Limit { workspaces: Some(7), amounts }));
 }
 

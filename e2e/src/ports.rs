@@ -79,7 +79,10 @@ mod tests {
         let again = File::create(directory.join(format!("port-{}.lock", port.number()))).unwrap();
         assert!(again.try_lock().is_err());
         drop(port);
-        assert!(again.try_lock().is_ok());
+        // A program that another test starts in this moment holds a copy of the lock until it is executed: waited for.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(again.lock().is_ok()));
+        assert!(receiver.recv_timeout(std::time::Duration::from_secs(60)).is_ok_and(|locked| locked));
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -82,7 +82,7 @@ mod tests {
         // A program that another test starts in this moment holds a copy of the lock until it is executed: waited for.
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(again.lock().is_ok()));
-        assert!(receiver.recv_timeout(std::time::Duration::from_secs(60)).is_ok_and(|locked| locked));
+        assert!(receiver.recv_timeout(std::time::Duration::from_mins(1)).is_ok_and(|locked| locked));
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

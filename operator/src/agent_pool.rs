@@ -71,8 +71,8 @@ impl Story for AgentPools {
         let pool = held.as_ref().unwrap_or(pool);
         let stack = observe::stack(context, pool)?;
         round.facts.namespace = Some(stack.namespace.clone());
-        let hold = observe::ground(context, pool, &class, &stack, round)?;
-        let set = provision::set(context, pool, &tenant, &class, &stack, hold).await?;
+        let obstacle = observe::ground(context, pool, &class, &stack, round)?;
+        let set = provision::set(context, pool, &tenant, &class, &stack, obstacle).await?;
         if let Some(set) = &set {
             round.parts.push(report::part(set, &stack));
         }

@@ -103,36 +103,44 @@ pub fn full(kind: &str) -> Value {
             }],
             "paused": false,
         }),
-        "AgentPool" => json!({
-            "workspace": "finance",
-            "replicas": 5,
-            "desktop": {
-                "image": IMAGE,
-                "resources": { "cpu": "1", "memory": "2Gi" },
-                "display": { "width": 1280, "height": 800 },
-                "home": { "size": "5Gi" },
-            },
-            "rollout": { "maxUnavailable": 1, "maxSurge": 1 },
-            "maxStarting": 10,
-            "protectClaimed": "8h",
-            "paused": false,
-        }),
-        "AgentSet" => json!({
-            "replicas": 5,
-            "maxUnavailable": 1,
-            "maxSurge": 1,
-            "maxStarting": 10,
-            "mostOfWorkspace": 20,
-            "protectSeconds": 28800,
-            "held": "EnforcementUnproven",
-            "template": {
-                "image": IMAGE, "runtimeClass": "gvisor", "cpu": "1", "memory": "2Gi", "home": "5Gi", "width": 1280,
-                "height": 800,
-            },
-        }),
+        "AgentPool" => agent_pool(),
+        "AgentSet" => agent_set(),
         other => panic!("{other} is no kind of ours"),
     };
     json!({ "apiVersion": "steading.dev/v1alpha1", "kind": kind, "metadata": { "name": "acme" }, "spec": spec })
+}
+
+fn agent_pool() -> Value {
+    json!({
+        "workspace": "finance",
+        "replicas": 5,
+        "desktop": {
+            "image": IMAGE,
+            "resources": { "cpu": "1", "memory": "2Gi" },
+            "display": { "width": 1280, "height": 800 },
+            "home": { "size": "5Gi" },
+        },
+        "rollout": { "maxUnavailable": 1, "maxSurge": 1 },
+        "maxStarting": 10,
+        "protectClaimed": "8h",
+        "paused": false,
+    })
+}
+
+fn agent_set() -> Value {
+    json!({
+        "replicas": 5,
+        "maxUnavailable": 1,
+        "maxSurge": 1,
+        "maxStarting": 10,
+        "mostOfWorkspace": 20,
+        "protectSeconds": 28800,
+        "held": "EnforcementUnproven",
+        "template": {
+            "image": IMAGE, "runtimeClass": "gvisor", "cpu": "1", "memory": "2Gi", "home": "5Gi", "width": 1280,
+            "height": 800,
+        },
+    })
 }
 
 /// Sets the field at `path`, such as `spec.owners[].name`, where `[]` is the first item. Null removes the field.

@@ -5,7 +5,7 @@ use e2e::Tier;
 use e2e::story::{PATIENCE, Stage};
 use e2e::wait::until;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{EvictParams, Patch};
+use kube::api::{EvictParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -102,7 +102,7 @@ fn a_claim_that_comes_while_the_pool_shrinks_wins() {
             let (stack, name) = (scene.stack.clone(), pod.name_any());
             async move {
                 let api: Api<Pod> = Api::namespaced(client?, &stack);
-                anyhow::Ok(api.patch(&name, &Default::default(), &Patch::Merge(patch)).await.ok())
+                anyhow::Ok(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.ok())
             }
         }));
         let (applied, claims) = tokio::join!(stage.platform.apply(&shrunk), claims);

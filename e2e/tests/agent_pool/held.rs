@@ -128,7 +128,7 @@ fn a_desktop_that_ends_by_itself_is_replaced_after_a_while() {
 #[test]
 fn no_desktop_is_made_where_nothing_shows_that_the_network_is_enforced() {
     Stage::shared(Tier::Two, async |stage| {
-        let mut scene = Scene::unset(stage).await?;
+        let mut scene = Scene::unset(stage);
         scene.class = scene.class.with("network.enforcement", "Required");
         scene.make_runtime().await?;
         stage.platform.apply(&scene.class).await?;

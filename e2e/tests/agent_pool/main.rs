@@ -91,7 +91,7 @@ fn a_desktop_is_sandboxed_nobodys_and_reached_by_nobody() {
 #[test]
 fn whatever_is_applied_first_a_pool_comes_up_and_says_meanwhile_what_it_waits_for() {
     Stage::shared(Tier::Two, async |stage| {
-        let scene = Scene::unset(stage).await?;
+        let scene = Scene::unset(stage);
         stage.platform.control_namespace(scene.tenant.namespace()).await?;
         let pool = stage.platform.applied(agent_pool("desktops").of_workspace(&scene.workspace)).await?;
         stage.platform.until_reason(&pool, names::TENANT_NOT_FOUND).await?;

@@ -25,12 +25,12 @@ pub struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// One that nothing was applied of.
-    pub async fn unset(stage: &'a Stage) -> Result<Self> {
+    pub fn unset(stage: &'a Stage) -> Self {
         let runtime = unique("gvisor");
         let class = class(&unique("onprem")).with("agents", json!({ "runtimeClass": runtime }));
         let tenant = tenant(&unique("acme")).of_class(&class);
         let workspace = workspace("finance").of_tenant(&tenant);
-        Ok(Self { stage, class, tenant, workspace, runtime, stack: String::new() })
+        Self { stage, class, tenant, workspace, runtime, stack: String::new() }
     }
 
     /// One that stands, with a sandbox.
@@ -43,7 +43,7 @@ impl<'a> Scene<'a> {
         stage: &'a Stage,
         adjust: impl FnOnce(Manifest<Workspace>) -> Manifest<Workspace>,
     ) -> Result<Self> {
-        let mut scene = Self::unset(stage).await?;
+        let mut scene = Self::unset(stage);
         scene.workspace = adjust(scene.workspace);
         scene.make_runtime().await?;
         stage.platform.apply(&scene.class).await?;

@@ -48,6 +48,7 @@ fn facts() -> Facts {
         members: Vec::new(),
         granted: Amounts::default(),
         database: None,
+        agents: None,
     }
 }
 

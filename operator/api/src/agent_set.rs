@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::status::unobserved;
 
 /// How many pods there are to be, and of what.
+#[allow(clippy::duplicated_attributes, reason = "columns of a table have the same type")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "steading.dev",

@@ -101,7 +101,7 @@ impl World {
         self.log.push(Ok(agent.clone()));
     }
 
-    fn pick(&self, index: &Index, fits: impl Fn(&Agent) -> bool) -> Option<String> {
+    fn pick(&self, index: Index, fits: impl Fn(&Agent) -> bool) -> Option<String> {
         let names: Vec<&String> = self.real.values().filter(|it| fits(it)).map(|it| &it.name).collect();
         (!names.is_empty()).then(|| (*index.get(&names)).clone())
     }
@@ -251,21 +251,21 @@ impl World {
             }
             Step::DecideLate(claimed) => {
                 let decision = self.decision();
-                self.on(claimed, ready, |it| it.claimed = true);
+                self.on(*claimed, ready, |it| it.claimed = true);
                 self.act(&decision, || Answer::Made)?;
             }
-            Step::Runs(which) => self.is(which, waiting, Stage::Starting { since: now }),
+            Step::Runs(which) => self.is(*which, waiting, Stage::Starting { since: now }),
             Step::Ready(which) => {
-                self.is(which, |it| alive(it) && matches!(it.stage, Stage::Starting { .. }), Stage::Ready);
+                self.is(*which, |it| alive(it) && matches!(it.stage, Stage::Starting { .. }), Stage::Ready);
             }
-            Step::Unready(which) => self.is(which, |it| ready(it) && !it.claimed, Stage::Starting { since: now }),
-            Step::Stuck(which, true) => self.is(which, waiting, Stage::NotPulled),
-            Step::Stuck(which, false) => self.is(which, waiting, Stage::Unschedulable),
-            Step::Ends(which) => self.is(which, alive, Stage::Over { at: now }),
-            Step::Claim(which) => self.on(which, ready, |it| it.claimed = true),
-            Step::Evict(which) => self.on(which, alive, |it| it.going = Some(now)),
+            Step::Unready(which) => self.is(*which, |it| ready(it) && !it.claimed, Stage::Starting { since: now }),
+            Step::Stuck(which, true) => self.is(*which, waiting, Stage::NotPulled),
+            Step::Stuck(which, false) => self.is(*which, waiting, Stage::Unschedulable),
+            Step::Ends(which) => self.is(*which, alive, Stage::Over { at: now }),
+            Step::Claim(which) => self.on(*which, ready, |it| it.claimed = true),
+            Step::Evict(which) => self.on(*which, alive, |it| it.going = Some(now)),
             Step::Leaves(which) => {
-                if let Some(name) = self.pick(which, |it| it.going.is_some()) {
+                if let Some(name) = self.pick(*which, |it| it.going.is_some()) {
                     self.leaves(&name);
                 }
             }
@@ -277,13 +277,13 @@ impl World {
         Ok(())
     }
 
-    fn on(&mut self, which: &Index, fits: impl Fn(&Agent) -> bool, change: impl FnOnce(&mut Agent)) {
+    fn on(&mut self, which: Index, fits: impl Fn(&Agent) -> bool, change: impl FnOnce(&mut Agent)) {
         if let Some(name) = self.pick(which, fits) {
             self.change(&name, change);
         }
     }
 
-    fn is(&mut self, which: &Index, fits: impl Fn(&Agent) -> bool, stage: Stage) {
+    fn is(&mut self, which: Index, fits: impl Fn(&Agent) -> bool, stage: Stage) {
         self.on(which, fits, |it| it.stage = stage);
     }
 

@@ -220,7 +220,7 @@ fn a_view_that_may_lack_something_says_so_until_it_was_looked_at() {
     assert_eq!(view.taken(), 1);
 }
 
-fn pod_with(status: Value) -> Agent {
+fn pod_with(status: &Value) -> Agent {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": { "name": "pool-0", "uid": "u", "resourceVersion": "7", "creationTimestamp": at(NOW).to_string() },
         "status": status,
@@ -265,7 +265,7 @@ fn how_far_a_desktop_is_its_pod_tells() {
         ),
         (json!({ "phase": "Failed", "reason": "Evicted" }), Stage::Over { at: at(NOW) }),
     ] {
-        assert_eq!(pod_with(status.clone()).stage, stage, "{status}");
+        assert_eq!(pod_with(&status).stage, stage, "{status}");
     }
 }
 

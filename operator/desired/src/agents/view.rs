@@ -100,7 +100,9 @@ impl View {
         let names: BTreeSet<String> = found.iter().map(|agent| agent.name.clone()).collect();
         let since = std::mem::take(&mut self.since);
         self.agents.retain(|name, known| names.contains(name) || since.contains(&known.uid));
-        found.into_iter().for_each(|agent| self.told(agent));
+        for agent in found {
+            self.told(agent);
+        }
     }
 
     /// A look at the API server itself found these, and no others. `version` is that of the list.
@@ -108,7 +110,9 @@ impl View {
         self.agents.retain(|_, known| known.version > version);
         self.listed = self.listed.max(version);
         self.doubtful = false;
-        found.into_iter().for_each(|agent| self.take(agent));
+        for agent in found {
+            self.take(agent);
+        }
     }
 
     /// A desktop of this name is about to be asked for.

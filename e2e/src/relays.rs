@@ -23,6 +23,7 @@ use crate::components::Component;
 use crate::nursery::Nursery;
 use crate::plane::{self, Plane};
 use crate::ports::Port;
+use crate::servers::OPERATOR_NAMESPACE;
 use doorkeeper::Doorkeeper;
 
 pub use caller::{Caller, next};
@@ -273,6 +274,18 @@ pub fn doorkeeper_account() -> Result<Vec<kube::api::DynamicObject>> {
         }),
     ];
     objects.into_iter().map(|object| Ok(serde_json::from_value(object)?)).collect()
+}
+
+/// The Service of the relay, as the chart has it.
+pub const SERVICE: &str = "steading-relay";
+
+/// Makes the Service as if the chart had installed the relay, for operators that only have to know where it is.
+pub async fn point_out(client: &kube::Client) -> Result<()> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": SERVICE, "namespace": OPERATOR_NAMESPACE },
+        "spec": { "ports": [{ "name": "nats", "port": 4222 }] },
+    });
+    crate::manifests::apply(client, &serde_json::from_value(service)?).await
 }
 
 /// Puts it onto a plane.

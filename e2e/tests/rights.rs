@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use e2e::databases::{CANARY, DRILL, Keeper, install_kinds, objects};
 use e2e::install::InProcess;
 use e2e::plane::{Calls, Entry};
+use e2e::relays::point_out;
 use e2e::site::{CLASS, Site, SiteOptions};
 use e2e::story::{BREAK_GLASS, Manifest, Platform, agent_pool, class, condition, tenant, workspace};
 use e2e::wait::until;
@@ -168,6 +169,7 @@ async fn a_pool_comes_and_goes(platform: &Platform, glass: &Client, finance: &Ma
     });
     let runtimes = Api::<k8s_openapi::api::node::v1::RuntimeClass>::all(platform.client.clone());
     runtimes.patch("gvisor", &PatchParams::apply("test"), &Patch::Apply(runtime)).await?;
+    point_out(&platform.client).await?;
     let pool = platform.applied(agent_pool("desktops").of_workspace(finance)).await?;
     platform.until_ready(&pool).await?;
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(glass.clone(), &platform.stack_of(finance).await?);

@@ -5,6 +5,7 @@
 mod cleanup;
 mod observe;
 mod provision;
+mod relay;
 mod report;
 
 use std::{sync::Arc, time::Duration};
@@ -72,7 +73,10 @@ impl Story for AgentPools {
         let stack = observe::stack(context, pool)?;
         round.facts.namespace = Some(stack.namespace.clone());
         let obstacle = observe::ground(context, pool, &class, &stack, round)?;
-        let set = provision::set(context, pool, &tenant, &class, &stack, obstacle).await?;
+        let (part, relay) = relay::relay(context).await;
+        let obstacle = obstacle.or_else(|| part.fault().map(|fault| fault.reason));
+        round.parts.push(part);
+        let set = provision::set(context, pool, &tenant, &class, &stack, relay, obstacle).await?;
         if let Some(set) = &set {
             round.parts.push(report::part(set, &stack));
         }

@@ -25,6 +25,8 @@ pub struct Config {
     pub image: String,
     /// Where CloudNativePG runs and as whom: what the chart's `cloudNativePG` says.
     pub cloud_native_pg: CloudNativePg,
+    /// The relay of agents, if the chart's `relay.enabled` installed one.
+    pub relay: Option<Relay>,
     /// Distinguishes this process from its replicas in the Lease; unique for each process that was ever started.
     pub instance: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served. Port 0 takes any free one.
@@ -52,6 +54,15 @@ pub struct CloudNativePg {
     pub operator_service_account: String,
     /// ServiceAccount of the plugin's operator there. A DNS label.
     pub plugin_service_account: String,
+}
+
+/// The relay to which agents dial out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Its Service, in the operator's own namespace. A DNS label.
+    pub service: String,
+    /// File with the certificates, as PEM, of the authority that signed its own. It may be replaced at any time.
+    pub authority: PathBuf,
 }
 
 impl Default for CloudNativePg {
@@ -147,6 +158,7 @@ impl Config {
             break_glass_groups: Vec::new(),
             image: arguments::IMAGE.to_owned(),
             cloud_native_pg: CloudNativePg::default(),
+            relay: None,
             instance: instance("operator"),
             http_address: SocketAddr::from(([0, 0, 0, 0], 8080)),
             log: Log { format: LogFormat::Json, filter: arguments::LOG_FILTER.to_owned() },
@@ -222,6 +234,7 @@ impl fmt::Debug for Config {
             .field("break_glass_groups", &self.break_glass_groups)
             .field("image", &self.image)
             .field("cloud_native_pg", &self.cloud_native_pg)
+            .field("relay", &self.relay)
             .field("instance", &self.instance)
             .field("http_address", &self.http_address)
             .field("log", &self.log)

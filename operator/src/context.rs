@@ -6,12 +6,16 @@ use std::{sync::Arc, time::Duration};
 
 use api::{AgentPool, AgentSet, Identity, Installation, Tenant, TenantClass, Workspace};
 use desired::database::Reach;
-use k8s_openapi::{api::node::v1::RuntimeClass, jiff::Timestamp};
+use k8s_openapi::{
+    api::{core::v1::Service, node::v1::RuntimeClass},
+    jiff::Timestamp,
+};
 use kube::{Resource as _, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     agents::Agents,
     clock,
+    config::Relay,
     connections::Connections,
     consents::Consents,
     databases::Databases,
@@ -45,6 +49,10 @@ pub struct Context {
     pub agent_sets: Known<AgentSet>,
     /// All RuntimeClasses of the cluster.
     pub runtimes: Known<RuntimeClass>,
+    /// The Service of the relay, if there is one.
+    pub services: Known<Service>,
+    /// Where that Service is, and by which certificates agents know the relay; `None` if the operator was told of none.
+    pub relay: Option<Relay>,
     /// The desktops of all pools.
     pub agents: Agents,
     /// All that was stamped out.

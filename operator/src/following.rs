@@ -7,7 +7,7 @@ use std::{fmt::Debug, future::Future};
 use api::{AgentPool, AgentSet, Tenant, TenantClass, Workspace, labels};
 use desired::{agents::SELECTOR, fields::Kind};
 use k8s_openapi::api::{
-    core::v1::{LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount},
+    core::v1::{LimitRange, Namespace, Pod, ResourceQuota, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     node::v1::RuntimeClass,
     policy::v1::PodDisruptionBudget,
@@ -41,6 +41,7 @@ pub(crate) struct Mirrors {
     pub pools: Reflected<AgentPool>,
     pub sets: Reflected<AgentSet>,
     pub runtimes: Reflected<RuntimeClass>,
+    pub services: Reflected<Service>,
 }
 
 /// What each watch needs.
@@ -53,15 +54,26 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    /// All of them.
-    pub fn all(&self, tasks: &mut JoinSet<()>, mirrors: Mirrors, children: &Children, agents: &Agents) {
-        let Mirrors { classes, tenants, workspaces, pools, sets, runtimes } = mirrors;
+    /// All of them. `relay` is namespace and name of the Service of the relay, if there is one.
+    pub fn all(
+        &self,
+        tasks: &mut JoinSet<()>,
+        mirrors: Mirrors,
+        relay: Option<(&str, &str)>,
+        children: &Children,
+        agents: &Agents,
+    ) {
+        let Mirrors { classes, tenants, workspaces, pools, sets, runtimes, services } = mirrors;
         tasks.spawn(self.whole("TenantClass", classes, Wakes::class_changed));
         tasks.spawn(self.whole("Tenant", tenants, Wakes::tenant_changed));
         tasks.spawn(self.whole("Workspace", workspaces, Wakes::workspace_changed));
         tasks.spawn(self.whole("AgentPool", pools, Wakes::pool_changed));
         tasks.spawn(self.whole("AgentSet", sets, Wakes::set_changed));
-        tasks.spawn(self.whole("RuntimeClass", runtimes, |wakes, _| wakes.runtimes_changed()));
+        tasks.spawn(self.whole("RuntimeClass", runtimes, |wakes, _| wakes.ground_changed()));
+        if let Some((namespace, name)) = relay {
+            let api = Api::namespaced(self.client.clone(), namespace);
+            tasks.spawn(self.selected("Service", api, Some(name), services, |wakes, _| wakes.ground_changed()));
+        }
         tasks.spawn(self.pods(agents.clone()));
         tasks.spawn(self.children::<Namespace>(Kind::Namespace, children));
         tasks.spawn(self.children::<NetworkPolicy>(Kind::NetworkPolicy, children));
@@ -82,10 +94,29 @@ impl Following {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        self.selected(what, Api::all(self.client.clone()), None, mirror, tell)
+    }
+
+    /// Whole objects of one kind, or the one of this name.
+    fn selected<K>(
+        &self,
+        what: &'static str,
+        api: Api<DeserializeGuard<K>>,
+        name: Option<&str>,
+        mirror: Reflected<K>,
+        tell: fn(&Wakes, &Change<K>),
+    ) -> impl Future<Output = ()> + Send + use<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
         let (following, alive) = (self.clone(), self.health.expect(what)); // before any store can be complete
+        let config = watcher::Config::default().timeout(client::WATCH_SECONDS);
+        let config = match name {
+            Some(name) => config.fields(&format!("metadata.name={name}")),
+            None => config,
+        };
         async move {
-            let config = watcher::Config::default().timeout(client::WATCH_SECONDS);
-            let stream = watcher(Api::<DeserializeGuard<K>>::all(following.client.clone()), config).default_backoff();
+            let stream = watcher(api, config).default_backoff();
             let tell = |change: &Change<K>| tell(&following.wakes, change);
             let follow = watches::follow(what, stream, mirror, tell, || following.health.synced(what));
             following.stopping.run_until_cancelled(follow).await;

@@ -72,7 +72,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> anyho
 
     let following =
         Following { client: client.clone(), health: health.clone(), stopping: stopping.clone(), wakes: wakes.clone() };
-    following.all(&mut tasks, mirrors, &context.children, &context.agents);
+    let relay = config.relay.as_ref().map(|relay| (config.namespace.as_str(), relay.service.as_str()));
+    following.all(&mut tasks, mirrors, relay, &context.children, &context.agents);
 
     let probes = enforcement::follow(context.enforcement.clone(), client.clone(), config.namespace, wakes.clone());
     tasks.spawn(until(&stopping, probes));
@@ -155,6 +156,7 @@ pub(crate) fn assemble(
     let (pool_mirror, pool_store) = Reflected::new();
     let (set_mirror, set_store) = Reflected::new();
     let (runtime_mirror, runtime_store) = Reflected::new();
+    let (service_mirror, service_store) = Reflected::new();
     let known = Kinds {
         classes: Known::new(class_store),
         tenants: Known::new(tenant_store),
@@ -190,6 +192,8 @@ pub(crate) fn assemble(
         pools: known.pools,
         agent_sets: known.sets,
         runtimes: Known::new(runtime_store),
+        services: Known::new(service_store),
+        relay: config.relay.clone(),
         agents: Agents::default(),
         children: Children::default(),
         contests: Contests::default(),
@@ -210,6 +214,7 @@ pub(crate) fn assemble(
         pools: pool_mirror,
         sets: set_mirror,
         runtimes: runtime_mirror,
+        services: service_mirror,
     };
     Assembled { context, mirrors, wakes, woken }
 }

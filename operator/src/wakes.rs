@@ -247,8 +247,8 @@ impl Wakes {
         }
     }
 
-    /// Which RuntimeClasses there are matters to every pool.
-    pub fn runtimes_changed(&self) {
+    /// Which RuntimeClasses there are, and where the relay is, matters to every pool.
+    pub fn ground_changed(&self) {
         self.pools_that(|_| true);
     }
 

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use operator::config::{Config, ProviderSource, Timings};
+use operator::config::{Config, ProviderSource, Relay, Timings};
 use providers::memory::World;
 use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
 
 use super::Installation;
-use crate::{plane::Plane, ports::Port, wait::until};
+use crate::{plane::Plane, ports::Port, relays, wait::until};
 
 /// A running operator. Dropping it stops it.
 pub struct InProcess {
@@ -50,6 +50,8 @@ impl InProcess {
         config.kube = Some(plane.config(&installation.operator_identity(plane).await?)?);
         config.http_address = port.address().parse()?;
         config.providers = ProviderSource::Memory(world.clone());
+        // The API server's authority does for the relay's: nobody dials out on fake nodes.
+        config.relay = Some(Relay { service: relays::SERVICE.to_owned(), authority: plane.directory().join("ca.crt") });
         config.timings = Timings { lease_retry: Duration::from_millis(200), ..Timings::default() };
         adjust(&mut config);
         let (stop, stopped) = oneshot::channel();

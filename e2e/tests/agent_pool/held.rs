@@ -3,9 +3,14 @@
 use anyhow::{Result, ensure};
 use api::conditions as names;
 use e2e::Tier;
+use e2e::relays::point_out;
 use e2e::story::{PATIENCE, Stage, agent_pool, class, condition, tenant, workspace};
 use e2e::unique;
 use e2e::wait::until;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::scene::{Scene, warm};
@@ -142,6 +147,40 @@ fn no_desktop_is_made_where_nothing_shows_that_the_network_is_enforced() {
         scene.goes(&pool).await
     })
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_desktop_is_made_before_it_is_known_where_the_relay_is() -> Result<()> {
+    let mut stage = Stage::set(Tier::Two, |config| config.relay = None).await?;
+    let class = class("onprem").with("agents", json!({ "runtimeClass": "gvisor" }));
+    let runtime = json!({ "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "gvisor" }, "handler": "runsc" });
+    let admin = stage.platform.client.clone();
+    let runtimes = Api::<RuntimeClass>::all(admin.clone());
+    runtimes.patch("gvisor", &PatchParams::apply("test"), &Patch::Apply(runtime)).await?;
+    stage.platform.apply(&class).await?;
+    let acme = stage.platform.applied(tenant("acme").of_class(&class)).await?;
+    let finance = stage.platform.applied(workspace("finance").of_tenant(&acme)).await?;
+    let pool = stage.platform.applied(agent_pool("desktops").of_workspace(&finance)).await?;
+    let stalled = stage.platform.until_reason(&pool, names::RELAY_NOT_CONFIGURED).await?;
+    ensure!(condition(&stalled, names::RELAY_FOUND).unwrap().message.contains("relay.enabled"));
+    stage.pause().await?;
+    stage.resume(|_| {}).await?;
+    let waits = stage.platform.until_reason(&pool, names::RELAY_MISSING).await?;
+    ensure!(condition(&waits, names::RELAY_FOUND).unwrap().message.contains("steading-system/steading-relay"));
+    let pods = Api::<Pod>::namespaced(admin.clone(), &stage.platform.stack_of(&finance).await?);
+    ensure!(pods.list(&ListParams::default()).await?.items.is_empty(), "desktops were made that nobody could drive");
+    point_out(&admin).await?;
+    stage.platform.until_ready(&pool).await?;
+    // It goes, and what stands is left alone.
+    let before: Vec<_> =
+        pods.list(&ListParams::default()).await?.items.into_iter().map(|pod| pod.metadata.uid).collect();
+    let services = Api::<Service>::namespaced(admin.clone(), "steading-system");
+    services.delete("steading-relay", &DeleteParams::default()).await?;
+    stage.platform.until_reason(&pool, names::RELAY_MISSING).await?;
+    let after: Vec<_> =
+        pods.list(&ListParams::default()).await?.items.into_iter().map(|pod| pod.metadata.uid).collect();
+    ensure!(before == after, "desktops were replaced while nobody knew where the relay was");
+    Ok(())
 }
 
 #[test]

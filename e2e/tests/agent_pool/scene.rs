@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use api::{AgentPool, Tenant, TenantClass, Workspace};
+use e2e::relays::point_out;
 use e2e::story::{Manifest, PATIENCE, Stage, agent_pool, class, tenant, workspace};
 use e2e::unique;
 use e2e::wait::until;
@@ -59,8 +60,9 @@ impl<'a> Scene<'a> {
         Ok(self)
     }
 
-    /// The sandbox, which adds 50m and 64Mi to each pod. Nothing of it runs on fake nodes.
+    /// The sandbox, which adds 50m and 64Mi to each pod, and the relay. Nothing of either runs on fake nodes.
     pub async fn make_runtime(&self) -> Result<()> {
+        point_out(&self.stage.platform.client).await?;
         let api: Api<RuntimeClass> = Api::all(self.stage.platform.client.clone());
         let runtime = json!({
             "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": self.runtime },

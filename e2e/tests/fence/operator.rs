@@ -46,7 +46,7 @@ async fn the_operators_token_makes_no_other_kind_anywhere() {
         let core = |plural: &str| format!("/api/v1/namespaces/{namespace}/{plural}");
         attacks.extend([
             create(&core("configmaps"), named.clone()),
-            create(&core("services"), named.clone()),
+            create(&core("services"), json!({ "metadata": { "name": "x" }, "spec": { "ports": [{ "port": 80 }] } })),
             create(&format!("/apis/{RBAC}/namespaces/{namespace}/roles"), role.clone()),
         ]);
     }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use crate::caller::{Request, apply, create, delete, every_change, merge};
 use crate::operator_policies::policy;
 use crate::rules::{
-    OPERATOR_AGENT_ACCOUNT, OPERATOR_AGENT_CONTENT, OPERATOR_AGENT_MARKS, OPERATOR_AGENT_METADATA,
-    OPERATOR_AGENT_SANDBOX, OPERATOR_ALLOW_SELECTS, OPERATOR_OUTSIDE_STACK, OPERATOR_ROLE, Rule,
+    OPERATOR_AGENT_ACCOUNT, OPERATOR_AGENT_CONTENT, OPERATOR_AGENT_EGRESS, OPERATOR_AGENT_MARKS,
+    OPERATOR_AGENT_METADATA, OPERATOR_AGENT_PROJECTED, OPERATOR_AGENT_SANDBOX, OPERATOR_ALLOW_SELECTS,
+    OPERATOR_OUTSIDE_STACK, OPERATOR_ROLE, Rule,
 };
 use crate::scene::{Scene, Stood, child_labels};
 use crate::stacks::pod;
@@ -45,12 +46,31 @@ fn agent(stack: &Stood, uid: &Value) -> Value {
     let spec = &mut agent["spec"];
     spec["serviceAccountName"] = json!("agent");
     spec["runtimeClassName"] = json!(RUNTIME);
-    spec["volumes"] = json!([{ "name": "tmp", "emptyDir": { "sizeLimit": "1Mi" } }]);
+    spec["volumes"] =
+        json!([{ "name": "tmp", "emptyDir": { "sizeLimit": "1Mi" } }, projected(&[token(), authority()])]);
     let container = &mut spec["containers"][0];
     container["image"] = json!(format!("registry.example/desktop@sha256:{}", "0".repeat(64)));
-    container["env"] = json!([{ "name": "DESKTOP_SIZE", "value": "640x480" }]);
+    container["env"] = json!([
+        { "name": "DESKTOP_SIZE", "value": "640x480" },
+        { "name": "AGENT_POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } },
+    ]);
     container["securityContext"]["readOnlyRootFilesystem"] = json!(true);
     agent
+}
+
+fn projected(sources: &[Value]) -> Value {
+    json!({ "name": "relay", "projected": { "sources": sources } })
+}
+
+/// What it signs in to the relay with.
+fn token() -> Value {
+    json!({ "serviceAccountToken": { "audience": "steading-relay", "expirationSeconds": 600, "path": "token" } })
+}
+
+/// By what it knows the relay.
+fn authority() -> Value {
+    let field = json!({ "fieldPath": "metadata.annotations['steading.dev/relay-authority']" });
+    json!({ "downwardAPI": { "items": [{ "path": "authority.pem", "fieldRef": field }] } })
 }
 
 fn account(stack: &Stood) -> Value {
@@ -171,23 +191,43 @@ async fn the_operators_token_makes_agents_of_one_pinned_image_without_ports_secr
     let main = || agent_container();
     let mut second = main();
     second["name"] = json!("second");
-    let from = json!([{ "name": "X", "valueFrom": { "secretKeyRef": { "name": "database-app", "key": "password" } } }]);
+    let from = |source: Value| json!([{ "name": "X", "valueFrom": source }]);
+    let secret = json!({ "secretKeyRef": { "name": "database-app", "key": "password" } });
+    let node = json!({ "fieldRef": { "fieldPath": "status.hostIP" } });
     let openings = [
         ("/spec/containers", json!([main(), second.clone()])),
         ("/spec/initContainers", json!([second])),
         ("/spec/containers/0/image", json!("registry.example/desktop:1.0")),
         ("/spec/containers/0/ports", json!([{ "containerPort": 5900 }])),
-        ("/spec/containers/0/env", from),
+        ("/spec/containers/0/env", from(secret)),
+        ("/spec/containers/0/env", from(node)),
         ("/spec/containers/0/envFrom", json!([{ "secretRef": { "name": "database-app" } }])),
         ("/spec/containers/0/securityContext/readOnlyRootFilesystem", json!(false)),
         ("/spec/volumes", json!([{ "name": "s", "secret": { "secretName": "database-app" } }])),
         ("/spec/volumes", json!([{ "name": "p", "persistentVolumeClaim": { "claimName": "database-1" } }])),
-        (
-            "/spec/volumes",
-            json!([{ "name": "t", "projected": { "sources": [{ "serviceAccountToken": { "path": "t" } }] } }]),
-        ),
     ];
     refused(&openings, OPERATOR_AGENT_CONTENT).await;
+}
+
+#[tokio::test]
+async fn the_operators_token_projects_nothing_into_agents_but_a_short_token_for_the_relay() {
+    let with = |mut source: Value, field: &str, value: Value| {
+        source["serviceAccountToken"][field] = value;
+        source
+    };
+    let mut other = authority();
+    other["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"] = json!("metadata.annotations");
+    let sources = [
+        json!({ "serviceAccountToken": { "path": "token" } }),
+        with(token(), "audience", json!("https://kubernetes.default.svc")),
+        with(token(), "expirationSeconds", json!(3600)),
+        json!({ "secret": { "name": "database-app" } }),
+        json!({ "configMap": { "name": "kube-root-ca.crt" } }),
+        other,
+    ];
+    let openings: Vec<_> =
+        sources.iter().map(|source| ("/spec/volumes", json!([projected(&[token(), source.clone()])]))).collect();
+    refused(&openings, OPERATOR_AGENT_PROJECTED).await;
 }
 
 fn agent_container() -> Value {
@@ -253,29 +293,64 @@ async fn the_operators_token_has_agents_in_stacks_only() {
         delete(&core("pods")),
     ];
     scene.break_glass().may(&create(&core("pods"), pod("theirs"))).await;
+    // Without it the cluster would refuse the pod before the fence is asked.
+    let theirs = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "agent" } });
+    scene.break_glass().may(&create(&core("serviceaccounts"), theirs)).await;
     operator.may_not_any(&attacks, OPERATOR_OUTSIDE_STACK).await;
 }
 
 #[tokio::test]
-async fn the_operators_token_lets_agents_out_to_nobody_and_nobody_in() {
+async fn the_operators_token_lets_agents_out_to_the_relay_only_and_nobody_in() {
     let scene = Scene::set().await;
     let operator = scene.operator().await;
     let stack = scene.stack().await;
     let agents = || json!({ "matchExpressions": [{ "key": "steading.dev/pool", "operator": "Exists" }] });
-    let good = json!({ "podSelector": agents(), "policyTypes": ["Egress"], "egress": [] });
+    let relay = json!({
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": crate::scene::OWN_NAMESPACE } },
+        "podSelector": { "matchLabels": {
+            "app.kubernetes.io/name": "steading-relay", "app.kubernetes.io/component": "nats",
+        }},
+    });
+    let outwards = |peer: &Value, ports: Value| json!({ "podSelector": agents(), "policyTypes": ["Egress"], "egress": [{ "to": [peer], "ports": ports }] });
+    let port = json!([{ "port": 4222, "protocol": "TCP" }]);
+    let good = outwards(&relay, port.clone());
     let path = stack.of("networking.k8s.io/v1", "networkpolicies");
     operator.may(&apply(&format!("{path}/agents-egress"), policy("agents-egress", &good))).await;
     let peers = json!([{ "podSelector": agents() }]);
     let specs = [
         json!({ "podSelector": {}, "policyTypes": ["Egress"], "egress": [] }),
         json!({ "podSelector": { "matchLabels": { "steading.dev/pool": "desktops" } }, "policyTypes": ["Egress"] }),
-        json!({ "podSelector": agents(), "policyTypes": ["Egress"], "egress": [{ "to": peers }] }),
         json!({ "podSelector": agents(), "policyTypes": ["Ingress"], "ingress": [{ "from": peers }] }),
         json!({ "podSelector": agents(), "policyTypes": ["Ingress", "Egress"] }),
     ];
     for spec in specs {
         let request = apply(&format!("{path}/agents-egress"), policy("agents-egress", &spec));
         operator.may_not(&request, OPERATOR_ALLOW_SELECTS).await;
+    }
+    let without = |key: &str| {
+        let mut peer = relay.clone();
+        peer.as_object_mut().unwrap().remove(key);
+        peer
+    };
+    let namespace = |name: &str| {
+        let mut peer = relay.clone();
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] = json!(name);
+        peer
+    };
+    let everywhere = [json!([]), json!([{ "port": 443 }]), json!([{ "port": 4222, "endPort": 6222 }])];
+    let specs = everywhere.into_iter().map(|ports| outwards(&relay, ports)).chain(
+        [
+            without("namespaceSelector"),
+            without("podSelector"),
+            namespace("kube-system"),
+            json!({ "podSelector": agents() }),
+            json!({ "ipBlock": { "cidr": "192.0.2.1/32" } }),
+        ]
+        .map(|peer| outwards(&peer, port.clone())),
+    );
+    for spec in specs {
+        let request = apply(&format!("{path}/agents-egress"), policy("agents-egress", &spec));
+        operator.may_not(&request, OPERATOR_AGENT_EGRESS).await;
     }
 }
 

@@ -116,6 +116,8 @@ pub const OPERATOR_AGENT_ACCOUNT: Rule =
 pub const OPERATOR_AGENT_SANDBOX: Rule = rule("steading-operator", "an agent runs in a sandbox (runtimeClassName)");
 /// An agent with something beside it, or that reads what it should not.
 pub const OPERATOR_AGENT_CONTENT: Rule = rule("steading-operator", "an agent has one container, of an image pinned");
+/// Tokens and files for agents.
+pub const OPERATOR_AGENT_PROJECTED: Rule = rule("steading-operator", "what is projected into an agent is a token");
 /// Orders to sandboxes and networks.
 pub const OPERATOR_AGENT_METADATA: Rule = rule("steading-operator", "the operator gives agents no labels and");
 /// A deny-all that does not.
@@ -123,6 +125,8 @@ pub const OPERATOR_DENY_ALL: Rule =
     rule("steading-operator", "the network policy deny-all of a stack selects every pod");
 /// An allow policy that selects too much.
 pub const OPERATOR_ALLOW_SELECTS: Rule = rule("steading-operator", "a network policy that allows something names one");
+/// A way out for agents.
+pub const OPERATOR_AGENT_EGRESS: Rule = rule("steading-operator", "agents reach the relay in Steading's own namespace");
 /// An allow policy without peers.
 pub const OPERATOR_ALLOW_WORLD: Rule =
     rule("steading-operator", "every rule of a stack's network policies names its peers");
@@ -173,7 +177,7 @@ pub const STATUS_IDENTITY_STAYS: Rule = rule("steading-status", "status.identity
 pub const FINALIZER: Rule = rule("steading-status", "only Steading removes the finalizer");
 
 /// All of them.
-pub const ALL: [Rule; 67] = [
+pub const ALL: [Rule; 69] = [
     STACK_LABELS_AT_CREATION,
     STACK_LABELS_STAY,
     STACK_CHANGED,
@@ -218,9 +222,11 @@ pub const ALL: [Rule; 67] = [
     OPERATOR_AGENT_ACCOUNT,
     OPERATOR_AGENT_SANDBOX,
     OPERATOR_AGENT_CONTENT,
+    OPERATOR_AGENT_PROJECTED,
     OPERATOR_AGENT_METADATA,
     OPERATOR_DENY_ALL,
     OPERATOR_ALLOW_SELECTS,
+    OPERATOR_AGENT_EGRESS,
     OPERATOR_ALLOW_WORLD,
     OPERATOR_ALLOW_PEERS,
     OPERATOR_CONSUMER_PEERS,

@@ -74,6 +74,24 @@ pub struct AgentTemplate {
     pub width: i32,
     /// Height of the screen.
     pub height: i32,
+    /// The relay to which it dials out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<AgentRelay>,
+}
+
+/// Where the relay is. Desktops have no DNS, so they are told its address beside its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRelay {
+    /// The name in its certificate.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its address.
+    #[schemars(length(max = 45))]
+    pub address: String,
+    /// Certificates, as PEM, of the authority that signed its own.
+    #[schemars(length(max = 32768))]
+    pub authority: String,
 }
 
 /// What was observed of an AgentSet.

@@ -42,6 +42,8 @@ pub const NETWORK_ENFORCED: &str = "NetworkEnforced";
 
 /// The sandbox in which agents run is there, and network policies are shown to hold in it.
 pub const SANDBOX_READY: &str = "SandboxReady";
+/// It is known where the relay is to which agents dial out. That it answers is not looked at.
+pub const RELAY_FOUND: &str = "RelayFound";
 /// As many desktops as asked for stand ready, but for those that may be missing, and all of them are as the spec says now.
 pub const AGENTS_READY: &str = "AgentsReady";
 
@@ -58,6 +60,7 @@ pub const ORDER: &[&str] = &[
     CONSUMERS_READY,
     NETWORK_ENFORCED,
     SANDBOX_READY,
+    RELAY_FOUND,
     AGENTS_READY,
     KEYS_REACHABLE,
     BUCKETS_REACHABLE,
@@ -173,6 +176,8 @@ reasons! {
     WORKSPACE_NOT_READY = "WorkspaceNotReady", Waiting, "The stack of the AgentPool's Workspace is not isolated yet, or not any more: no desktop is made there.", "See the conditions of the Workspace that the message names.";
     AGENTS_NOT_OFFERED = "AgentsNotOffered", Stalled, "The TenantClass offers no agents.", "Add agents to the TenantClass, or create the Tenant anew with one that has them.";
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing", Waiting, "The RuntimeClass of the sandbox, which the TenantClass names, does not exist in the cluster.", "Install the sandbox on the nodes and create its RuntimeClass, or name another under agents.runtimeClass of the TenantClass.";
+    RELAY_NOT_CONFIGURED = "RelayNotConfigured", Stalled, "Steading was installed without the relay to which desktops dial out, so nobody could drive one.", "Set relay.enabled in the values of the chart, with the two Secrets that docs/relay.md names.";
+    RELAY_MISSING = "RelayMissing", Waiting, "The Service of the relay, or the certificates by which desktops know it, is not there; the message says which.", "Make what the message names, as docs/relay.md says.";
     AGENTS_EXCEEDED = "AgentsExceeded", Waiting, "The Workspace's quota has no room for another desktop: of desktops, of cpu or of memory, the overhead of the sandbox included. What stands stays.", "Raise spec.quota of the Workspace, or lower replicas of its pools.";
     UNSCHEDULABLE = "Unschedulable", Waiting, "No node has room for a desktop, or none has the sandbox; no more are made until those that wait have found one.", "Add nodes, or lower what a desktop asks for; see kubectl describe of the pod that the message names.";
     IMAGE_NOT_PULLED = "ImageNotPulled", Waiting, "A node cannot pull the image of a desktop; no more are made until it can.", "Check spec.desktop.image and whether nodes reach its registry; see kubectl describe of the pod that the message names.";

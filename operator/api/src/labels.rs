@@ -32,6 +32,8 @@ pub const PROTECTED: &str = "steading.dev/protected";
 pub const SESSION: &str = "steading.dev/session-uid";
 /// On an agent: digest of what it was made of.
 pub const REVISION: &str = "steading.dev/revision";
+/// On an agent: the certificates by which it knows the relay.
+pub const RELAY_AUTHORITY: &str = "steading.dev/relay-authority";
 /// On a claimed agent: until when it is kept from being evicted.
 pub const PROTECTED_UNTIL: &str = "steading.dev/protected-until";
 

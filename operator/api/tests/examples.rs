@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use api::{Tenant, TenantClass, Workspace};
+use api::{AgentPool, Tenant, TenantClass, Workspace};
 use kube::CustomResourceExt;
 use kube::core::cel::validate_cel;
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,6 +62,7 @@ fn check(name: &str, document: &Value) {
         "TenantClass" => check_as::<TenantClass>(name, document),
         "Tenant" => check_as::<Tenant>(name, document),
         "Workspace" => check_as::<Workspace>(name, document),
+        "AgentPool" => check_as::<AgentPool>(name, document),
         kind => panic!("{name}: no kind of ours is called {kind}"),
     }
 }
@@ -72,7 +73,7 @@ fn every_example_fits_the_types_and_breaks_no_rule() {
     for (name, document) in &examples {
         check(name, document);
     }
-    for kind in ["TenantClass", "Tenant", "Workspace"] {
+    for kind in ["TenantClass", "Tenant", "Workspace", "AgentPool"] {
         assert!(examples.iter().any(|(_, document)| document["kind"] == kind), "no example of a {kind}");
     }
 }

@@ -13,7 +13,7 @@ mod view;
 pub use agent::{Agent, Stage};
 pub use decide::{BACKOFF, Counts, Decision, Hold, Note, PATIENCE, Wanted, decide};
 pub use overhead::each;
-pub use pod::{ACCOUNT, CONTAINER, pod, revision};
+pub use pod::{ACCOUNT, CONTAINER, RELAY_PORT, pod, revision};
 pub use set::{SELECTOR, Set, set};
 pub use view::View;
 

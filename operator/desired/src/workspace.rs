@@ -186,7 +186,7 @@ pub fn stack(facts: &Facts) -> Stack {
         }),
         agents: facts.agents.as_ref().map(|steading| AgentAccess {
             ingress: network_policy::agents_ingress(facts),
-            egress: network_policy::agents_egress(facts),
+            egress: network_policy::agents_egress(facts, &steading.0),
             account: service_account::of_agents(facts),
             budget: disruption_budget::of_agents(facts),
             steading: role_binding::of_agents(facts, steading),

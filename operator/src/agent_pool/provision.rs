@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{AgentPool, AgentSet, Tenant, TenantClass, conditions as names, labels};
+use api::{AgentPool, AgentSet, Tenant, TenantClass, agent_set::AgentRelay, conditions as names, labels};
 use desired::agents::{Set, set as desired_set};
 use kube::{
     Api, ResourceExt,
@@ -21,19 +21,23 @@ pub async fn set(
     tenant: &Tenant,
     class: &TenantClass,
     stack: &Stack,
+    relay: Option<AgentRelay>,
     hold: Option<&'static str>,
 ) -> Result<Option<Arc<AgentSet>>, Fault> {
+    let name = pool.name_any();
+    let known = context.agent_sets.get(&ObjectRef::new(&name).within(&stack.namespace));
+    // While it is not known where the relay is, desktops that stand are not thought to be out of date.
+    let before = || known.as_ref().and_then(|known| known.spec.template.relay.clone());
     let within = Set {
         tenant: tenant.name_any().parse()?,
         workspace: stack.workspace.name_any().parse()?,
         identity: stack.identity,
         runtime_class: class.spec.agents.as_ref().map(|agents| agents.runtime_class.clone()).unwrap_or_default(),
+        relay: relay.or_else(before),
         most: stack.quota.agents,
         held: hold,
     };
     let wanted = desired_set(pool, &within).map_err(|error| Fault::stalled(names::INVALID_SPEC, error.to_string()))?;
-    let name = pool.name_any();
-    let known = context.agent_sets.get(&ObjectRef::new(&name).within(&stack.namespace));
     match &known {
         None if hold.is_some() => return Ok(None),
         Some(known) if known.metadata.deletion_timestamp.is_some() => {

@@ -42,7 +42,7 @@ pub async fn decision(
         let room = most.map(|most| most.saturating_sub(taken));
         let wanted = Wanted { room: if refused { Some(0) } else { room }, ..wanted.clone() };
         let decision = decide(&wanted, view, failures, now);
-        if view.is_doubtful() && !decision.make.is_empty() {
+        if view.is_unconfirmed() || view.is_doubtful() && !decision.make.is_empty() {
             return None;
         }
         decision.make.iter().for_each(|name| view.asks(name));

@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use api::Installation;
 use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 
-use super::{CloudNativePg, Config, Log, LogFormat, ProviderSource, Timings, instance};
+use super::{CloudNativePg, Config, Log, LogFormat, ProviderSource, Relay, Timings, instance};
 
 pub(super) const NAMESPACE: &str = "steading-system";
 pub(super) const SERVICE_ACCOUNT: &str = "steading";
@@ -63,6 +63,13 @@ struct Arguments {
     /// ServiceAccount of the plugin's operator there
     #[arg(long, env = "STEADING_CNPG_PLUGIN_SERVICE_ACCOUNT", value_name = "NAME", default_value = CNPG_PLUGIN_SERVICE_ACCOUNT, value_parser = dns_label)]
     cnpg_plugin_service_account: String,
+    /// Service, in the operator's own namespace, of the relay to which agents
+    /// dial out
+    #[arg(long, env = "STEADING_RELAY_SERVICE", value_name = "NAME", value_parser = dns_label, requires = "relay_authority")]
+    relay_service: Option<String>,
+    /// File with the certificates (PEM) of the authority that signed the relay's
+    #[arg(long, env = "STEADING_RELAY_AUTHORITY", value_name = "FILE", requires = "relay_service")]
+    relay_authority: Option<PathBuf>,
     /// Name of this process in the Lease, usually that of its pod; a random
     /// part is added
     #[arg(long, env = "STEADING_INSTANCE", value_name = "NAME", default_value = "operator", value_parser = instance_name)]
@@ -151,6 +158,10 @@ impl From<Arguments> for Config {
                 operator_service_account: read.cnpg_service_account,
                 plugin_service_account: read.cnpg_plugin_service_account,
             },
+            relay: read
+                .relay_service
+                .zip(read.relay_authority)
+                .map(|(service, authority)| Relay { service, authority }),
             instance: instance(&read.instance),
             http_address: read.http_address,
             log: Log { format: read.log_format, filter: read.log_filter },

@@ -145,7 +145,7 @@ impl World {
 
     fn decision(&mut self) -> Decision {
         let mut decision = decide(&self.wanted, &self.view, self.failures, at(self.now));
-        if self.view.is_doubtful() && !decision.make.is_empty() {
+        if self.view.is_unconfirmed() || self.view.is_doubtful() && !decision.make.is_empty() {
             self.view.looked(self.real.values().cloned().collect(), self.version);
             decision = decide(&self.wanted, &self.view, self.failures, at(self.now));
         }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use api::{
     AgentPool, AgentSet, AgentSetSpec, Identity, InvalidAmount, StackNamespace, TenantName, WorkspaceName,
-    agent_set::AgentTemplate, agents::PROTECTION, duration::InvalidDuration, labels,
+    agent_set::{AgentRelay, AgentTemplate},
+    agents::PROTECTION,
+    duration::InvalidDuration,
+    labels,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -22,6 +25,8 @@ pub struct Set {
     pub identity: Identity,
     /// RuntimeClass of the sandbox.
     pub runtime_class: String,
+    /// The relay to which desktops dial out; `None` while it is not known.
+    pub relay: Option<AgentRelay>,
     /// Most desktops that all pools of the Workspace may have; `None` where nothing limits them.
     pub most: Option<u64>,
     /// Why nothing new is to be made, if so.
@@ -63,6 +68,7 @@ pub fn set(pool: &AgentPool, within: &Set) -> Result<AgentSet, InvalidPool> {
             home: spec.desktop.home().to_owned(),
             width,
             height,
+            relay: within.relay.clone(),
         },
     };
     let metadata = ObjectMeta {

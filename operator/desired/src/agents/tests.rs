@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use api::{AgentPool, AgentSet};
+use api::{AgentPool, AgentSet, agent_set::AgentRelay};
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use serde_json::{Value, json};
 
@@ -220,6 +220,19 @@ fn a_view_that_may_lack_something_says_so_until_it_was_looked_at() {
     assert_eq!(view.taken(), 1);
 }
 
+#[test]
+fn a_list_that_is_older_than_a_look_takes_nothing_away_that_the_look_found() {
+    let mut view = View::default();
+    view.list_begins();
+    view.looked(vec![agent(3, Stage::Ready)], 9);
+    view.list_ends(Vec::new());
+    assert_eq!(view.taken(), 1);
+    // It may as well have gone before the list, and then no watch would ever tell.
+    assert!(view.is_unconfirmed());
+    view.looked(Vec::new(), 10);
+    assert!(!view.is_unconfirmed() && view.is_empty());
+}
+
 fn pod_with(status: &Value) -> Agent {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": { "name": "pool-0", "uid": "u", "resourceVersion": "7", "creationTimestamp": at(NOW).to_string() },
@@ -287,6 +300,11 @@ fn acme_finance_desktops() -> AgentSet {
         workspace: "finance".parse().unwrap(),
         identity: IDENTITY.parse().unwrap(),
         runtime_class: "gvisor".to_owned(),
+        relay: Some(AgentRelay {
+            name: "steading-relay.steading-system.svc".to_owned(),
+            address: "10.96.42.22".to_owned(),
+            authority: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
+        }),
         most: Some(20),
         held: None,
     };
@@ -334,7 +352,11 @@ fn a_pod_is_what_the_strictest_pod_security_asks_for_and_more() {
         .iter()
         .map(|volume| (volume["name"].as_str().unwrap(), volume.pointer("/emptyDir/sizeLimit").is_some()))
         .collect();
-    assert_eq!(volumes, [("home", true), ("run", true), ("tmp", true)].into());
+    assert_eq!(volumes, [("home", true), ("relay", false), ("run", true), ("tmp", true)].into());
+    let token = json!({ "audience": "steading-relay", "expirationSeconds": 600, "path": "token" });
+    let sources = spec.pointer("/volumes/3/projected/sources").unwrap();
+    assert_eq!(sources[0], json!({ "serviceAccountToken": token }));
+    assert!(sources.as_array().unwrap().len() == 2 && sources[1].get("downwardAPI").is_some(), "{sources}");
     assert!(pod.pointer("/metadata/labels/steading.dev~1part").is_none(), "no part of the stack lets it in");
     assert_eq!(pod.pointer("/metadata/labels/steading.dev~1pool"), Some(&json!("desktops")));
 }
@@ -348,4 +370,7 @@ fn whatever_changes_a_desktop_changes_its_revision_and_nothing_else_does() {
     assert_eq!(revision(&other.spec.template), first);
     other.spec.template.runtime_class = "kata".to_owned();
     assert_ne!(revision(&other.spec.template), first);
+    let mut other = set.clone();
+    other.spec.template.relay.as_mut().unwrap().authority.push(' ');
+    assert_ne!(revision(&other.spec.template), first, "by the old certificates the relay is not known any more");
 }

@@ -19,9 +19,11 @@ pub struct View {
     buried: BTreeSet<String>,
     /// Versions up to which a list has told everything.
     listed: u64,
-    /// UIDs of those that were made while a watch lists anew: its list may not have them.
+    /// UIDs of those that were made or looked at since a watch last began to list: its list may be too old to have them.
     since: BTreeSet<String>,
     doubtful: bool,
+    /// Whether some are known that a list did not have. They may have come after it, or may be gone for ever.
+    unconfirmed: bool,
 }
 
 impl Default for View {
@@ -34,6 +36,7 @@ impl Default for View {
             listed: 0,
             since: BTreeSet::new(),
             doubtful: true,
+            unconfirmed: false,
         }
     }
 }
@@ -60,6 +63,12 @@ impl View {
     #[must_use]
     pub const fn is_doubtful(&self) -> bool {
         self.doubtful
+    }
+
+    /// Whether it may have a desktop that is gone, of which no watch will tell: then it has to be looked at whatever is decided.
+    #[must_use]
+    pub const fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed
     }
 
     /// Somebody else may have made some.
@@ -95,11 +104,12 @@ impl View {
         self.since.clear();
     }
 
-    /// It found these. Whatever else was known is gone, but for what was made meanwhile.
+    /// It found these. Whatever else was known is gone, but for what was made or looked at meanwhile.
     pub fn list_ends(&mut self, found: Vec<Agent>) {
         let names: BTreeSet<String> = found.iter().map(|agent| agent.name.clone()).collect();
         let since = std::mem::take(&mut self.since);
         self.agents.retain(|name, known| names.contains(name) || since.contains(&known.uid));
+        self.unconfirmed |= self.agents.keys().any(|name| !names.contains(name));
         for agent in found {
             self.told(agent);
         }
@@ -109,7 +119,8 @@ impl View {
     pub fn looked(&mut self, found: Vec<Agent>, version: u64) {
         self.agents.retain(|_, known| known.version > version);
         self.listed = self.listed.max(version);
-        self.doubtful = false;
+        (self.doubtful, self.unconfirmed) = (false, false);
+        self.since.extend(found.iter().map(|agent| agent.uid.clone()));
         for agent in found {
             self.take(agent);
         }

@@ -19,6 +19,7 @@ use k8s_openapi::{
 
 use super::{DATABASE_PART, DRILL_PART, metadata};
 use crate::{
+    agents::RELAY_PORT,
     database::{Reach, range_of},
     workspace::Facts,
 };
@@ -49,15 +50,27 @@ pub(crate) fn agents_ingress(facts: &Facts) -> NetworkPolicy {
     NetworkPolicy { metadata: metadata(facts, "agents-ingress"), spec: Some(spec) }
 }
 
-/// Lets agents out to nobody: what they may reach is written here, and there is nothing yet that they could.
-pub(crate) fn agents_egress(facts: &Facts) -> NetworkPolicy {
+/// Lets agents out to the relay, which lies in this namespace beside Steading's operator, and to nobody else; not even to DNS.
+pub(crate) fn agents_egress(facts: &Facts, operator_namespace: &str) -> NetworkPolicy {
     let spec = NetworkPolicySpec {
         pod_selector: Some(agents()),
         policy_types: Some(vec!["Egress".to_owned()]),
         ingress: None,
-        egress: Some(Vec::new()),
+        egress: Some(vec![to_relay(operator_namespace)]),
     };
     NetworkPolicy { metadata: metadata(facts, "agents-egress"), spec: Some(spec) }
+}
+
+fn to_relay(namespace: &str) -> NetworkPolicyEgressRule {
+    let pods = [("app.kubernetes.io/name", "steading-relay"), ("app.kubernetes.io/component", "nats")];
+    let pods = pods.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    // One peer with both selectors: those pods in that namespace. As two peers it would mean either.
+    let relay = NetworkPolicyPeer {
+        namespace_selector: Some(labelled("kubernetes.io/metadata.name", namespace)),
+        pod_selector: Some(LabelSelector { match_labels: Some(pods.into()), match_expressions: None }),
+        ip_block: None,
+    };
+    NetworkPolicyEgressRule { to: Some(vec![relay]), ports: Some(vec![tcp(RELAY_PORT)]) }
 }
 
 /// The agents of the stack, of whichever pool. They are no parts.

@@ -200,8 +200,8 @@ desktop-agent: musl ## Build the program that drives a desktop from within.
 	@$(static) -p agent --bin steading-agent
 	@echo "$(CARGO_TARGET_DIR)/$(musl)/release"
 
-programs: musl ## Build probe and canary, for nodes beside an operator process.
-	@$(static) -p probe --bin probe -p canary --bin canary
+programs: musl ## Build what runs on nodes beside an operator process.
+	@$(static) -p probe --bin probe -p canary --bin canary -p relay --bin steading-relay
 	@echo "$(CARGO_TARGET_DIR)/$(musl)/release"
 
 musl: ## Get what static programs need.

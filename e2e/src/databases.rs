@@ -37,8 +37,7 @@ pub use keeper::{Keeper, objects};
 pub use player::Player;
 pub use refusal::{ANOTHER_AUTHORITY, ANOTHER_NAME, LOCKED, UNANSWERED, is_late, is_refused};
 pub use visitor::{Session, Visitor, Way};
-pub use volumes::STORAGE_CLASS;
-use volumes::Volumes;
+pub use volumes::{STORAGE_CLASS, Volumes};
 
 /// The namespace of the operator of databases, which holds the plugin too.
 pub const NAMESPACE: &str = "cnpg-system";

@@ -42,6 +42,7 @@
 //!   error. `cluster build` builds all of them beforehand.
 //! - Wait with `kube::runtime::wait::await_condition` or [`wait::until`]; never sleep.
 
+pub mod agents;
 pub mod certificates;
 pub mod components;
 pub mod databases;

@@ -28,14 +28,14 @@ const WANTED_ON: &str = "volume.kubernetes.io/selected-node";
 const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// Makes and removes volumes as long as it lives: in a thread of its own, because a plane may outlive the test that gave it volumes.
-pub(super) struct Volumes {
+pub struct Volumes {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Volumes {
     /// Makes the class, and volumes of it from now on.
-    pub(super) async fn provide(plane: &Plane) -> Result<Self> {
+    pub async fn provide(plane: &Plane) -> Result<Self> {
         let class = json!({
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",

@@ -1,5 +1,5 @@
 //! The programs that run on nodes beside an operator that runs as a process. In: a plane with real nodes. Out: an image on them that
-//! holds the probe and the canary, under the name that the harness gives to the chart, and the values by which probes run under both
+//! holds the probe, the canary and the relay, under the name that the harness gives to the chart, and the values by which probes run under both
 //! kernels.
 
 use std::collections::BTreeMap;
@@ -51,11 +51,11 @@ fn probe_values() -> Value {
 }
 
 /// What runs in pods. Each is the program of its containers by the path in the image.
-const PROGRAMS: [&str; 2] = ["probe", "canary"];
+const PROGRAMS: [&str; 3] = ["probe", "canary", "steading-relay"];
 
 fn pack(archive: &Path) -> Result<()> {
     let folder =
-        make(&["programs".to_owned()], "building probe and canary (several minutes on 2 cores the first time)")?;
+        make(&["programs".to_owned()], "building probe, canary and relay (several minutes on 2 cores the first time)")?;
     let program = |name: &str| {
         let path = Path::new(&folder).join(name);
         let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

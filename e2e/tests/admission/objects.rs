@@ -139,6 +139,9 @@ fn agent_set() -> Value {
         "template": {
             "image": IMAGE, "runtimeClass": "gvisor", "cpu": "1", "memory": "2Gi", "home": "5Gi", "width": 1280,
             "height": 800,
+            "relay": {
+                "name": "steading-relay.steading-system.svc", "address": "10.96.42.22", "authority": CERTIFICATE,
+            },
         },
     })
 }

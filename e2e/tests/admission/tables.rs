@@ -56,6 +56,12 @@ AgentSet spec.template.home maxLength 8
 AgentSet spec.template.image maxLength 512
 AgentSet spec.template.memory maxLength 8
 AgentSet spec.template.runtimeClass maxLength 63
+AgentSet spec.template.relay required address
+AgentSet spec.template.relay required authority
+AgentSet spec.template.relay required name
+AgentSet spec.template.relay.address maxLength 45
+AgentSet spec.template.relay.authority maxLength 32768
+AgentSet spec.template.relay.name maxLength 253
 Tenant (object) required spec
 Tenant spec required class
 Tenant spec.class maxLength 40

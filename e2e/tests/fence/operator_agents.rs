@@ -285,11 +285,16 @@ async fn the_operators_token_has_agents_in_stacks_only() {
     let elsewhere = scene.namespace("elsewhere").await;
     let core = |plural: &str| format!("/api/v1/namespaces/{elsewhere}/{plural}");
     let of = |group: &str, plural: &str| format!("/apis/{group}/namespaces/{elsewhere}/{plural}");
+    // By its labels another policy would refuse it as well.
+    let plain = |mut object: Value| {
+        object["metadata"] = json!({ "name": "theirs" });
+        object
+    };
     let attacks = [
         create(&core("pods"), agent(&stack, &uid)),
-        create(&core("serviceaccounts"), account(&stack)),
-        create(&of("policy/v1", "poddisruptionbudgets"), budget(&stack)),
-        create(&of(STEADING, "agentsets"), set(&stack)),
+        create(&core("serviceaccounts"), plain(account(&stack))),
+        create(&of("policy/v1", "poddisruptionbudgets"), plain(budget(&stack))),
+        create(&of(STEADING, "agentsets"), plain(set(&stack))),
         delete(&core("pods")),
     ];
     scene.break_glass().may(&create(&core("pods"), pod("theirs"))).await;

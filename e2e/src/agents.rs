@@ -7,16 +7,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use image::{File, Image};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use kube::api::AttachParams;
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{AttachParams, ListParams, LogParams};
+use kube::{Api, Client, ResourceExt as _};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
 use crate::components::Component;
-use crate::databases::{STORAGE_CLASS, Volumes};
+use crate::databases::STORAGE_CLASS;
 use crate::desktops::{Made, program};
-use crate::install::import_programs;
 use crate::manifests;
 use crate::nursery::Nursery;
 use crate::plane::Plane;
@@ -32,42 +32,33 @@ const CONTAINER: &str = "desktop";
 /// Longest wait for the relay. It starts when its images and its volume are there.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What agents need. Dropping it ends the making of volumes; the rest goes with its plane.
-pub struct Agents {
-    /// The image of desktops, pinned by its digest.
-    pub image: String,
-    _volumes: Volumes,
+/// Builds and packs beforehand what takes long.
+pub async fn build() -> Result<()> {
+    Component::Nats.path().await?;
+    Made::of_debian().await?;
+    program().await.map(drop)
 }
 
-impl Agents {
-    /// Builds and packs beforehand what takes long.
-    pub async fn build() -> Result<()> {
-        Component::Nats.path().await?;
-        Made::of_debian().await?;
-        program().await.map(drop)
-    }
-
-    /// Gives the nodes what they need to run the relay and desktops, and makes the Secrets of the relay. To be done before the chart is
-    /// installed with [`relay_values`].
-    pub async fn provide(plane: &Plane) -> Result<Self> {
-        let (made, agent, nats) = (Made::of_debian().await?, program().await?, Component::Nats.path().await?);
-        let nursery = Nursery::on_disk("agents")?;
-        let archive = nursery.directory().join("agents.tar");
-        let target = archive.clone();
-        let packing = move || {
-            let read = |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
-            let desktop = agent_image::image(DESKTOP, &made.layer, read(&agent)?)?;
-            let out = std::fs::File::create(&target).with_context(|| target.display().to_string())?;
-            image::write_plain(&[desktop, of_nats(read(&nats)?)], std::io::BufWriter::new(out))
-        };
-        let digests = tokio::task::spawn_blocking(packing).await.context("packing ended early")??;
-        let digest = digests.first().context("no image was packed")?;
-        let (repository, _) = DESKTOP.rsplit_once(':').context("the desktop has no tag")?;
-        import_programs(plane).await?;
-        plane.import_image(&archive).await?;
-        secrets(plane).await?;
-        Ok(Self { image: format!("{repository}@{digest}"), _volumes: Volumes::provide(plane).await? })
-    }
+/// Gives the nodes the images of the relay's servers and of desktops, and makes the Secrets of the relay; returns the image of desktops,
+/// pinned by its digest. To be done before the chart is installed with [`relay_values`]. The relay also needs volumes of
+/// [`STORAGE_CLASS`], and the programs of the operator's image.
+pub async fn provide(plane: &Plane) -> Result<String> {
+    let (made, agent, nats) = (Made::of_debian().await?, program().await?, Component::Nats.path().await?);
+    let nursery = Nursery::on_disk("agents")?;
+    let archive = nursery.directory().join("agents.tar");
+    let target = archive.clone();
+    let packing = move || {
+        let read = |path: &std::path::Path| std::fs::read(path).with_context(|| path.display().to_string());
+        let desktop = agent_image::image(DESKTOP, &made.layer, read(&agent)?)?;
+        let out = std::fs::File::create(&target).with_context(|| target.display().to_string())?;
+        image::write_plain(&[desktop, of_nats(read(&nats)?)], std::io::BufWriter::new(out))
+    };
+    let digests = tokio::task::spawn_blocking(packing).await.context("packing ended early")??;
+    let digest = digests.first().context("no image was packed")?;
+    let (repository, _) = DESKTOP.rsplit_once(':').context("the desktop has no tag")?;
+    plane.import_image(&archive).await?;
+    secrets(plane).await?;
+    Ok(format!("{repository}@{digest}"))
 }
 
 fn of_nats(content: Vec<u8>) -> Image {
@@ -125,9 +116,24 @@ pub async fn until_relay_is_up(client: &Client) -> Result<()> {
     .await
 }
 
+/// Which of these desktops have signed in at the relay, as its doorkeeper tells in its audit.
+pub async fn signed_in(client: &Client, uids: &[String]) -> Result<Vec<String>> {
+    let pods = Api::<Pod>::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    let keepers = pods.list(&ListParams::default().labels("app.kubernetes.io/component=doorkeeper")).await?;
+    let mut found = Vec::new();
+    for keeper in keepers.items {
+        let log = pods.logs(&keeper.name_any(), &LogParams::default()).await?;
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let admitted = lines.filter(|line| line.get("decision").is_some_and(|decision| decision == "allowed"));
+        let admitted: Vec<Value> = admitted.filter_map(|line| line.get("pod").cloned()).collect();
+        found.extend(uids.iter().filter(|uid| admitted.contains(&json!(uid))).cloned());
+    }
+    Ok(found)
+}
+
 /// Runs a program in a desktop, as whom the desktop runs. Returns what it said and whether it succeeded.
 pub async fn run(client: &Client, namespace: &str, pod: &str, command: &[&str]) -> Result<(String, bool)> {
-    let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(client.clone(), namespace);
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     let parameters = AttachParams::default().container(CONTAINER);
     let mut process =
         pods.exec(pod, command.to_vec(), &parameters).await.context("cannot run anything in a desktop")?;

@@ -29,6 +29,7 @@ use crate::wait::until;
 pub use earlier::Earlier;
 pub use in_process::InProcess;
 pub(crate) use pods::make;
+pub use pods::merge;
 pub use pods::{LEASE, OperatorPods, pack};
 pub use probes::{enforcement_of, import_programs, with_probes};
 pub use process::OperatorProcess;
@@ -76,6 +77,12 @@ impl Installation {
     /// Replaces the chart by another version of it, with the same values, as `helm upgrade` does.
     pub async fn upgrade(&self, plane: &Plane, chart: &Path) -> Result<()> {
         self.apply_chart(plane, &["upgrade"], chart).await
+    }
+
+    /// Gives the chart other values, as `helm upgrade --values` does.
+    pub async fn reconfigure(&self, plane: &Plane, values: &Value) -> Result<()> {
+        self.nursery.write(THEIRS, values.to_string())?;
+        self.apply_chart(plane, &["upgrade"], &chart_directory()).await
     }
 
     async fn apply_chart(&self, plane: &Plane, action: &[&str], chart: &Path) -> Result<()> {

@@ -13,6 +13,8 @@ mod authorization;
 mod current;
 #[path = "demo/databases.rs"]
 mod databases;
+#[path = "demo/desktops.rs"]
+mod desktops;
 #[path = "demo/kubectl.rs"]
 mod kubectl;
 #[path = "demo/objects.rs"]
@@ -174,7 +176,8 @@ async fn chapters(show: &Show, scene: &Scene) -> Result<()> {
     remove::research(show, scene, &stacks, &notes).await?;
     databases::offer(show, scene).await?;
     packets::verdicts(show, scene, &stacks).await?;
-    Box::pin(databases::shown(show, scene, &stacks)).await
+    Box::pin(databases::shown(show, scene, &stacks)).await?;
+    Box::pin(desktops::shown(show, scene, &stacks)).await
 }
 
 /// The signals that end the demo.

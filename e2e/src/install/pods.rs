@@ -122,7 +122,7 @@ pub(crate) fn make(goal: &[String], what: &str) -> Result<String> {
 }
 
 /// Lays `over` over `under`, object by object.
-pub(super) fn merge(under: &mut Value, over: &Value) {
+pub fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

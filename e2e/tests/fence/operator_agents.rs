@@ -199,6 +199,10 @@ async fn the_operators_token_makes_agents_of_one_pinned_image_without_ports_secr
         ("/spec/initContainers", json!([second])),
         ("/spec/containers/0/image", json!("registry.example/desktop:1.0")),
         ("/spec/containers/0/ports", json!([{ "containerPort": 5900 }])),
+        ("/spec/resourceClaims", json!([{ "name": "gpu", "resourceClaimName": "gpu" }])),
+        ("/spec/containers/0/resources/limits/nvidia.com~1gpu", json!("1")),
+        // Pod Security takes it for harmless.
+        ("/spec/securityContext/sysctls", json!([{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "0" }])),
         ("/spec/containers/0/env", from(secret)),
         ("/spec/containers/0/env", from(node)),
         ("/spec/containers/0/envFrom", json!([{ "secretRef": { "name": "database-app" } }])),

@@ -9,6 +9,7 @@ use super::{Scene, Way};
 
 const OPERATOR: &str = "the operator's token";
 const EDITOR: &str = "an editor";
+const ADMINISTRATOR: &str = "the cluster's administrator";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
@@ -19,8 +20,12 @@ pub async fn tried(scene: &Scene) -> Result<Vec<Way>> {
     let debugger = json!({ "spec": { "ephemeralContainers": [{ "name": "x", "image": "busybox", "targetContainerName": "desktop" }] } });
     let changed = |pointer: &str, value: Value| {
         let mut pod = another(scene);
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        pod.pointer_mut(parent).unwrap()[key] = value;
+        if let Some(present) = pod.pointer_mut(pointer) {
+            *present = value;
+        } else {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            pod.pointer_mut(parent).unwrap()[key] = value;
+        }
         pod
     };
     let with_image = json!({ "spec": { "containers": [{ "name": "desktop", "image": "busybox" }] } });
@@ -37,7 +42,7 @@ pub async fn tried(scene: &Scene) -> Result<Vec<Way>> {
         ),
         (
             "a desktop with a folder of the host",
-            changed("/spec/volumes", json!([{ "name": "h", "hostPath": { "path": "/" } }])),
+            changed("/spec/volumes/0", json!({ "name": "tmp", "hostPath": { "path": "/" } })),
         ),
         (
             "a desktop with a kernel setting",
@@ -75,7 +80,9 @@ pub async fn tried(scene: &Scene) -> Result<Vec<Way>> {
         send(editor, "PATCH", &set, MERGE, &template).await?,
     ));
     let exec = format!("{item}/exec?command=sh&container=desktop");
-    ways.push(way(EDITOR, "a shell in a desktop", send(editor, "POST", &exec, "application/json", &json!({})).await?));
+    for (who, client) in [(EDITOR, editor), (ADMINISTRATOR, &scene.plane.admin()?)] {
+        ways.push(way(who, "a shell in a desktop", send(client, "POST", &exec, "application/json", &json!({})).await?));
+    }
     Ok(ways)
 }
 
@@ -102,8 +109,8 @@ async fn send(
     content: &str,
     body: &Value,
 ) -> Result<Result<(), Box<Status>>> {
-    // Nothing is made even if the way is open: the verdict is the same.
-    let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
+    // Nothing is made even if the way is open: the verdict is the same. A shell cannot be had for a try.
+    let path = if path.contains('?') { path.to_owned() } else { format!("{path}?dryRun=All") };
     let request = http::Request::builder().method(method).uri(path).header("content-type", content);
     match client.request_text(request.body(serde_json::to_vec(body)?)?).await {
         Ok(_) => Ok(Ok(())),

@@ -110,7 +110,7 @@ spec:
 }
 
 /// Merges this into an object, and shows what.
-async fn patch(show: &Show, scene: &Scene, [kind, name, namespace]: [&str; 3], text: &str) -> Result<()> {
+pub(crate) async fn patch(show: &Show, scene: &Scene, [kind, name, namespace]: [&str; 3], text: &str) -> Result<()> {
     let file = format!("{name}.yaml");
     let path = scene.kubectl.write(&file, text)?.display().to_string();
     let place: &[&str] = if namespace.is_empty() { &[] } else { &["-n", namespace] };

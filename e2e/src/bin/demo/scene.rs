@@ -11,11 +11,11 @@ use e2e::databases::CloudNativePg;
 use e2e::install::{Installation, OperatorProcess, with_probes};
 use e2e::plane::why_not;
 use e2e::servers::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE};
-use e2e::{Plane, PlaneOptions, Servers, Tier};
+use e2e::{Plane, PlaneOptions, Servers, Tier, agents, relays};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::kubectl::Kubectl;
@@ -34,6 +34,8 @@ pub(crate) struct Scene {
     operator: OperatorProcess,
     databases: OnceCell<CloudNativePg>,
     pub(crate) installation: Installation,
+    /// Those of the chart.
+    pub(crate) values: Value,
     pub(crate) servers: Servers,
     pub(crate) kubectl: Kubectl,
     pub(crate) plane: Plane,
@@ -54,19 +56,22 @@ impl Scene {
         let what = format!("etcd, API server, controllers, scheduler, {nodes}");
         let plane = show.during(&what, Plane::start(tier, options)).await?;
         let what = "OpenBao, KES, MinIO and OpenFGA with TLS; chart steading by `helm install`";
-        let values = json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } });
         let chart = async {
-            let values = with_probes(&plane, &values).await?;
-            Installation::install(&plane, INSTALLATION, &values).await
+            let values = with_probes(&plane, &json!({ "fence": { "breakGlassGroups": [BREAK_GLASS] } })).await?;
+            anyhow::Ok((Installation::install(&plane, INSTALLATION, &values).await?, values))
         };
         let servers_and_chart = async { tokio::try_join!(Servers::start(&plane), chart) };
-        let (servers, installation) = show.during(what, Box::pin(servers_and_chart)).await?;
+        let (servers, (installation, values)) = show.during(what, Box::pin(servers_and_chart)).await?;
         let what = "the operator, as a process with a token of its ServiceAccount";
-        let environment = [("STEADING_BREAK_GLASS_GROUPS", BREAK_GLASS.to_owned())];
+        let environment = [
+            ("STEADING_BREAK_GLASS_GROUPS", BREAK_GLASS.to_owned()),
+            ("STEADING_RELAY_SERVICE", relays::SERVICE.to_owned()),
+            ("STEADING_RELAY_AUTHORITY", plane.directory().join("ca.crt").display().to_string()),
+        ];
         let starting = OperatorProcess::start_with(&plane, &installation, environment);
         let operator = show.during(what, starting).await?;
         let kubectl = Kubectl::new(&plane).await?;
-        let scene = Self { operator, databases: OnceCell::new(), installation, servers, kubectl, plane };
+        let scene = Self { operator, databases: OnceCell::new(), installation, values, servers, kubectl, plane };
         scene.check_the_operators_rights(show).await?;
         match why_not {
             None => show.say(
@@ -199,6 +204,7 @@ async fn programs(show: &Show, tier: Tier) -> Result<()> {
     }
     if tier == Tier::Three {
         CloudNativePg::build().await?;
+        agents::build().await?;
     }
     OperatorProcess::build().await?;
     Ok(())

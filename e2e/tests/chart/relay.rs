@@ -107,6 +107,21 @@ async fn the_servers_take_connections_from_stacks_the_doorkeeper_and_each_other_
     );
 }
 
+#[tokio::test]
+async fn the_operator_is_told_of_it_and_has_its_certificates_but_not_its_key() {
+    let operator = |objects: &[Value]| one(objects, "Deployment", "steading")["spec"]["template"]["spec"].clone();
+    let told = operator(&with_relay(json!({})).await);
+    let variables = variables(&told["containers"][0]);
+    assert!(variables.contains(&("STEADING_RELAY_SERVICE", "steading-relay")), "{variables:?}");
+    assert!(variables.contains(&("STEADING_RELAY_AUTHORITY", "/etc/steading/relay/ca.crt")), "{variables:?}");
+    let only = json!([{ "key": "ca.crt", "path": "ca.crt" }]);
+    let secret = json!({ "secretName": "steading-relay-tls", "optional": true, "items": only });
+    assert_eq!(told["volumes"], json!([{ "name": "relay", "secret": secret }]));
+    let untold = operator(&render("steading", &with(json!({}))).await);
+    assert_eq!((&untold["volumes"], &untold["containers"][0]["volumeMounts"]), (&Value::Null, &Value::Null));
+    assert!(!untold.to_string().contains("STEADING_RELAY"), "{untold}");
+}
+
 fn variables(container: &Value) -> Vec<(&str, &str)> {
     let variables = container["env"].as_array().unwrap().iter();
     variables.filter_map(|it| Some((it["name"].as_str()?, it["value"].as_str()?))).collect()

@@ -61,3 +61,40 @@ async fn certificates(file: &Path) -> Result<String, String> {
         _ => Err(format!("there are more than {LONGEST} bytes")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ServiceSpec;
+
+    use super::*;
+
+    #[test]
+    fn a_service_without_an_address_of_its_own_leads_nowhere() {
+        let service = |address: Option<&str>| Service {
+            spec: Some(ServiceSpec { cluster_ip: address.map(str::to_owned), ..ServiceSpec::default() }),
+            ..Service::default()
+        };
+        assert_eq!(address(&service(Some("10.96.42.22"))).as_deref(), Some("10.96.42.22"));
+        assert_eq!(address(&service(Some("fd00::22"))).as_deref(), Some("fd00::22"));
+        for nowhere in [None, Some("None"), Some("")] {
+            assert_eq!(address(&service(nowhere)), None, "{nowhere:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_holds_no_certificate_or_too_many_is_not_taken() {
+        let folder = std::env::temp_dir().join(format!("steading-relay-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).unwrap();
+        let one = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let many = one.repeat(LONGEST / one.len() + 1);
+        let read = async |text: &str| {
+            std::fs::write(folder.join("ca.crt"), text).unwrap();
+            certificates(&folder.join("ca.crt")).await
+        };
+        assert_eq!(read(one).await.as_deref(), Ok(one));
+        assert_eq!(read(&one[..40]).await, Err("there is no certificate in PEM".to_owned()));
+        assert!(read(&many).await.unwrap_err().contains("more than 32768 bytes"));
+        assert!(certificates(&folder.join("none")).await.is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -32,6 +32,8 @@ fn each_flag_lands_in_its_own_field() {
         "--cnpg-namespace=wells",
         "--cnpg-service-account=well-keeper",
         "--cnpg-plugin-service-account=well-digger",
+        "--relay-service=post-office",
+        "--relay-authority=/stamps",
         "--instance=pod-7",
         "--kubeconfig=/k",
         "--http-address=127.0.0.1:9",
@@ -55,6 +57,7 @@ fn each_flag_lands_in_its_own_field() {
         plugin_service_account: "well-digger".into(),
     };
     assert_eq!(config.cloud_native_pg, expected);
+    assert_eq!(config.relay, Some(Relay { service: "post-office".into(), authority: "/stamps".into() }));
     assert!(config.instance.starts_with("pod-7_"), "{}", config.instance);
     assert_eq!(config.kubeconfig, Some(PathBuf::from("/k")));
     assert_eq!(config.http_address, SocketAddr::from(([127, 0, 0, 1], 9)));
@@ -72,6 +75,14 @@ fn each_flag_lands_in_its_own_field() {
         shutdown: Duration::from_secs(7),
     };
     assert_eq!(config.timings, expected);
+}
+
+#[test]
+fn a_relay_needs_its_certificates() {
+    for alone in ["--relay-service=post-office", "--relay-authority=/stamps"] {
+        let refused = read(&["--installation=prod-eu", alone]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::MissingRequiredArgument, "{alone}");
+    }
 }
 
 #[test]

@@ -72,7 +72,14 @@ impl Applier<'_> {
         };
         match &known {
             Some(child) => self.refuse_foreign(&key, child)?,
-            None if !self.fresh_namespace && uid.is_none() => self.look_before(&key).await?,
+            None if !self.fresh_namespace && uid.is_none() => {
+                // A list that was older than our own write may have hidden from us what stands and is right.
+                let before = self.children.before();
+                if let Some(found) = self.look_before(&key).await?.filter(|found| wanted.is_met_by(found)) {
+                    self.children.wrote(key.clone(), found, before);
+                    return fought_over.map_or(Ok(Applied::Untouched), |contest| Err(contested(&key, contest)));
+                }
+            }
             None => {}
         }
         if let (Some(uid), Some(metadata)) = (uid, object.pointer_mut("/metadata").and_then(Value::as_object_mut)) {
@@ -146,11 +153,10 @@ impl Applier<'_> {
     }
 
     /// A child that no watch knows may still be there under a foreign flag: look before writing over it.
-    async fn look_before(&self, key: &Key) -> Result<(), Fault> {
-        match self.read(key).await? {
-            None => Ok(()),
-            Some(found) => self.refuse_foreign(key, &Child::of(&found)),
-        }
+    async fn look_before(&self, key: &Key) -> Result<Option<Child>, Fault> {
+        let found = self.read(key).await?.map(|found| Child::of(&found));
+        found.iter().try_for_each(|found| self.refuse_foreign(key, found))?;
+        Ok(found)
     }
 
     /// Ours is what bears our owner's identity, or, if somebody stomped its labels, what still holds fields that we applied.
@@ -225,5 +231,81 @@ fn told(key: &Key) -> String {
     match &key.namespace {
         Some(namespace) => format!("{} {namespace}/{}", key.kind.name(), key.name),
         None => format!("{} {}", key.kind.name(), key.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{client, engine::lease::Leadership};
+
+    const OWNER: &str = "3f0a4c8e-2b1d-4e5f-8a9b-0c1d2e3f4a5b";
+
+    fn deny_all() -> Value {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": { "name": "deny-all", "namespace": "stack", "labels": { labels::OWNER: OWNER } },
+            "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": [] },
+        })
+    }
+
+    /// The object as the server has it after our apply.
+    fn stored() -> Value {
+        let mut object = hash::stamp(deny_all(), Some("namespace-uid"));
+        let entry = json!({
+            "manager": labels::MANAGER_WORKSPACE, "operation": "Apply", "fieldsType": "FieldsV1",
+            "fieldsV1": fields::owned(Kind::NetworkPolicy, &object),
+        });
+        object["metadata"]["managedFields"] = json!([entry]);
+        object["metadata"]["uid"] = json!("uid");
+        object["metadata"]["resourceVersion"] = json!("7");
+        object
+    }
+
+    /// What becomes of the object, of which nothing is known, before a server that has this; and what that is asked.
+    async fn applied_before(stored: Value, children: &Children) -> (Applied, Vec<Method>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asking = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            asking.lock().unwrap().push(request.method().clone());
+            let answer = if request.method() == Method::GET { stored.clone() } else { super::tests::stored() };
+            let body = Body::from(serde_json::to_vec(&answer).unwrap());
+            async move { Ok::<_, kube::Error>(Response::new(body)) }
+        });
+        let metrics = Metrics::new().unwrap();
+        let applier = Applier {
+            client: &client::over(service, &metrics, &Leadership::always()),
+            children,
+            contests: &Contests::default(),
+            metrics: &metrics,
+            owner: OWNER.to_owned(),
+            namespace: "namespace-uid".to_owned(),
+            fresh_namespace: false,
+        };
+        let became = applier.apply(Kind::NetworkPolicy, &deny_all(), None).await.unwrap();
+        let asked = asked.lock().unwrap().clone();
+        (became, asked)
+    }
+
+    #[tokio::test]
+    async fn what_stands_and_is_right_is_not_written_again_though_no_watch_has_told_of_it() {
+        let children = Children::default();
+        let (became, asked) = applied_before(stored(), &children).await;
+        assert_eq!((became, asked), (Applied::Untouched, vec![Method::GET]));
+        assert!(children.get(&key_of(Kind::NetworkPolicy, &deny_all())).is_some(), "it is looked at each time");
+    }
+
+    #[tokio::test]
+    async fn what_stands_and_was_changed_is_put_right_though_no_watch_has_told_of_it() {
+        let mut changed = stored();
+        changed["metadata"]["managedFields"] = json!([]);
+        let (became, asked) = applied_before(changed, &Children::default()).await;
+        assert_eq!((became, asked), (Applied::Written, vec![Method::GET, Method::PATCH]));
     }
 }
